@@ -1,1 +1,4 @@
-//! Tandem
+//! Tandem: a self-hosted GraphQL backend for WhatsApp coexistence.
+
+pub mod messages;
+pub mod upstream;

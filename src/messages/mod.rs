@@ -1,0 +1,3 @@
+//! Messages: one row each, whatever came first and under however many WhatsApp ids.
+
+pub mod content;
