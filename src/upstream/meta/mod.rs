@@ -1,1 +1,5 @@
-//! Meta's Cloud API: the wire of WhatsApp itself.
+//! Meta's Cloud API: the wire of WhatsApp itself. The simulator speaks it too.
+
+pub mod client;
+
+pub use client::{Meta, Settings};

@@ -1,0 +1,124 @@
+//! Messages, their WhatsApp ids, statuses and reactions; what waits for a message.
+
+use sea_orm_migration::prelude::*;
+
+use crate::column::{bigint, boolean, create, drop, index, integer, json, optional, table, text, unique, uuid};
+
+/// Messages, their WhatsApp ids, statuses and reactions; what waits for a message.
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        create(
+            manager,
+            vec![
+                table(
+                    "message",
+                    vec![
+                        uuid("id"),
+                        uuid("partner_id"),
+                        uuid("client_id"),
+                        uuid("conversation_id"),
+                        optional(text("whatsapp_id")),
+                        text("direction"),
+                        text("origin"),
+                        boolean("imported"),
+                        bigint("sent_at"),
+                        json("content"),
+                        integer("substance"),
+                        bigint("content_at"),
+                        optional(text("text")),
+                        text("status"),
+                        bigint("status_at"),
+                        optional(json("error")),
+                        optional(json("pricing")),
+                        optional(text("reply_to")),
+                        optional(uuid("reply_to_id")),
+                        boolean("forwarded"),
+                        optional(bigint("edited_at")),
+                        optional(bigint("deleted_at")),
+                        optional(text("idempotency_key")),
+                        optional(text("request_hash")),
+                        optional(json("sent_by")),
+                        bigint("created_at"),
+                    ],
+                    &["id"],
+                ),
+                table(
+                    "message_key",
+                    vec![
+                        text("whatsapp_id"),
+                        uuid("client_id"),
+                        uuid("message_id"),
+                        optional(text("token")),
+                    ],
+                    &["whatsapp_id", "client_id"],
+                ),
+                table(
+                    "message_status",
+                    vec![
+                        uuid("message_id"),
+                        text("status"),
+                        bigint("at"),
+                        optional(json("error")),
+                    ],
+                    &["message_id", "status"],
+                ),
+                table(
+                    "reaction",
+                    vec![
+                        uuid("message_id"),
+                        text("by"),
+                        optional(text("emoji")),
+                        bigint("at"),
+                    ],
+                    &["message_id", "by"],
+                ),
+                table(
+                    "pending",
+                    vec![
+                        uuid("client_id"),
+                        text("target"),
+                        text("hash"),
+                        optional(text("token")),
+                        json("change"),
+                        bigint("received_at"),
+                    ],
+                    &["client_id", "target", "hash"],
+                ),
+                table(
+                    "alias",
+                    vec![
+                        uuid("id"),
+                        text("kind"),
+                        uuid("target"),
+                        uuid("partner_id"),
+                    ],
+                    &["id"],
+                ),
+            ],
+            vec![
+                index("message", &["client_id", "sent_at", "id"]),
+                index("message", &["conversation_id", "sent_at", "id"]),
+                unique("message", &["client_id", "idempotency_key"]),
+                index("message_key", &["message_id"]),
+                index("message_key", &["token"]),
+                index("pending", &["target"]),
+                index("pending", &["token"]),
+                index("pending", &["received_at"]),
+                index("alias", &["target"]),
+            ],
+        )
+        .await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        drop(manager, &["message", "message_key", "message_status", "reaction", "pending", "alias"]).await
+    }
+}

@@ -1,0 +1,132 @@
+//! What everything hangs on: the installation (files, databases, keys) and, while it serves, the engines.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use entity::{Timestamp, installation};
+use migration::{InboundMigrator, Migrator, MigratorTrait};
+use sea_orm::{ActiveValue::Set, EntityTrait};
+
+use crate::auth::Keys;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Db;
+use crate::feed::Hub;
+use crate::lifecycle::Tasks;
+use crate::secrets::InstallationKey;
+use crate::upstream::meta::Meta;
+
+/// What every command has: settings, databases, clock, key.
+#[derive(Clone)]
+pub struct Installation {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Everything but raw bodies.
+    pub db: Db,
+    /// Raw bodies; on SQLite a file of its own, so that accepting never waits for applying.
+    pub inbound_db: Db,
+    /// What "now" is.
+    pub clock: Clock,
+    /// Seals and hashes.
+    pub key: Arc<InstallationKey>,
+    /// Of the event log.
+    pub epoch: i64,
+}
+
+impl Installation {
+    /// Makes the data directory if it is missing, opens the databases and brings them up to date.
+    ///
+    /// # Errors
+    /// When a file cannot be made or a database not be reached.
+    pub async fn open(config: Config) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
+        let key = InstallationKey::load(&config)?;
+        let db = Db::open(&config.database_url()).await.context("cannot open the database")?;
+        let inbound_db = Db::open(&config.inbound_url()).await.context("cannot open the database of raw bodies")?;
+        Migrator::up(db.write(), None).await.context("cannot bring the database up to date")?;
+        InboundMigrator::up(inbound_db.write(), None).await.context("cannot bring the raw bodies up to date")?;
+        let epoch = epoch(&db).await?;
+        Ok(Self { config: Arc::new(config), db, inbound_db, clock: Clock::default(), key: Arc::new(key), epoch })
+    }
+}
+
+/// The epoch of the log: drawn once, when the database is made.
+async fn epoch(db: &Db) -> anyhow::Result<i64> {
+    let fresh = installation::ActiveModel {
+        id: Set(1),
+        epoch: Set(rand::random_range(1..=i64::MAX)),
+        created_at: Set(Clock::real_now()),
+    };
+    let conflict = sea_orm::sea_query::OnConflict::column(installation::Column::Id).do_nothing().to_owned();
+    installation::Entity::insert(fresh).on_conflict(conflict).exec_without_returning(db.write()).await?;
+    #[expect(clippy::disallowed_methods, reason = "the installation's own row")]
+    let row = installation::Entity::find_by_id(1).one(db.read()).await?;
+    Ok(row.context("the installation has no row")?.epoch)
+}
+
+/// A serving process.
+pub struct App {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Everything but raw bodies.
+    pub db: Db,
+    /// Raw bodies.
+    pub inbound_db: Db,
+    /// What "now" is.
+    pub clock: Clock,
+    /// Seals and hashes.
+    pub key: Arc<InstallationKey>,
+    /// Of the event log.
+    pub epoch: i64,
+    /// Checks API keys.
+    pub keys: Keys,
+    /// The feeds.
+    pub hub: Arc<Hub>,
+    /// Where messages come from and go to.
+    pub upstream: Meta,
+    /// The tasks of the process.
+    pub tasks: Tasks,
+    /// The address that others reach us by, without a slash at its end.
+    pub public_url: String,
+    /// Wakes the lanes: something was queued, or a client may send again.
+    pub lanes_wake: tokio::sync::Notify,
+    /// Wakes the applier: bodies were accepted, or a number was connected.
+    pub apply_wake: tokio::sync::Notify,
+    /// Wakes the syncs: a client was connected, or a sync was asked for.
+    pub sync_wake: tokio::sync::Notify,
+}
+
+impl App {
+    /// Puts the parts together. Starts nothing.
+    pub fn new(installation: Installation, upstream: Meta, public_url: String, tasks: Tasks) -> Self {
+        let Installation { config, db, inbound_db, clock, key, epoch } = installation;
+        let hub = Arc::new(Hub::new(db.clone(), config.events.ring));
+        Self {
+            config,
+            db,
+            inbound_db,
+            clock,
+            key,
+            epoch,
+            keys: Keys::default(),
+            hub,
+            upstream,
+            tasks,
+            public_url,
+            lanes_wake: tokio::sync::Notify::new(),
+            apply_wake: tokio::sync::Notify::new(),
+            sync_wake: tokio::sync::Notify::new(),
+        }
+    }
+
+    /// What the domain calls now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The cursor of a place in a partner's stream.
+    pub fn cursor(&self, partner: entity::PartnerId, position: i64) -> String {
+        crate::events::cursor::Cursor { epoch: self.epoch, partner, position }.encode()
+    }
+}

@@ -1,0 +1,485 @@
+//! Settings: the commented defaults compiled in, a file over them, the environment over both. Nothing else in the
+//! service reads the environment.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use config::{ConfigError, FileFormat, Value, ValueKind};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use url::Url;
+
+/// The reference: every key, its default, a comment.
+pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// All settings, checked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the service listens.
+    pub listen: SocketAddr,
+    #[serde(deserialize_with = "optional_url")]
+    public_url: Option<Url>,
+    /// Files of the installation.
+    pub data_dir: PathBuf,
+    database_url: SecretString,
+    /// 64 hexadecimal digits, or empty.
+    pub installation_key: SecretString,
+    /// Log filter.
+    pub log: String,
+    /// How logs look.
+    pub log_format: LogFormat,
+    /// What only development may do.
+    pub development: DevelopmentConfig,
+    /// The simulator.
+    pub simulator: SimulatorConfig,
+    /// The upstream.
+    pub meta: MetaConfig,
+    /// Links.
+    pub onboarding: OnboardingConfig,
+    /// Imports.
+    pub sync: SyncConfig,
+    /// The app on the phone.
+    pub presence: PresenceConfig,
+    /// Raw bodies.
+    pub inbound: InboundConfig,
+    /// Sending.
+    pub lanes: LanesConfig,
+    /// The stream.
+    pub events: EventsConfig,
+    /// The API's limits.
+    pub graphql: GraphqlConfig,
+}
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// `[development]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevelopmentConfig {
+    /// Listen on other addresses than loopback all the same.
+    pub open: bool,
+}
+
+/// `[simulator]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimulatorConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// One that runs already.
+    #[serde(deserialize_with = "optional_url")]
+    pub url: Option<Url>,
+    /// Start with a demo shop.
+    pub demo: bool,
+}
+
+/// `[meta]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetaConfig {
+    /// The Meta app; empty in development.
+    pub app_id: String,
+    /// Its secrets, the current one first.
+    pub app_secrets: Vec<SecretString>,
+    /// Presented by Meta when it verifies the address.
+    pub verify_token: SecretString,
+    /// Of Embedded Signup.
+    pub config_id: String,
+    /// Of Embedded Signup, JSON.
+    pub signup_extras: String,
+    /// Such as `v25.0`.
+    pub graph_version: String,
+    /// Base address.
+    #[serde(deserialize_with = "required_url")]
+    pub graph_url: Url,
+    /// R2.
+    pub minimum_app_version: String,
+    /// R16, days, as the provider says.
+    pub app_visit_days: i64,
+    /// R16, days, as Meta says.
+    pub app_visit_days_meta: i64,
+}
+
+/// `[onboarding]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnboardingConfig {
+    /// Life of a link, seconds.
+    pub expires_seconds: i64,
+}
+
+/// `[sync]`, all in seconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncConfig {
+    /// Silence after a request that means STALLED.
+    pub stalled_seconds: i64,
+    /// Silence after progress 100 that means DONE.
+    pub settle_seconds: i64,
+    /// How long WhatsApp accepts a request.
+    pub deadline_seconds: i64,
+    /// First pause before a request without outcome is asked again.
+    pub retry_seconds: i64,
+}
+
+/// `[presence]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresenceConfig {
+    /// Days without a sign at which APP_VISIT_DUE is raised.
+    pub due_days: Vec<i64>,
+    /// Seconds between two looks.
+    pub check_seconds: u64,
+}
+
+/// `[inbound]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InboundConfig {
+    /// Largest body.
+    pub body_bytes: usize,
+    /// Most bodies that wait.
+    pub backlog: i64,
+    /// Most bodies in a commit.
+    pub batch: usize,
+    /// Most bytes in a commit.
+    pub batch_bytes: usize,
+    /// Days that applied bodies are kept.
+    pub keep_applied_days: i64,
+    /// Days that all other bodies are kept.
+    pub keep_other_days: i64,
+    /// Hours that a body for an unknown number waits.
+    pub unmatched_hours: i64,
+}
+
+/// `[lanes]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LanesConfig {
+    /// R8.
+    pub coexistence_per_second: u32,
+    /// R8.
+    pub api_only_per_second: u32,
+    /// Longest wait for an answer.
+    pub timeout_seconds: u64,
+}
+
+/// `[events]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsConfig {
+    /// Events in memory for each partner.
+    pub ring: usize,
+    /// Days that the stream is kept.
+    pub keep_days: i64,
+}
+
+/// `[graphql]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphqlConfig {
+    /// Largest request body.
+    pub body_bytes: usize,
+    /// Longest query text.
+    pub query_bytes: usize,
+    /// Brackets in a query text.
+    pub nesting: usize,
+    /// Fields in a selection.
+    pub depth: usize,
+    /// Fields resolved.
+    pub complexity: usize,
+    /// Fragments in a document.
+    pub fragments: usize,
+    /// Operations in a batch.
+    pub batch: usize,
+    /// Longest query or mutation.
+    pub timeout_seconds: u64,
+    /// Sockets of one key.
+    pub sockets_per_key: usize,
+    /// Subscriptions on one socket.
+    pub subscriptions_per_socket: usize,
+    /// Introspection outside development.
+    pub introspection: bool,
+}
+
+/// Why the settings cannot be used, as a sentence that names the key, what it got and what it needs.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(String);
+
+impl Config {
+    /// Reads all layers.
+    ///
+    /// # Errors
+    /// A sentence that names the key at fault.
+    pub fn load(file: Option<&Path>) -> Result<Self, Invalid> {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        let environment: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self::layered(file, &environment)
+    }
+
+    fn layered(file: Option<&Path>, environment: &[(String, String)]) -> Result<Self, Invalid> {
+        let defaults = config::Config::builder().add_source(config::File::from_str(DEFAULTS, FileFormat::Toml));
+        let mut keys = Vec::new();
+        collect_keys("", &defaults.clone().build().map_err(sentence)?.cache, &mut keys);
+
+        let mut builder = defaults;
+        if let Some(file) = file {
+            builder = builder.add_source(config::File::from(file).format(FileFormat::Toml));
+        }
+        let mut known = BTreeSet::from(["TANDEM_CONFIG".to_owned()]);
+        for key in &keys {
+            let mut names = vec![format!("TANDEM_{}", key.path.replace('.', "_").to_uppercase())];
+            if key.path == "database_url" {
+                names.insert(0, "DATABASE_URL".to_owned());
+            }
+            for name in names {
+                known.insert(name.clone());
+                let Some((_, value)) = environment.iter().find(|(candidate, _)| *candidate == name) else { continue };
+                let value = if key.list {
+                    let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+                    Value::new(Some(&name), ValueKind::Array(items.map(|item| Value::new(Some(&name), item)).collect()))
+                } else {
+                    Value::new(Some(&name), value.as_str())
+                };
+                builder = builder.set_override(&key.path, value).map_err(sentence)?;
+            }
+        }
+        if let Some((name, _)) =
+            environment.iter().find(|(name, _)| name.starts_with("TANDEM_") && !known.contains(name))
+        {
+            return Err(Invalid(format!("{name} is not a setting: see `tandem check-config --defaults` for all of them")));
+        }
+        let config: Config = builder.build().map_err(sentence)?.try_deserialize().map_err(sentence)?;
+        config.checked()
+    }
+
+    fn checked(self) -> Result<Self, Invalid> {
+        let positive: [(&str, i64); 12] = [
+            ("onboarding.expires_seconds", self.onboarding.expires_seconds),
+            ("sync.stalled_seconds", self.sync.stalled_seconds),
+            ("sync.settle_seconds", self.sync.settle_seconds),
+            ("sync.deadline_seconds", self.sync.deadline_seconds),
+            ("sync.retry_seconds", self.sync.retry_seconds),
+            ("meta.app_visit_days", self.meta.app_visit_days),
+            ("meta.app_visit_days_meta", self.meta.app_visit_days_meta),
+            ("inbound.backlog", self.inbound.backlog),
+            ("lanes.coexistence_per_second", self.lanes.coexistence_per_second.into()),
+            ("lanes.api_only_per_second", self.lanes.api_only_per_second.into()),
+            ("events.keep_days", self.events.keep_days),
+            ("presence.check_seconds", i64::try_from(self.presence.check_seconds).unwrap_or(i64::MAX)),
+        ];
+        for (key, value) in positive {
+            if value < 1 {
+                return Err(Invalid(format!("{key} is {value}; it needs a number above 0")));
+            }
+        }
+        let positive: [(&str, usize); 9] = [
+            ("inbound.body_bytes", self.inbound.body_bytes),
+            ("inbound.batch", self.inbound.batch),
+            ("inbound.batch_bytes", self.inbound.batch_bytes),
+            ("events.ring", self.events.ring),
+            ("graphql.body_bytes", self.graphql.body_bytes),
+            ("graphql.query_bytes", self.graphql.query_bytes),
+            ("graphql.depth", self.graphql.depth),
+            ("graphql.complexity", self.graphql.complexity),
+            ("graphql.batch", self.graphql.batch),
+        ];
+        for (key, value) in positive {
+            if value < 1 {
+                return Err(Invalid(format!("{key} is {value}; it needs a number above 0")));
+            }
+        }
+        if serde_json::from_str::<serde_json::Map<_, _>>(&self.meta.signup_extras).is_err() {
+            return Err(Invalid(format!(
+                "meta.signup_extras is {:?}; it needs a JSON object such as {{\"setup\":{{}}}}",
+                self.meta.signup_extras
+            )));
+        }
+        let key = self.installation_key.expose_secret();
+        if !key.is_empty() && hex::decode(key).map_or(true, |bytes| bytes.len() != 32) {
+            return Err(Invalid(format!(
+                "installation_key has {} characters that are not 32 bytes in hexadecimal; it needs 64 hexadecimal \
+                 digits, such as `openssl rand -hex 32` prints",
+                key.len()
+            )));
+        }
+        let database = self.database_url.expose_secret();
+        if !database.is_empty() && !["postgres://", "postgresql://", "sqlite:"].iter().any(|s| database.starts_with(s)) {
+            return Err(Invalid(
+                "database_url begins with neither postgres:// nor sqlite:; it needs one of them, or nothing for SQLite \
+                 files in data_dir"
+                    .to_owned(),
+            ));
+        }
+        if self.is_development() {
+            if !self.listen.ip().is_loopback() && !self.development.open {
+                return Err(Invalid(format!(
+                    "listen is {}, which others can reach; with the simulator as upstream it needs a loopback address \
+                     such as 127.0.0.1:8080, or development.open = true where nobody else can reach it",
+                    self.listen
+                )));
+            }
+            return Ok(self);
+        }
+        let needed = [
+            ("meta.app_secrets", self.meta.app_secrets.iter().any(|secret| !secret.expose_secret().is_empty())),
+            ("meta.verify_token", !self.meta.verify_token.expose_secret().is_empty()),
+            ("meta.config_id", !self.meta.config_id.is_empty()),
+            ("installation_key", !key.is_empty()),
+            ("public_url", self.public_url.is_some()),
+        ];
+        if let Some((key, _)) = needed.iter().find(|(_, given)| !given) {
+            return Err(Invalid(format!(
+                "{key} is empty; with meta.app_id set (a real upstream) it needs a value, or empty meta.app_id to work \
+                 with the simulator"
+            )));
+        }
+        if self.simulator.url.is_some() {
+            return Err(Invalid(
+                "simulator.url and meta.app_id are both set; the upstream is either the simulator or Meta: empty one"
+                    .to_owned(),
+            ));
+        }
+        Ok(self)
+    }
+
+    /// Whether the upstream is the simulator (invariant 13).
+    pub fn is_development(&self) -> bool {
+        self.meta.app_id.is_empty()
+    }
+
+    /// The address under which others reach the service, without a slash at its end.
+    pub fn public_url(&self, listening: SocketAddr) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{listening}"),
+        }
+    }
+
+    /// Where the main database is.
+    pub fn database_url(&self) -> SecretString {
+        match self.database_url.expose_secret() {
+            "" => SecretString::from(format!("sqlite://{}?mode=rwc", self.data_dir.join("tandem.sqlite").display())),
+            url => SecretString::from(url.to_owned()),
+        }
+    }
+
+    /// Where the raw bodies are: on SQLite a file beside the main one, on Postgres the same database.
+    pub fn inbound_url(&self) -> SecretString {
+        let main = self.database_url();
+        match main.expose_secret().strip_prefix("sqlite:") {
+            None => main,
+            Some(path) => {
+                let path = path.trim_start_matches("//");
+                let file = path.split('?').next().unwrap_or(path);
+                SecretString::from(format!("sqlite://{file}.inbound?mode=rwc"))
+            }
+        }
+    }
+}
+
+struct Key {
+    path: String,
+    list: bool,
+}
+
+fn collect_keys(prefix: &str, value: &Value, keys: &mut Vec<Key>) {
+    if let ValueKind::Table(table) = &value.kind {
+        for (name, value) in table {
+            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            collect_keys(&path, value, keys);
+        }
+    } else {
+        keys.push(Key { path: prefix.to_owned(), list: matches!(value.kind, ValueKind::Array(_)) });
+    }
+}
+
+/// A library's error as a sentence for the operator.
+fn sentence(error: ConfigError) -> Invalid {
+    Invalid(match error {
+        ConfigError::Type { origin, unexpected, expected, key } => format!(
+            "{} is {unexpected}; it needs {expected}{}",
+            key.unwrap_or_else(|| "a setting".to_owned()),
+            origin.map(|origin| format!(" (set in {origin})")).unwrap_or_default()
+        ),
+        ConfigError::At { error, origin, key } => {
+            let inner = sentence(*error).0;
+            let place = origin.map(|origin| format!(" (set in {origin})")).unwrap_or_default();
+            match key {
+                Some(key) if !inner.starts_with(&key) => format!("{key}: {inner}{place}"),
+                _ => format!("{inner}{place}"),
+            }
+        }
+        other => other.to_string(),
+    })
+}
+
+fn optional_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Ok(None) } else { parse_url(&text).map(Some).map_err(D::Error::custom) }
+}
+
+fn required_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    parse_url(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn parse_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => Err(format!("it is {text:?}; it needs an address such as https://example.org")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(environment: &[(&str, &str)]) -> Result<Config, Invalid> {
+        let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::layered(None, &environment)
+    }
+
+    #[test]
+    fn the_defaults_are_development() {
+        assert!(with(&[]).unwrap().is_development());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_it_needs() {
+        for (name, value, needs) in [
+            ("TANDEM_INBOUND_BACKLOG", "many", "inbound.backlog"),
+            ("TANDEM_INBOUND_BACKLOG", "0", "above 0"),
+            ("TANDEM_LISTEN", "everywhere", "listen"),
+            ("TANDEM_LISTEN", "0.0.0.0:80", "loopback"),
+            ("TANDEM_PUBLIC_URL", "example", "https://example.org"),
+            ("TANDEM_INSTALLATION_KEY", "abc", "64 hexadecimal"),
+            ("TANDEM_META_APP_ID", "1", "meta.app_secrets"),
+            ("TANDEM_NO_SUCH", "1", "TANDEM_NO_SUCH"),
+            ("DATABASE_URL", "mysql://x", "postgres://"),
+        ] {
+            let message = with(&[(name, value)]).unwrap_err().to_string();
+            assert!(message.contains(needs), "{name}={value}: {message}");
+        }
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let config = with(&[("TANDEM_META_APP_SECRETS", "a, b"), ("TANDEM_PRESENCE_DUE_DAYS", "1,2")]).unwrap();
+        assert_eq!(config.meta.app_secrets.len(), 2);
+        assert_eq!(config.presence.due_days, [1, 2]);
+    }
+}

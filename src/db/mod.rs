@@ -1,0 +1,134 @@
+//! The database: how it is opened, how a writing transaction begins, how lists are paged.
+
+pub mod page;
+mod write;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+pub use write::{least, upsert};
+
+/// Connections that only read, on SQLite. On Postgres one pool does both.
+const READERS: u32 = 4;
+/// Connections to Postgres.
+const POOL: u32 = 16;
+
+/// An open database.
+#[derive(Clone)]
+pub struct Db {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+    statements: Arc<AtomicU64>,
+}
+
+impl Db {
+    /// Opens it. On SQLite: one writer and some readers over the same file, write-ahead log, and every commit on the
+    /// disk before it returns (invariant 1).
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open(url: &SecretString) -> Result<Self, DbErr> {
+        let statements = Arc::new(AtomicU64::new(0));
+        let url = url.expose_secret();
+        if url.starts_with("sqlite") {
+            let writer = connect(url, 1, &statements).await?;
+            let reader = if url.contains(":memory:") { writer.clone() } else { connect(url, READERS, &statements).await? };
+            Ok(Self { writer, reader, statements })
+        } else {
+            let pool = connect(url, POOL, &statements).await?;
+            Ok(Self { writer: pool.clone(), reader: pool, statements })
+        }
+    }
+
+    /// For reading. Never held between two pages of anything.
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// For single statements that write.
+    pub fn write(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// Begins a transaction that writes; dropped without `commit`, it rolls back. The only way to open one: on SQLite
+    /// it takes the write lock at once, since a transaction that first reads and then writes fails under load.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn begin_write(&self) -> Result<DatabaseTransaction, DbErr> {
+        #[expect(clippy::disallowed_methods, reason = "this is the way that the lint points to")]
+        self.writer
+            .begin_with_options(TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), // ignored by Postgres
+                ..Default::default()
+            })
+            .await
+    }
+
+    /// Which kind it is.
+    pub fn backend(&self) -> DatabaseBackend {
+        self.writer.get_database_backend()
+    }
+
+    /// Statements run since it was opened: what tests and the benchmark hold constant per page.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// What SQLite's `PRAGMA synchronous` says on the writer: 2 is FULL. None on Postgres.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn synchronous(&self) -> Result<Option<i64>, DbErr> {
+        if self.backend() != DatabaseBackend::Sqlite {
+            return Ok(None);
+        }
+        let row = self.writer.query_one_raw(Statement::from_string(DatabaseBackend::Sqlite, "PRAGMA synchronous")).await?;
+        row.map(|row| row.try_get_by_index(0)).transpose()
+    }
+
+    /// Closes all connections.
+    ///
+    /// # Errors
+    /// When closing fails.
+    pub async fn close(self) -> Result<(), DbErr> {
+        self.writer.close_by_ref().await?;
+        self.reader.close_by_ref().await
+    }
+}
+
+async fn connect(url: &str, connections: u32, statements: &Arc<AtomicU64>) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(Duration::from_secs(10))
+        .sqlx_logging(false)
+        .test_before_acquire(false)
+        .map_sqlx_sqlite_opts(|sqlite| {
+            sqlite
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .busy_timeout(Duration::from_secs(5))
+                .foreign_keys(true)
+                .pragma("cache_size", "-16384")
+                .pragma("temp_store", "memory")
+                .statement_cache_capacity(256)
+        })
+        // LIMIT is a parameter: a plan made without its value reads whole conversations (measured at half the speed).
+        .map_sqlx_postgres_opts(|postgres| postgres.options([("plan_cache_mode", "force_custom_plan")]));
+    let mut connection = Database::connect(options).await?;
+    let statements = statements.clone();
+    connection.set_metric_callback(move |_| {
+        statements.fetch_add(1, Ordering::Relaxed);
+    });
+    Ok(connection)
+}

@@ -1,0 +1,97 @@
+//! The event log (invariants 5 and 6): each partner's stream, numbered without gaps in the order of commits.
+
+pub mod cursor;
+
+use std::collections::BTreeMap;
+
+use entity::{ClientId, EventType, PartnerId, Timestamp, event, event_head};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ActiveValue::Set};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::feed::Hub;
+
+/// Something that happened, not yet in the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// Whose stream.
+    pub partner: PartnerId,
+    /// What.
+    pub kind: EventType,
+    /// When it happened, which may be long before it was told.
+    pub occurred_at: Timestamp,
+    /// To which client; none for what concerns the partner itself.
+    pub client: Option<ClientId>,
+    /// The message, contact or onboarding, by kind.
+    pub subject: Option<Uuid>,
+    /// The changed values: status, error, step, percent. No words of people.
+    pub data: Option<Value>,
+}
+
+/// The new heads of the streams that a transaction wrote to.
+pub type Heads = BTreeMap<PartnerId, i64>;
+
+/// Ends a transaction: numbers the events, writes them, commits, and only then tells the feed. The one way for events
+/// into the log. Nothing slow may stand between: the counters are locked from here to the commit.
+///
+/// # Errors
+/// When the database refuses or is away; then nothing was written.
+pub async fn commit(hub: &Hub, tx: DatabaseTransaction, events: Vec<NewEvent>) -> Result<Heads, DbErr> {
+    let heads = append(&tx, events).await?;
+    tx.commit().await?;
+    for (partner, head) in &heads {
+        hub.hint(*partner, *head);
+    }
+    Ok(heads)
+}
+
+async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Heads, DbErr> {
+    let mut by_partner: BTreeMap<PartnerId, Vec<NewEvent>> = BTreeMap::new();
+    for event in events {
+        by_partner.entry(event.partner).or_default().push(event);
+    }
+    let mut heads = Heads::new();
+    let mut rows = Vec::new();
+    // Ascending, so that two transactions never wait for each other in a circle.
+    for (partner, events) in by_partner {
+        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        let bump = Query::insert()
+            .into_table(event_head::Entity)
+            .columns([event_head::Column::PartnerId, event_head::Column::Head])
+            .values_panic([Expr::val(partner.0), Expr::val(count)])
+            .on_conflict(
+                OnConflict::column(event_head::Column::PartnerId)
+                    .value(
+                        event_head::Column::Head,
+                        Expr::col((event_head::Entity, event_head::Column::Head)).add(count),
+                    )
+                    .to_owned(),
+            )
+            .returning_col(event_head::Column::Head)
+            .to_owned();
+        let row = tx.query_one(&bump).await?;
+        let head: i64 = match row {
+            Some(row) => row.try_get("", "head")?,
+            None => return Err(DbErr::RecordNotInserted),
+        };
+        let first = head - count + 1;
+        for (position, event) in (first..).zip(events) {
+            rows.push(event::ActiveModel {
+                partner_id: Set(partner),
+                position: Set(position),
+                kind: Set(event.kind),
+                occurred_at: Set(event.occurred_at),
+                client_id: Set(event.client),
+                subject_id: Set(event.subject),
+                data: Set(event.data),
+            });
+        }
+        heads.insert(partner, head);
+    }
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        event::Entity::insert_many(rows.by_ref().take(1000)).exec_without_returning(tx).await?;
+    }
+    Ok(heads)
+}

@@ -1,0 +1,108 @@
+//! Tenants and their keys.
+
+use entity::{ApiKeyId, ClientId, PartnerId, Timestamp, api_key, partner};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
+
+use crate::app::Installation;
+use crate::auth::Permission;
+use crate::clock::Clock;
+use crate::ids::PublicId;
+use crate::secrets::random_hex;
+
+/// A partner that was just made, with its first key.
+pub struct Created {
+    /// The tenant.
+    pub partner: PartnerId,
+    /// The secret, shown this once.
+    pub api_key: String,
+}
+
+/// Makes a partner with a key that may do everything.
+///
+/// # Errors
+/// When the database is away.
+pub async fn create(installation: &Installation, name: &str) -> Result<Created, DbErr> {
+    let id = PartnerId::generate();
+    let row = partner::ActiveModel { id: Set(id), name: Set(name.to_owned()), created_at: Set(Clock::real_now()) };
+    row.insert(installation.db.write()).await?;
+    let key = create_key(installation, id, NewKey { name: "first key", ..NewKey::default() }).await?;
+    Ok(Created { partner: id, api_key: key.secret })
+}
+
+/// What a new key shall be.
+pub struct NewKey<'a> {
+    /// For people.
+    pub name: &'a str,
+    /// The only clients; none: all.
+    pub clients: Option<Vec<ClientId>>,
+    /// What it may do.
+    pub permissions: Vec<Permission>,
+    /// When it ends, by real time.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Default for NewKey<'_> {
+    fn default() -> Self {
+        Self { name: "key", clients: None, permissions: Permission::ALL.to_vec(), expires_at: None }
+    }
+}
+
+/// A key that was just made.
+pub struct CreatedKey {
+    /// To revoke it by.
+    pub id: ApiKeyId,
+    /// The secret, shown this once.
+    pub secret: String,
+}
+
+/// Makes a key: 256 random bits, of which only a hash is kept.
+///
+/// # Errors
+/// When the database is away.
+pub async fn create_key(
+    installation: &Installation,
+    partner: PartnerId,
+    new: NewKey<'_>,
+) -> Result<CreatedKey, DbErr> {
+    let secret = format!("tdm_{}", random_hex(32));
+    let id = ApiKeyId::generate();
+    let words: Vec<&str> = new.permissions.iter().map(|permission| permission.word()).collect();
+    let clients = new.clients.map(|ids| serde_json::to_value(ids)).transpose();
+    let row = api_key::ActiveModel {
+        id: Set(id),
+        partner_id: Set(partner),
+        name: Set(new.name.to_owned()),
+        secret_hash: Set(installation.key.hash(&secret)),
+        scopes: Set(words.join(",")),
+        client_ids: Set(clients.map_err(|error| DbErr::Json(error.to_string()))?),
+        expires_at: Set(new.expires_at),
+        revoked_at: Set(None),
+        created_at: Set(Clock::real_now()),
+    };
+    row.insert(installation.db.write()).await?;
+    Ok(CreatedKey { id, secret })
+}
+
+/// Ends a key. Says whether there was one to end.
+///
+/// # Errors
+/// When the database is away.
+pub async fn revoke_key(installation: &Installation, id: ApiKeyId) -> Result<bool, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the operator's command, by the key's own id")]
+    let done = api_key::Entity::update_many()
+        .set(api_key::ActiveModel { revoked_at: Set(Some(Clock::real_now())), ..Default::default() })
+        .filter(api_key::Column::Id.eq(id))
+        .filter(api_key::Column::RevokedAt.is_null())
+        .exec(installation.db.write())
+        .await?;
+    Ok(done.rows_affected > 0)
+}
+
+/// Whether there is such a partner.
+///
+/// # Errors
+/// When the database is away.
+pub async fn exists(installation: &Installation, id: PartnerId) -> Result<bool, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the operator's command, by the partner's own id")]
+    Ok(partner::Entity::find_by_id(id).one(installation.db.read()).await?.is_some())
+}
