@@ -14,3 +14,7 @@ pub mod secrets;
 pub mod app;
 pub mod lifecycle;
 pub mod partners;
+pub mod clients;
+pub mod onboarding;
+pub mod presence;
+pub mod sync;

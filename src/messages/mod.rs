@@ -1,3 +1,4 @@
 //! Messages: one row each, whatever came first and under however many WhatsApp ids.
 
 pub mod content;
+pub mod send;
