@@ -31,6 +31,8 @@ pub struct Model {
     pub book_at: Timestamp,
     /// Its number was seen with two user ids.
     pub ambiguous: bool,
+    /// CONTACT_ADDED was raised: it is in the phone book, or somebody wrote live. People of old chats alone are not.
+    pub announced: bool,
     /// Lower-cased names and number, for contacts(filter: {search}).
     pub search: String,
     pub changed_at: Timestamp,

@@ -19,6 +19,10 @@ pub struct Model {
     pub origin: MessageOrigin,
     /// Seen in the history, never live.
     pub imported: bool,
+    /// The history import brought it too (or alone).
+    pub in_history: bool,
+    /// Some version of its content opens the customer service window, once it is seen live.
+    pub opens_window: bool,
     /// WhatsApp's second, or the instant of sendMessage.
     pub sent_at: Timestamp,
     /// Content.

@@ -20,6 +20,8 @@ pub struct Model {
     pub token: Option<String>,
     pub change: Json,
     pub received_at: Timestamp,
+    /// An echo that waits for the outcome of a send: taken up again at this instant, by real time.
+    pub retry_at: Option<Timestamp>,
 }
 
 /// Joins are written where they are needed; none is declared.

@@ -37,6 +37,7 @@ impl MigrationTrait for Migration {
                         boolean("in_phone_book"),
                         bigint("book_at"),
                         boolean("ambiguous"),
+                        boolean("announced"),
                         text("search"),
                         bigint("changed_at"),
                         bigint("created_at"),
