@@ -18,3 +18,6 @@ pub mod clients;
 pub mod onboarding;
 pub mod presence;
 pub mod sync;
+pub mod apply;
+pub mod inbound;
+pub mod lanes;

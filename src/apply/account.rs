@@ -149,6 +149,7 @@ fn rename(work: &mut Work<'_>, client: ClientId, name: &str, at: Timestamp) {
     }
     row.dirty = true;
     row.model.display_name_at = at;
+    row.model.profile_at = Timestamp(0); // what else changed with it is read anew
     if row.model.display_name.as_deref() != Some(name) {
         row.model.display_name = Some(name.to_owned());
         work.tell(client, EventType::ClientProfileChanged, at, None, None);

@@ -45,8 +45,16 @@ pub(super) fn seen(
     waited: bool,
     span: &mut Span,
 ) -> Result<(), Halt> {
-    let Some(contact) = contacts::resolve(work, client, &seen.customer, at, Mode::Make)? else { return Ok(()) };
-    let Some(conversation) = work.conversation_with(client, contact) else { return Ok(()) };
+    let contact = contacts::resolve(work, client, &seen.customer, at, Mode::Make)?;
+    let conversation = match contact {
+        Some(contact) => work.conversation_with(client, contact),
+        // It names nobody (a medium of the history may): it can only complete a message that is there.
+        None => work
+            .message_by(client, &seen.whatsapp_id, None)
+            .and_then(|id| work.messages.get(&id))
+            .map(|row| row.model.conversation_id),
+    };
+    let Some(conversation) = conversation else { return Ok(()) };
     let live = seen.via == Via::Live;
     let known = work.message_by(client, &seen.whatsapp_id, Some(conversation));
     if let Some(id) = known
@@ -61,7 +69,9 @@ pub(super) fn seen(
         return Ok(());
     }
     if live {
-        contacts::announce(work, client, contact, at);
+        if let Some(contact) = contact {
+            contacts::announce(work, client, contact, at);
+        }
         if seen.author == Author::App {
             account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
         }
@@ -307,7 +317,8 @@ fn climb(
         return Ok(());
     }
     let climbed = climb_row(message, status, at);
-    if status == MessageStatus::Failed && error > message.error {
+    let words = |error: &Option<Value>| error.as_ref().map(Value::to_string);
+    if status == MessageStatus::Failed && words(&error) > words(&message.error) {
         message.error.clone_from(&error);
     }
     // Told with `sent` and with one of delivered or read: the later rung's word holds.

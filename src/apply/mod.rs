@@ -28,6 +28,7 @@ use crate::app::App;
 use crate::events::{self, NewEvent};
 use crate::upstream::change::{Change, ChangeKind};
 
+pub(crate) use sync::{progress, settles};
 use work::Work;
 
 /// A change and whom it concerns.

@@ -515,7 +515,7 @@ impl Work<'_> {
             at,
             error: None,
         });
-        row.at = row.at.min(at);
+        row.at = Ord::min(row.at, at);
         row.error = row.error.take().or(error);
     }
 

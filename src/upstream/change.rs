@@ -159,7 +159,7 @@ pub enum ChangeKind {
 }
 
 /// A message, live or of the history.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MessageSeen {
     /// WhatsApp's id; none in some odd bodies (then it cannot be matched and is told as `unknown` instead).
     pub whatsapp_id: String,
