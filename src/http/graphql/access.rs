@@ -1,7 +1,10 @@
 //! What the door needs of the service behind it.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use async_graphql::{Executor, Request, Response};
+use futures_util::{StreamExt, stream::BoxStream};
+use serde_json::value::RawValue;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The service, as far as a transport must know it: who is asking, for how long, and when to stop.
@@ -20,7 +23,18 @@ pub trait Access: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Caller, AccessError>> + Send;
 
     /// Puts what the resolvers need (the caller's scope, loaders) into a request.
-    fn prepare(&self, caller: &Self::Caller, request: async_graphql::Request) -> async_graphql::Request;
+    fn prepare(&self, caller: &Self::Caller, request: Request) -> Request;
+
+    /// Starts a subscription. The request is checked, parsed, and carries a [`CursorTap`](super::CursorTap); it is not
+    /// prepared yet. A service that executes once for many who ask the same hands out results that are ready.
+    fn subscribe<E: Executor>(
+        &self,
+        executor: &E,
+        caller: &Self::Caller,
+        request: Request,
+    ) -> BoxStream<'static, Item> {
+        executor.execute_stream(self.prepare(caller, request), None).map(Item::from).boxed()
+    }
 
     /// Resolves when the caller's credential ends; pending for as long as it holds.
     fn ends(&self, caller: &Self::Caller) -> impl Future<Output = EndReason> + Send;
@@ -33,6 +47,21 @@ pub trait Access: Clone + Send + Sync + 'static {
 
     /// Knows every task that the door starts.
     fn tracker(&self) -> TaskTracker;
+}
+
+/// One result of a subscription.
+#[derive(Debug)]
+pub enum Item {
+    /// As the engine gave it; it gets its cursor from the request's tap.
+    Response(Box<Response>),
+    /// The whole result as it goes over the wire, `extensions.cursor` included.
+    Ready(Arc<RawValue>),
+}
+
+impl From<Response> for Item {
+    fn from(response: Response) -> Self {
+        Self::Response(Box::new(response))
+    }
 }
 
 /// Why nobody was let in.

@@ -327,7 +327,7 @@ fn from_query(uri: &Uri) -> Result<Params, Refusal> {
             "query" => params.query = Some(value.into_owned()),
             "operationName" => params.operation_name = Some(value.into_owned()),
             "variables" if !value.is_empty() => {
-                params.variables = serde_json::from_str(&value).map_err(wrong)?
+                params.variables = serde_json::from_str(&value).map_err(wrong)?;
             }
             "extensions" if !value.is_empty() => {
                 params.extensions = serde_json::from_str(&value).map_err(wrong)?;

@@ -24,7 +24,7 @@ use axum::{
 };
 
 pub use self::{
-    access::{Access, AccessError, EndReason},
+    access::{Access, AccessError, EndReason, Item},
     error::Code,
     guard::{Checked, Guard, GuardError, Params},
     limits::Limits,

@@ -18,7 +18,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::{
@@ -29,7 +29,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Door,
-    access::{Access, AccessError},
+    access::{Access, AccessError, Item},
     error::{Answer, Code, panicked},
     guard::{Checked, Params},
     tap::CursorTap,
@@ -281,7 +281,15 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
             },
         };
         self.door.access.tracker().spawn(async move {
-            stop.run_until_cancelled(operation.run(params)).await;
+            let work = async {
+                // Apart, so that its memory is given back while the subscription waits.
+                match Box::pin(operation.begin(params)).await {
+                    Some(following) => following.run().await,
+                    None => None,
+                }
+            };
+            // `None` all the way: the socket is gone, and so is whoever wanted to know.
+            let _ = stop.run_until_cancelled(work).await;
         });
     }
 
@@ -330,18 +338,32 @@ struct Operation<E, A: Access> {
     line: Line,
 }
 
+/// What is left of a subscription's operation once it has begun; little, since there are many of them.
+struct Following {
+    line: Line,
+    stream: BoxStream<'static, Item>,
+    tap: CursorTap,
+    name: Option<String>,
+}
+
 impl<E: Executor, A: Access> Operation<E, A> {
-    async fn run(self, params: Params) {
-        // `None`: the socket is gone, and so is whoever wanted to know.
-        let _ = match self.door.guard.check(params) {
-            Err(refused) => self.line.refuse(&[refused.into()]).await,
-            Ok(checked) if checked.kind == OperationType::Subscription => self.follow(checked).await,
-            Ok(checked) => self.answer(checked).await,
-        };
+    /// Checks and answers the operation; a subscription's answers are still to come.
+    async fn begin(self, params: Params) -> Option<Following> {
+        match self.door.guard.check(params) {
+            Err(refused) => self.line.refuse(&[refused.into()]).await.and(None),
+            Ok(Checked { request, kind: OperationType::Subscription, .. }) => {
+                let name = request.operation_name.clone();
+                let tap = CursorTap::default();
+                let request = request.data(tap.clone());
+                let stream = self.door.access.subscribe(&self.door.executor, &self.caller, request);
+                Some(Following { line: self.line, stream, tap, name })
+            }
+            Ok(checked) => self.answer(checked).await.and(None),
+        }
     }
 
     async fn answer(&self, checked: Checked) -> Option<()> {
-        let running = Box::pin(self.door.run(&self.caller, checked));
+        let running = self.door.run(&self.caller, checked);
         let answer = time::timeout(self.door.limits.request_timeout, running)
             .await
             .unwrap_or_else(|_| self.door.timed_out().into());
@@ -351,26 +373,23 @@ impl<E: Executor, A: Access> Operation<E, A> {
         self.line.next(&answer).await?;
         self.line.complete().await
     }
+}
 
-    async fn follow(&self, checked: Checked) -> Option<()> {
-        let tap = CursorTap::default();
-        let prepare = |request: async_graphql::Request| {
-            self.door.access.prepare(&self.caller, request.data(tap.clone()))
-        };
-        let request = match checked.prepared(prepare) {
-            Ok(request) => request,
-            Err(refused) => return self.line.refuse(&[refused.into()]).await,
-        };
-        let name = request.operation_name.clone().unwrap_or_default();
-        let mut stream = self.door.executor.execute_stream(request, None);
+impl Following {
+    async fn run(mut self) -> Option<()> {
         let mut begun = false;
         loop {
-            let mut answer = match AssertUnwindSafe(stream.next()).catch_unwind().await {
-                Ok(Some(response)) => Answer::from(response),
+            let mut answer = match AssertUnwindSafe(self.stream.next()).catch_unwind().await {
+                Ok(Some(Item::Response(response))) => Answer::from(*response),
+                Ok(Some(Item::Ready(payload))) => {
+                    begun = true;
+                    self.line.next(&*payload).await?;
+                    continue;
+                }
                 Ok(None) => return self.line.complete().await,
-                Err(_) => panicked(&name).into(),
+                Err(_) => panicked(self.name.as_deref().unwrap_or_default()).into(),
             };
-            let cursor = tap.take();
+            let cursor = self.tap.take();
             // The stream could not be made: nothing was executed yet.
             let unborn =
                 !begun && cursor.is_none() && answer.errors.iter().all(|error| error.path.len() <= 1);
@@ -401,8 +420,8 @@ struct Line {
 }
 
 impl Line {
-    async fn next(&self, answer: &Answer) -> Option<()> {
-        self.send(frame("next", &self.id, Some(answer)), false).await
+    async fn next(&self, payload: &(impl Serialize + ?Sized)) -> Option<()> {
+        self.send(frame("next", &self.id, Some(payload)), false).await
     }
 
     async fn refuse(&self, errors: &[ServerError]) -> Option<()> {

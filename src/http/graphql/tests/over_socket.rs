@@ -118,6 +118,16 @@ async fn every_result_of_a_subscription_carries_its_cursor() {
 }
 
 #[tokio::test]
+async fn results_that_are_ready_pass_as_they_are() {
+    let mut client = served().await.client().await;
+    let payload = json!({ "query": "subscription Shared { open }", "operationName": "Shared" });
+    client.say(json!({ "type": "subscribe", "id": "1", "payload": payload })).await;
+    let next = json!({ "type": "next", "id": "1", "payload": { "data": { "open": 7 } } });
+    assert_eq!(client.hear().await, next);
+    assert_eq!(client.hear().await, json!({ "type": "complete", "id": "1" }));
+}
+
+#[tokio::test]
 async fn what_fails_before_it_began_is_an_error_message() {
     let mut client = served().await.client().await;
     for (query, code) in [
