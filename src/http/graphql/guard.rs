@@ -18,6 +18,7 @@ use async_graphql::{
     },
 };
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use super::{error::Code, limits::Limits};
 
@@ -148,15 +149,19 @@ impl Guard {
     /// With the first reason not to execute it.
     pub fn check(&self, params: Params) -> Result<Checked, GuardError> {
         let Params { query, operation_name, variables, extensions } = params;
-        let Some(query) = query.filter(|query| !query.is_empty()) else {
-            return Err(if extensions.is_some_and(|values| values.contains_key("persistedQuery")) {
-                // What clients of automatic persisted queries look for; they send the document next.
-                GuardError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound")
-            } else {
-                GuardError::new(Code::BadUserInput, "The parameter `query` is missing.")
-            });
+        let extensions = extensions.unwrap_or_default();
+        let query = query.unwrap_or_default();
+        let document = match (query.is_empty(), persisted(&extensions)?) {
+            (true, None) => {
+                return Err(GuardError::new(Code::BadUserInput, "The parameter `query` is missing."));
+            }
+            // What clients of automatic persisted queries look for; they send the document next.
+            (true, Some(hash)) => self
+                .documents
+                .get(&hash)
+                .ok_or_else(|| GuardError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound"))?,
+            (false, hash) => self.document(&query, hash)?,
         };
-        let document = self.document(&query)?;
         if document.introspects && !self.limits.introspection {
             return Err(no_introspection());
         }
@@ -171,19 +176,26 @@ impl Guard {
 
         let mut request = Request::new(query).variables(variables);
         request.operation_name = operation_name;
-        request.extensions.0.extend(extensions.unwrap_or_default());
+        request.extensions.0.extend(extensions);
         request.set_parsed_query(document.parsed.clone());
         Ok(Checked { request, kind, introspects })
     }
 
-    fn document(&self, query: &str) -> Result<Arc<Document>, GuardError> {
+    fn document(&self, query: &str, claimed: Option<Hash>) -> Result<Arc<Document>, GuardError> {
         if query.len() > self.limits.query_bytes {
             return Err(GuardError::new(
                 Code::QueryTooComplex,
                 format!("The document is longer than {} bytes.", self.limits.query_bytes),
             ));
         }
-        if let Some(known) = self.documents.get(query) {
+        let hash = Hash::from(Sha256::digest(query));
+        if claimed.is_some_and(|claimed| claimed != hash) {
+            return Err(GuardError::new(
+                Code::BadUserInput,
+                "The persisted query's hash is not the document's.",
+            ));
+        }
+        if let Some(known) = self.documents.get(&hash) {
             return Ok(known);
         }
         let Some(tokens) = scan(query, self.limits.nesting) else {
@@ -201,8 +213,22 @@ impl Guard {
         }
         let introspects = expand(&parsed, self.limits.expanded_fields)?;
         let document = Arc::new(Document { parsed, introspects });
-        self.documents.put(query, &document, tokens);
+        let bytes = query.len() + tokens.saturating_mul(Documents::BYTES_PER_TOKEN);
+        self.documents.put(hash, &document, bytes);
         Ok(document)
+    }
+}
+
+/// SHA-256 of a document's text.
+type Hash = [u8; 32];
+
+/// The hash that stands for a document, by the protocol of automatic persisted queries.
+fn persisted(extensions: &BTreeMap<String, Value>) -> Result<Option<Hash>, GuardError> {
+    let Some(Value::Object(persisted)) = extensions.get("persistedQuery") else { return Ok(None) };
+    let mut hash = Hash::default();
+    match persisted.get("sha256Hash") {
+        Some(Value::String(text)) if hex::decode_to_slice(text, &mut hash).is_ok() => Ok(Some(hash)),
+        _ => Err(GuardError::new(Code::BadUserInput, "`persistedQuery.sha256Hash` is not a SHA-256 in hex.")),
     }
 }
 
@@ -408,8 +434,8 @@ fn single_root(document: &ExecutableDocument, operation: &OperationDefinition) -
         .at(set.pos))
 }
 
-/// Parsed documents by their text, bounded in number and in memory. Two generations: what was not asked for while the
-/// younger one filled up is forgotten.
+/// Parsed documents by the hash of their text, bounded in number and in memory. Two generations: what was not asked for
+/// while the younger one filled up is forgotten.
 #[derive(Debug)]
 struct Documents {
     entries: usize,
@@ -419,8 +445,8 @@ struct Documents {
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<Arc<str>, Kept>,
-    old: HashMap<Arc<str>, Kept>,
+    young: HashMap<Hash, Kept>,
+    old: HashMap<Hash, Kept>,
     young_bytes: usize,
 }
 
@@ -438,37 +464,33 @@ impl Documents {
         Self { entries: entries / 2, bytes: bytes / 2, generations: Mutex::default() }
     }
 
-    fn get(&self, query: &str) -> Option<Arc<Document>> {
+    fn get(&self, hash: &Hash) -> Option<Arc<Document>> {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = generations.young.get(query) {
+        if let Some(kept) = generations.young.get(hash) {
             return Some(kept.document.clone());
         }
-        let (text, kept) = generations.old.remove_entry(query)?;
+        let kept = generations.old.remove(hash)?;
         let document = kept.document.clone();
-        self.insert(&mut generations, text, kept);
+        self.insert(&mut generations, *hash, kept);
         Some(document)
     }
 
-    fn put(&self, query: &str, document: &Arc<Document>, tokens: usize) {
-        let bytes = query.len() + tokens.saturating_mul(Self::BYTES_PER_TOKEN);
+    fn put(&self, hash: Hash, document: &Arc<Document>, bytes: usize) {
         // One document never pushes out many others.
-        if bytes > self.bytes / 8 {
+        if self.entries == 0 || bytes > self.bytes / 8 {
             return;
         }
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        self.insert(&mut generations, query.into(), Kept { document: document.clone(), bytes });
+        self.insert(&mut generations, hash, Kept { document: document.clone(), bytes });
     }
 
-    fn insert(&self, generations: &mut Generations, text: Arc<str>, kept: Kept) {
+    fn insert(&self, generations: &mut Generations, hash: Hash, kept: Kept) {
         if generations.young.len() >= self.entries || generations.young_bytes + kept.bytes > self.bytes {
             generations.old = std::mem::take(&mut generations.young);
             generations.young_bytes = 0;
         }
-        if self.entries == 0 {
-            return;
-        }
         generations.young_bytes += kept.bytes;
-        if let Some(replaced) = generations.young.insert(text, kept) {
+        if let Some(replaced) = generations.young.insert(hash, kept) {
             generations.young_bytes -= replaced.bytes;
         }
     }
@@ -659,14 +681,35 @@ mod tests {
     fn known_documents_are_parsed_once_and_forgotten_in_time() {
         let limits = Limits { cached_documents: 10, ..Limits::default() };
         let guard = Guard::new(&limits);
-        let first = guard.document("{ a }").unwrap();
+        let first = guard.document("{ a }", None).unwrap();
         for number in 0..1000 {
-            guard.document(&format!("{{ a{number} }}")).unwrap();
+            guard.document(&format!("{{ a{number} }}"), None).unwrap();
             // What is asked for again and again is never parsed again.
-            assert!(Arc::ptr_eq(&first, &guard.document("{ a }").unwrap()));
+            assert!(Arc::ptr_eq(&first, &guard.document("{ a }", None).unwrap()));
             assert!(guard.documents.len() <= 10);
         }
-        assert!(!Arc::ptr_eq(&guard.document("{ a1 }").unwrap(), &guard.document("{ b }").unwrap()));
+        assert!(!Arc::ptr_eq(
+            &guard.document("{ a1 }", None).unwrap(),
+            &guard.document("{ b }", None).unwrap()
+        ));
+    }
+
+    #[test]
+    fn a_persisted_query_is_known_by_its_hash_once_it_was_sent() {
+        let guard = Guard::new(&Limits::default());
+        let ask = |query: Option<&str>, hash: &str| {
+            let extensions = serde_json::json!({ "persistedQuery": { "version": 1, "sha256Hash": hash } });
+            let extensions = serde_json::from_value(extensions).unwrap();
+            let query = query.map(str::to_owned);
+            guard.check(Params { query, extensions: Some(extensions), ..Params::default() })
+        };
+        let hash = hex::encode(Sha256::digest("mutation { a }"));
+        assert_eq!(ask(None, &hash).unwrap_err().code, Code::PersistedQueryNotFound);
+        assert_eq!(ask(Some("{ b }"), &hash).unwrap_err().code, Code::BadUserInput);
+        assert_eq!(ask(None, &hash).unwrap_err().code, Code::PersistedQueryNotFound);
+        assert!(ask(Some("mutation { a }"), &hash).is_ok());
+        assert_eq!(ask(None, &hash).unwrap().kind, OperationType::Mutation);
+        assert_eq!(ask(None, "00").unwrap_err().code, Code::BadUserInput);
     }
 
     #[test]
@@ -674,10 +717,10 @@ mod tests {
         let limits = Limits { cached_bytes: 1_000_000, ..Limits::default() };
         let guard = Guard::new(&limits);
         let wide = format!("{{ {} }}", "a ".repeat(9_000));
-        guard.document(&wide).unwrap();
+        guard.document(&wide, None).unwrap();
         assert_eq!(guard.documents.len(), 0);
         for number in 0..500 {
-            guard.document(&format!("{{ a{number} {} }}", "b ".repeat(50))).unwrap();
+            guard.document(&format!("{{ a{number} {} }}", "b ".repeat(50)), None).unwrap();
         }
         assert!(guard.documents.len() < 100, "{}", guard.documents.len());
     }

@@ -20,7 +20,7 @@ pub struct Limits {
     /// Whether a document may ask for the schema. A request can be prepared without it as well; the engine itself
     /// would answer `null`.
     pub introspection: bool,
-    /// Documents that are kept parsed.
+    /// Documents that are kept parsed, under the hash of their text; automatic persisted queries are found among them.
     pub cached_documents: usize,
     /// Memory for documents that are kept parsed, as estimated from their text.
     pub cached_bytes: usize,

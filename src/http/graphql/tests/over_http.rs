@@ -289,6 +289,7 @@ async fn introspection_that_is_off_says_so() {
 #[tokio::test]
 async fn a_hash_alone_asks_for_the_document() {
     let reply =
-        post(json!({ "extensions": { "persistedQuery": { "version": 1, "sha256Hash": "00" } } })).await;
+        post(json!({ "extensions": { "persistedQuery": { "version": 1, "sha256Hash": "0".repeat(64) } } }))
+            .await;
     assert_eq!(reply.code(), "PERSISTED_QUERY_NOT_FOUND");
 }

@@ -147,6 +147,15 @@ async fn what_fails_before_it_began_is_an_error_message() {
 }
 
 #[tokio::test]
+async fn a_bomb_of_brackets_leaves_the_socket_alive() {
+    let mut client = served().await.client().await;
+    client.subscribe("1", &format!("{{ a(x: {}", "[".repeat(50_000))).await;
+    assert_eq!(client.hear().await["payload"][0]["extensions"]["code"], "QUERY_TOO_COMPLEX");
+    client.subscribe("1", "{ me }").await;
+    assert_eq!(client.hear().await["type"], "next");
+}
+
+#[tokio::test]
 async fn what_fails_after_it_began_is_a_last_result() {
     let mut client = served().await.client().await;
     for (query, code) in
