@@ -283,9 +283,11 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
         self.door.access.tracker().spawn(async move {
             let work = async {
                 // Apart, so that its memory is given back while the subscription waits.
-                match Box::pin(operation.begin(params)).await {
-                    Some(following) => following.run().await,
-                    None => None,
+                let line = operation.line.clone();
+                match AssertUnwindSafe(Box::pin(operation.begin(params))).catch_unwind().await {
+                    Ok(Some(following)) => following.run().await,
+                    Ok(None) => None,
+                    Err(_) => line.refuse(&[panicked("")]).await,
                 }
             };
             // `None` all the way: the socket is gone, and so is whoever wanted to know.
@@ -411,6 +413,7 @@ impl Following {
 }
 
 /// An operation's way to its client. Every method gives `None` when nobody is there any more.
+#[derive(Clone)]
 struct Line {
     serial: u64,
     id: Arc<str>,

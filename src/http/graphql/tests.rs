@@ -172,6 +172,7 @@ impl Access for House {
         caller: &String,
         request: Request,
     ) -> BoxStream<'static, Item> {
+        assert!(!request.query.contains("Broken"), "on purpose");
         if request.operation_name.as_deref() == Some("Shared") {
             let ready = RawValue::from_string(r#"{"data":{"open":7}}"#.to_owned()).unwrap();
             return stream::iter([Item::Ready(ready.into())]).boxed();

@@ -138,6 +138,7 @@ async fn what_fails_before_it_began_is_an_error_message() {
         ("subscription { count(to: 1) open }", "GRAPHQL_VALIDATION_FAILED"),
         ("subscription { unborn }", "CURSOR_EXPIRED"),
         ("{ panics }", "INTERNAL_ERROR"),
+        ("subscription Broken { open }", "INTERNAL_ERROR"),
     ] {
         client.subscribe("1", query).await;
         let heard = client.hear().await;
