@@ -186,23 +186,23 @@ impl Ledger {
     pub(crate) fn put(
         &mut self,
         kind: Kind,
-        owner: impl ToString,
-        key: impl ToString,
+        owner: impl Into<String>,
+        key: impl Into<String>,
         value: &impl Serialize,
     ) {
         match serde_json::to_string(value) {
-            Ok(body) => self.rows.push(Row { place: place(kind, &owner, &key), body: Some(body) }),
+            Ok(body) => self.rows.push(Row { place: place(kind, owner, key), body: Some(body) }),
             Err(error) => tracing::error!(%error, ?kind, "a row of the world could not be written as JSON"),
         }
     }
 
-    pub(crate) fn erase(&mut self, kind: Kind, owner: impl ToString, key: impl ToString) {
-        self.rows.push(Row { place: place(kind, &owner, &key), body: None });
+    pub(crate) fn erase(&mut self, kind: Kind, owner: impl Into<String>, key: impl Into<String>) {
+        self.rows.push(Row { place: place(kind, owner, key), body: None });
     }
 }
 
-fn place(kind: Kind, owner: &impl ToString, key: &impl ToString) -> Place {
-    Place { kind, owner: owner.to_string(), key: key.to_string() }
+fn place(kind: Kind, owner: impl Into<String>, key: impl Into<String>) -> Place {
+    Place { kind, owner: owner.into(), key: key.into() }
 }
 
 /// A key that sorts as its number does.
