@@ -7,12 +7,12 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | [`world`] | phones, people, chats, signups; made from a seed, changed under one lock |
-//! | [`graph`] | Meta's endpoints: tokens, numbers, sends, templates, media |
-//! | [`webhooks`] | what is told, to whom, in which order; signing, posting, trying again |
-//! | [`door`] | the GraphQL schema and its guards |
-//! | [`engine`] | the world behind its lock, the file's writer, the deliveries |
-//! | [`store`] | the file: every change is on disk before anybody hears of it |
+//! | `world` | phones, people, chats, signups; made from a seed, changed under one lock |
+//! | `graph` | Meta's endpoints: tokens, numbers, sends, templates, media |
+//! | `webhooks` | what is told, to whom, in which order; signing, posting, trying again |
+//! | `door` | the GraphQL schema and its guards |
+//! | `engine` | the world behind its lock, the file's writer, the deliveries |
+//! | `store` | the file: every change is on disk before anybody hears of it |
 //!
 //! Untroubled, nothing happens but what the door's mutations cause: no traffic of its own, one id a message, numbers
 //! shown, the webhooks of one phone one after another. Time is simulated: real time plus what `advanceClock` has

@@ -118,11 +118,11 @@ impl Store {
             .collect()
     }
 
+    /// Writes `rows` in one transaction; of several rows in one place the last counts.
     #[expect(
         clippy::disallowed_methods,
         reason = "the simulator shares no code with the service, and one connection writes this file: nothing can deadlock"
     )]
-    /// Writes `rows` in one transaction; of several rows in one place the last counts.
     async fn write(&self, rows: &[Row]) -> Result<(), DbErr> {
         let mut last: HashMap<&Place, &Option<String>> = HashMap::with_capacity(rows.len());
         for row in rows {

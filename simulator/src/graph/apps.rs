@@ -69,7 +69,9 @@ pub(crate) async fn subscriptions(engine: &Engine, call: &Call, app: &str) -> Re
                 world.settings.fields = fields;
             }
             world.keep_settings(ledger);
-            for phone in world.phones.values() {
+            // What a former receiver refused is offered to this one at once.
+            for phone in world.phones.values_mut() {
+                phone.queue.forgive();
                 ledger.wake.push(phone.wake.clone());
             }
         })

@@ -153,18 +153,28 @@ impl World {
             });
         }
         for place in files {
-            let kind = phone_kind(self, number, place);
-            let Ok(id) = self.make_media(ledger, number, &kind) else { continue };
-            let set = self.change_message(number, place, |message| message.media = Some(id));
-            if set.is_ok() {
-                self.keep_message(ledger, number, place);
-            }
+            self.provide_file(ledger, number, place);
         }
         let asked = self.last_id + 1;
         for (turn, mut chunk) in chunks.into_iter().enumerate() {
             chunk.asked = asked;
             chunk.turn = turn;
             self.queue(ledger, number, Payload::Chunk(chunk), None);
+        }
+    }
+
+    /// Makes the file of a message that has none, or none that can still be fetched.
+    fn provide_file(&mut self, ledger: &mut Ledger, number: Number, place: u32) {
+        let message = self.phones.get(&number).and_then(|phone| phone.messages.get(place as usize));
+        let Some(message) = message else { return };
+        let at_hand = |id: &String| self.media.get(id).is_some_and(|media| media.until > ledger.now_ms);
+        if message.media.as_ref().is_some_and(at_hand) {
+            return;
+        }
+        let kind = message.kind.clone();
+        let Ok(id) = self.make_media(ledger, number, &kind) else { return };
+        if self.change_message(number, place, |message| message.media = Some(id)).is_ok() {
+            self.keep_message(ledger, number, place);
         }
     }
 
@@ -275,14 +285,6 @@ impl World {
     }
 }
 
-fn phone_kind(world: &World, number: Number, place: u32) -> String {
-    world
-        .phones
-        .get(&number)
-        .and_then(|phone| phone.messages.get(place as usize))
-        .map_or_else(String::new, |message| message.kind.clone())
-}
-
 /// Cuts what the phone shares into chunks, in order, and collects the messages whose files follow.
 fn cut(phone: &Phone, since: i64, files: &mut Vec<u32>) -> Vec<Chunk> {
     let mut phases: [BTreeMap<Number, Vec<&Message>>; 3] = Default::default();
@@ -293,7 +295,7 @@ fn cut(phone: &Phone, since: i64, files: &mut Vec<u32>) -> Vec<Chunk> {
         if message.group.is_some() || message.deleted || unheard || age > REACHES_BACK_MS {
             continue;
         }
-        if message.is_media() && message.media.is_none() && age <= MEDIA_REACH_BACK_MS {
+        if message.is_media() && age <= MEDIA_REACH_BACK_MS {
             files.push(message.sequence);
         }
         if let Some(threads) = phases.get_mut(usize::from(phase(age))) {

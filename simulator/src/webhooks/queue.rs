@@ -127,6 +127,11 @@ impl Queue {
                 self.live.retain(|due| !gone(due));
             }
         }
+        self.forgive();
+    }
+
+    /// Refusals are forgotten: the next attempt is made at once.
+    pub(crate) fn forgive(&mut self) {
         self.failures = 0;
         self.retry_at = None;
     }

@@ -39,11 +39,11 @@ impl Refusal {
     }
 }
 
+/// Milliseconds since 1970, real time.
 #[expect(
     clippy::disallowed_methods,
     reason = "the simulator's own clock: everything simulated is counted from here"
 )]
-/// Milliseconds since 1970, real time.
 pub(crate) fn real_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }
@@ -293,6 +293,7 @@ impl World {
             Kind::Setting => self.settings = read(body)?,
             Kind::Phone => {
                 let card: Card = read(body)?;
+                self.last_id = self.last_id.max(card.made);
                 self.admit(Phone::new(card));
             }
             Kind::Token => {

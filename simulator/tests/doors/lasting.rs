@@ -65,6 +65,44 @@ async fn the_world_and_what_is_due_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn what_was_answered_is_on_disk_even_if_the_process_is_killed() {
+    let (mut town, line) = Town::with_shop(json!({})).await;
+    town.heard("account_update").await;
+    town.answer_with(&[500; 9]);
+    let written = town.write("writeAsCustomer", json!({ "text": "Gerade noch" })).await;
+    let (_, sent) = town.send_text(&line, "Angekommen").await;
+    // A copy of the files, taken while the simulator runs, is what a killed process leaves.
+    let left = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(town.dir.path()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), left.path().join(file.file_name())).unwrap();
+    }
+    town.dir = left;
+    town.restart().await;
+    town.answer_with(&[]);
+    let ids: Vec<Value> = town.messages().await.iter().map(|m| m["id"].clone()).collect();
+    assert_eq!(ids, [sent["messages"][0]["id"].clone(), written["id"].clone()]);
+    let heard = town.heard("messages").await;
+    assert_eq!(heard[0]["messages"][0]["id"], written["id"]);
+    assert_eq!(heard[1]["statuses"][0]["id"], sent["messages"][0]["id"]);
+}
+
+#[tokio::test]
+async fn a_callback_that_is_set_again_gets_what_is_due_at_once() {
+    let (town, _line) = Town::with_shop(json!({})).await;
+    town.heard("account_update").await;
+    town.answer_with(&[500]);
+    let before = std::time::Instant::now();
+    town.write("writeAsCustomer", json!({ "text": "eins" })).await;
+    town.until(|posted| !posted.is_empty()).await;
+    // The refusal has been noted once the line stands still; the callback is set until then and after.
+    while town.posted().len() < 2 && before.elapsed().as_millis() < 900 {
+        town.listen().await;
+    }
+    assert!(before.elapsed().as_millis() < 900);
+}
+
+#[tokio::test]
 async fn the_same_seed_makes_the_same_past() {
     let (one, two) = (Town::new().await, Town::new().await);
     let query = "query($n: PhoneNumber!) { phone(phoneNumber: $n) { contacts { phoneNumber fullName }
