@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
 const WINDOW_MS: i64 = 24 * 3_600_000;
-const SECOND: Duration = Duration::from_secs(1);
+const SECOND_MS: i64 = 1_000;
 const PAIR_PAUSE: Duration = Duration::from_secs(6);
 const LONGEST_TEXT: usize = 4_096;
 const LONGEST_CAPTION: usize = 1_024;
@@ -139,7 +139,7 @@ fn receive(world: &mut World, ledger: &mut Ledger, call: &Call, id: &str) -> Res
         callback_data: call.text("biz_opaque_callback_data").map(str::to_owned),
         accepted: false,
     };
-    let done = send(world, ledger, call, id, &mut arrival.text);
+    let done = send(world, ledger, call, id, &mut arrival);
     arrival.accepted = done.is_ok();
     if let Some(number) = number {
         let key = world.fresh_id();
@@ -166,7 +166,7 @@ fn send(
     ledger: &mut Ledger,
     call: &Call,
     id: &str,
-    text: &mut Option<String>,
+    arrival: &mut Arrival,
 ) -> Result<Sent, Failure> {
     let trouble = world.settings.trouble.clone();
     let mut chance = Chance::fresh();
@@ -200,7 +200,8 @@ fn send(
         return Err(GraphError::parameter("biz_opaque_callback_data is too long").into());
     }
     let outgoing = understand(world, phone, call)?;
-    text.get_or_insert_with(|| outgoing.text.clone());
+    arrival.text.get_or_insert_with(|| outgoing.text.clone());
+    let at = arrival.at;
     let now = Instant::now();
     let now_ms = ledger.now_ms;
     let limit = if phone.card.app == AppKind::ApiOnly { RATE } else { RATE_WITH_APP };
@@ -208,7 +209,7 @@ fn send(
     let window_open = person.wrote_at.is_some_and(|at| now_ms - at < WINDOW_MS);
     let in_pause = phone.pairs.get(&to).is_some_and(|last| now.duration_since(*last) < PAIR_PAUSE);
     let phone = world.phone_mut(number).map_err(GraphError::from)?;
-    while phone.recent.front().is_some_and(|at| now.duration_since(*at) >= SECOND) {
+    while phone.recent.front().is_some_and(|earlier| at - *earlier >= SECOND_MS) {
         phone.recent.pop_front();
     }
     if phone.recent.len() >= limit {
@@ -225,7 +226,7 @@ fn send(
             .details("more than 24 hours have passed since the customer last wrote; send a template")
             .into());
     }
-    phone.recent.push_back(now);
+    phone.recent.push_back(at);
     if trouble.pair_limit {
         phone.pairs.insert(to, now);
     }

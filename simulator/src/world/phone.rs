@@ -69,8 +69,8 @@ pub(crate) struct Phone {
     pub(crate) queue: Queue,
     /// Wakes whoever delivers this phone's webhooks.
     pub(crate) wake: Arc<Notify>,
-    /// Sends of the last second.
-    pub(crate) recent: VecDeque<Instant>,
+    /// Sends accepted in the last second, by the same milliseconds that their arrivals bear.
+    pub(crate) recent: VecDeque<i64>,
     /// When a recipient last got something, for the pair limit.
     pub(crate) pairs: HashMap<Number, Instant>,
     by_token: HashMap<u128, u32>,

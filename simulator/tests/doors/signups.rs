@@ -158,3 +158,27 @@ async fn a_new_phone_an_other_app_and_a_new_name_are_told() {
     town.write("writeAsCustomer", json!({ "with": ANNA, "text": "Noch da?" })).await;
     assert!(town.heard("messages").await.is_empty());
 }
+
+#[tokio::test]
+async fn a_callback_must_know_its_token_and_an_account_may_have_its_own() {
+    let (town, line) = Town::with_shop(json!({})).await;
+    let path = format!("{}/subscriptions", town.app_id);
+    let wrong =
+        json!({ "object": "whatsapp_business_account", "callback_url": town.callback, "verify_token": "?" });
+    assert_eq!(code(&town.graph("POST", &path, &town.app_token(), Some(wrong.clone())).await), 2200);
+    assert_eq!(code(&town.graph("POST", &path, &line.token, Some(wrong)).await), 190);
+    let right =
+        json!({ "callback_url": town.callback, "verify_token": "let me in", "fields": "messages,history" });
+    assert_eq!(town.graph("POST", &path, &town.app_token(), Some(right)).await.0, 200);
+
+    let path = format!("{}/subscribed_apps", line.waba);
+    let own = format!("{}?own=1", town.callback);
+    let body = json!({ "override_callback_uri": own, "verify_token": "let me in" });
+    assert_eq!(town.graph("POST", &path, &line.token, Some(body)).await.0, 200);
+    let (_, apps) = town.graph("GET", &path, &line.token, None).await;
+    assert_eq!(apps["data"][0]["override_callback_uri"], own);
+    town.write("writeAsCustomer", json!({ "text": "Hierher" })).await;
+    assert_eq!(town.heard("messages").await.len(), 1);
+    town.write("writeFromApp", json!({ "text": "Nicht abonniert" })).await;
+    assert!(town.heard("smb_message_echoes").await.is_empty());
+}
