@@ -1,5 +1,7 @@
 //! Business numbers.
 
+pub mod disconnection;
+
 use entity::{ClientId, client};
 
 use crate::app::App;
