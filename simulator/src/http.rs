@@ -1,11 +1,12 @@
 //! The port: who may call, and which door they get.
 
+use crate::CLOCK_HEADER;
 use crate::door;
 use crate::engine::Engine;
 use crate::graph;
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,8 +21,17 @@ pub(crate) fn router(engine: Arc<Engine>, loopback_only: bool) -> Router {
         .with_state(door::build(engine.clone()))
         .route("/healthz", get(|| async { "ok" }))
         .fallback(graph::answer)
-        .with_state(engine);
+        .with_state(engine.clone())
+        .layer(middleware::from_fn_with_state(engine, tell_clock));
     if loopback_only { router.layer(middleware::from_fn(only_loopback)) } else { router }
+}
+
+/// Every answer tells how far simulated time is from real time.
+async fn tell_clock(State(engine): State<Arc<Engine>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let offset = engine.read(|world| world.settings.offset_ms);
+    response.headers_mut().insert(CLOCK_HEADER, HeaderValue::from(offset));
+    response
 }
 
 async fn only_loopback(request: Request, next: Next) -> Response {

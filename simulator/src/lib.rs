@@ -16,7 +16,7 @@
 //!
 //! Untroubled, nothing happens but what the door's mutations cause: no traffic of its own, one id a message, numbers
 //! shown, the webhooks of one phone one after another. Time is simulated: real time plus what `advanceClock` has
-//! added; answers of Meta's door and webhooks carry the difference in a header. What guards (codes, rates, retries,
+//! added; answers and webhooks carry the difference in a header. What guards (codes, rates, retries,
 //! the life of download addresses) goes by real time.
 
 mod chance;
@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use world::World;
 
-/// Simulated time minus real time, in milliseconds: on every answer of Meta's door and on every webhook.
+/// Simulated time minus real time, in milliseconds: on every answer and on every webhook.
 pub const CLOCK_HEADER: &str = "x-simulator-clock-offset-ms";
 
 /// How a simulator is started.

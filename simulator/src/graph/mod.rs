@@ -9,7 +9,6 @@ pub(crate) mod send;
 pub(crate) mod templates;
 pub(crate) mod tokens;
 
-use crate::CLOCK_HEADER;
 use crate::engine::Engine;
 use crate::number::Number;
 use crate::world::phone::Phone;
@@ -201,13 +200,11 @@ pub(crate) async fn answer(State(engine): State<Arc<Engine>>, request: Request) 
     if reply.held {
         engine.pause(HELD_BACK).await;
     }
-    let offset = engine.read(|world| world.settings.offset_ms);
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Ok(mime) = HeaderValue::from_str(&reply.mime) {
         response.headers_mut().insert(header::CONTENT_TYPE, mime);
     }
-    response.headers_mut().insert(CLOCK_HEADER, HeaderValue::from(offset));
     response
 }
 
