@@ -6,12 +6,12 @@
 pub mod store;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use entity::{InboundId, InboundState, Timestamp, inbound};
 use sea_orm::{ActiveValue::Set, DbErr, EntityTrait};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::app::App;
 use crate::db::Db;
@@ -41,7 +41,7 @@ pub enum NotAccepted {
 /// The door to the disk.
 pub struct Inbox {
     queue: mpsc::Sender<Waiting>,
-    backlog: AtomicI64,
+    backlog: watch::Sender<i64>,
     most: i64,
     /// Bodies with a wrong or missing signature.
     pub refused: AtomicU64,
@@ -67,7 +67,7 @@ impl Inbox {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let inbox = Self {
             queue: sender,
-            backlog: AtomicI64::new(store::count_pending(db).await?),
+            backlog: watch::Sender::new(store::count_pending(db).await?),
             most: config.backlog,
             refused: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
@@ -78,12 +78,18 @@ impl Inbox {
 
     /// Bodies that wait to be applied.
     pub fn backlog(&self) -> i64 {
-        self.backlog.load(Ordering::Relaxed)
+        *self.backlog.borrow()
     }
 
     /// So many bodies wait more (or fewer).
     pub fn waits(&self, more: i64) {
-        self.backlog.fetch_add(more, Ordering::Relaxed);
+        self.backlog.send_modify(|backlog| *backlog += more);
+    }
+
+    /// Resolves when nothing waits to be applied.
+    pub async fn idle(&self) {
+        // The sender lives as long as this borrow: waiting cannot fail.
+        drop(self.backlog.subscribe().wait_for(|backlog| *backlog <= 0).await);
     }
 
     /// Puts a body on the disk; returns when it is there.

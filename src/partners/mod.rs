@@ -131,3 +131,29 @@ pub async fn listens(db: &crate::db::Db, id: PartnerId) -> Result<bool, DbErr> {
     let row = partner::Entity::find_by_id(id).one(db.read()).await?;
     Ok(row.is_some_and(|row| row.stream_opened_at.is_some()))
 }
+
+/// The clients of a partner that these ids name; what was merged counts as what it was merged into.
+///
+/// # Errors
+/// When one is not the partner's, or the database is away.
+pub async fn own_clients(
+    installation: &Installation,
+    partner: PartnerId,
+    ids: Vec<ClientId>,
+) -> anyhow::Result<Vec<ClientId>> {
+    let mut own = Vec::new();
+    for id in ids {
+        #[expect(clippy::disallowed_methods, reason = "the operator's command; the partner is checked right below")]
+        let alias = entity::alias::Entity::find_by_id(id.uuid()).one(installation.db.read()).await?;
+        let id = alias.map_or(id, |alias| ClientId(alias.target));
+        #[expect(clippy::disallowed_methods, reason = "the operator's command; the partner is checked right below")]
+        let row = entity::client::Entity::find_by_id(id).one(installation.db.read()).await?;
+        anyhow::ensure!(
+            row.is_some_and(|row| row.partner_id == partner),
+            "the partner has no client {}",
+            id.public()
+        );
+        own.push(id);
+    }
+    Ok(own)
+}
