@@ -36,4 +36,5 @@ pub mod lanes;
 pub mod upstream;
 
 // The doors.
+pub mod graphql;
 pub mod http;

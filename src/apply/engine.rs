@@ -170,7 +170,6 @@ async fn take(app: &App, rows: Vec<inbound::Model>) -> Result<Vec<Taken>, ApplyE
     for row in rows {
         let (id, received_at) = (row.id, row.received_at);
         let content = if row.body.len() > LARGE {
-            #[expect(clippy::disallowed_methods, reason = "ends by itself, and is awaited right here")]
             let beside = tokio::task::spawn_blocking(move || decode(&row.body)).await;
             beside.unwrap_or_else(|error| Decoded { error: Some(format!("decoding failed: {error}")), ..Decoded::default() })
         } else {
@@ -182,8 +181,11 @@ async fn take(app: &App, rows: Vec<inbound::Model>) -> Result<Vec<Taken>, ApplyE
     if !unknown.is_empty() {
         store::count_unknown(&app.inbound_db, unknown, app.now()).await?;
     }
-    let accounts = decoded.iter().flat_map(|(_, _, content)| content.changes.iter().map(|change| &change.account));
-    let routes = Routes::load(app.db.read(), accounts).await?;
+    let mut accounts = std::collections::HashSet::new();
+    for (_, _, content) in &decoded {
+        accounts.extend(content.changes.iter().map(|change| change.account.clone()));
+    }
+    let routes = Routes::load(app.db.read(), &accounts).await?;
     let discards = discards(app, &routes, &decoded).await?;
     Ok(decoded.into_iter().map(|(id, received_at, content)| route(&routes, &discards, id, received_at, content)).collect())
 }

@@ -13,3 +13,5 @@ pub async fn cancel_all(tx: &DatabaseTransaction, client: ClientId, now: Timesta
     let _ = (tx, client, now);
     Ok(Vec::new())
 }
+/// stub
+pub async fn run(app: std::sync::Arc<crate::app::App>) { app.tasks.stopping().cancelled().await; }
