@@ -126,7 +126,7 @@ impl GraphError {
     /// Reads an answer's body; none if it is not Meta's error shape with a code.
     pub fn read(status: u16, body: &Value) -> Option<Self> {
         let error = body.get("error")?;
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).filter(|t| !t.is_empty()).map(|t| t.replace('\0', ""));
         let details = error.get("error_data").and_then(|data| text(data.get("details")).or_else(|| text(Some(data))));
         Some(Self {
             code: number(error.get("code")?)?,
