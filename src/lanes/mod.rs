@@ -22,6 +22,9 @@ mod slots;
 mod verdict;
 mod wake;
 
+#[cfg(test)]
+mod tests;
+
 pub use cancel::cancel_all;
 pub use engine::run;
 pub use wake::Wake;

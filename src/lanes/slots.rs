@@ -82,17 +82,6 @@ mod tests {
         assert!(slots.is_idle(at(1700)));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn rests_end_with_the_runtimes_clock() {
-        let mut slots = Slots::default();
-        slots.take();
-        slots.rest(Instant::now());
-        tokio::time::advance(Duration::from_millis(999)).await;
-        assert_eq!(slots.free(1, Instant::now()), 0);
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(slots.free(1, Instant::now()), 1);
-    }
-
     proptest! {
         /// Whatever the latencies and pauses: no second sees more arrivals than there are slots.
         #[test]
