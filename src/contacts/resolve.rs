@@ -1,8 +1,13 @@
 //! From how a caller names a person to the conversation with them.
 
-use entity::{ClientId, ContactId, ContactKeyKind, ConversationId, Timestamp, client, contact, contact_key, conversation};
+use entity::{
+    ClientId, ContactId, ContactKeyKind, ConversationId, Timestamp, client, contact, contact_key,
+    conversation,
+};
 use sea_orm::sea_query::Query;
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+};
 
 use crate::ids::PublicId;
 
@@ -28,7 +33,10 @@ impl Named {
 ///
 /// # Errors
 /// When the database is away.
-#[expect(clippy::disallowed_methods, reason = "by a client that came through Scope, and the names of its own people")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "by a client that came through Scope, and the names of its own people"
+)]
 pub async fn conversation_with<C: ConnectionTrait>(
     connection: &C,
     client: ClientId,
@@ -63,7 +71,10 @@ pub struct Fresh {
 ///
 /// # Errors
 /// When the database is away.
-#[expect(clippy::disallowed_methods, reason = "by a client that came through Scope, and the names of its own people")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "by a client that came through Scope, and the names of its own people"
+)]
 pub async fn begin_with<C: ConnectionTrait>(
     connection: &C,
     client: &client::Model,
@@ -78,7 +89,9 @@ pub async fn begin_with<C: ConnectionTrait>(
         .one(connection)
         .await?;
     let contact = match (known, person) {
-        (Some(key), _) => return Ok(Some(Fresh { conversation: blank(client, key.contact_id, now), contact: None })),
+        (Some(key), _) => {
+            return Ok(Some(Fresh { conversation: blank(client, key.contact_id, now), contact: None }));
+        }
         (None, Named::UserId(_)) => return Ok(None),
         (None, Named::Phone(number)) => stranger(client, number, now),
     };

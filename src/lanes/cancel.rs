@@ -1,6 +1,8 @@
 //! What waits for a client that is gone.
 
-use entity::{ClientId, EventType, LaneEntryKind, MessageStatus, Timestamp, lane_entry, message, message_status};
+use entity::{
+    ClientId, EventType, LaneEntryKind, MessageStatus, Timestamp, lane_entry, message, message_status,
+};
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use serde_json::json;
@@ -15,7 +17,11 @@ use crate::ids::PublicId;
 /// # Errors
 /// When the database refuses or is away.
 #[expect(clippy::disallowed_methods, reason = "the queue of the one client that the caller names")]
-pub async fn cancel_all<C: ConnectionTrait>(tx: &C, client: ClientId, now: Timestamp) -> Result<Vec<NewEvent>, DbErr> {
+pub async fn cancel_all<C: ConnectionTrait>(
+    tx: &C,
+    client: ClientId,
+    now: Timestamp,
+) -> Result<Vec<NewEvent>, DbErr> {
     let error = serde_json::to_value(disconnected()).map_err(|error| DbErr::Json(error.to_string()))?;
     let waiting = Query::select()
         .column(lane_entry::Column::MessageId)

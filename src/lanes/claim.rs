@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use entity::{
-    ClientId, ConversationId, LaneEntryId, LaneEntryKind, MessageId, MessageStatus, Timestamp, client, conversation,
-    lane_entry, message,
+    ClientId, ConversationId, LaneEntryId, LaneEntryKind, MessageId, MessageStatus, Timestamp, client,
+    conversation, lane_entry, message,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Statement, Value};
@@ -97,8 +97,11 @@ pub(super) async fn take<C: ConnectionTrait>(
             entries.extend(marked);
         }
     }
-    let messages: Vec<MessageId> =
-        entries.iter().filter(|entry| entry.kind == LaneEntryKind::Message).map(|entry| entry.message_id).collect();
+    let messages: Vec<MessageId> = entries
+        .iter()
+        .filter(|entry| entry.kind == LaneEntryKind::Message)
+        .map(|entry| entry.message_id)
+        .collect();
     let mut marked: HashSet<MessageId> = HashSet::new();
     for chunk in messages.chunks(IN_LIST) {
         let rows = message::Entity::update_many()
@@ -147,8 +150,12 @@ pub(super) async fn read_clients<C: ConnectionTrait>(
     let ids: Vec<ClientId> = ids.iter().copied().collect();
     let mut clients = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(IN_LIST) {
-        #[expect(clippy::disallowed_methods, reason = "the engine's own look at the clients whose lanes it holds")]
-        let rows = client::Entity::find().filter(client::Column::Id.is_in(chunk.iter().copied())).all(tx).await?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the engine's own look at the clients whose lanes it holds"
+        )]
+        let rows =
+            client::Entity::find().filter(client::Column::Id.is_in(chunk.iter().copied())).all(tx).await?;
         clients.extend(rows.into_iter().map(|row| (row.id, row)));
     }
     Ok(clients)

@@ -128,7 +128,11 @@ impl Lane {
 
     /// How many may start now.
     fn room(&mut self, now: Instant) -> usize {
-        if self.due && now >= self.ready_at && now >= self.paused_until { self.slots.free(self.limit, now) } else { 0 }
+        if self.due && now >= self.ready_at && now >= self.paused_until {
+            self.slots.free(self.limit, now)
+        } else {
+            0
+        }
     }
 
     fn renews(&self, now: Instant) -> bool {
@@ -163,7 +167,11 @@ impl Lane {
     }
 
     fn is_over(&mut self, now: Instant) -> bool {
-        !self.due && !self.check && self.wake_at.is_none() && self.paused_until <= now && self.slots.is_idle(now)
+        !self.due
+            && !self.check
+            && self.wake_at.is_none()
+            && self.paused_until <= now
+            && self.slots.is_idle(now)
     }
 }
 
@@ -406,14 +414,15 @@ impl Engine {
         let ids: Vec<ClientId> = concerned.iter().copied().collect();
         let held = lease::hold(&tx, self.owner, &ids).await?;
         let clients = claim::read_clients(&tx, concerned).await?;
-        let fences: HashMap<ClientId, i64> = held.iter().map(|(client, held)| (*client, held.fence)).collect();
+        let fences: HashMap<ClientId, i64> =
+            held.iter().map(|(client, held)| (*client, held.fence)).collect();
 
         let unsure: HashMap<ClientId, i64> = fences
             .iter()
             .filter(|(client, fence)| {
-                self.lanes.get(client).is_some_and(|lane| {
-                    lane.check || lane.lease.is_none_or(|lease| lease.fence != **fence)
-                })
+                self.lanes
+                    .get(client)
+                    .is_some_and(|lane| lane.check || lane.lease.is_none_or(|lease| lease.fence != **fence))
             })
             .map(|(client, fence)| (*client, *fence))
             .collect();
@@ -437,7 +446,8 @@ impl Engine {
             connected && !waits && !stopped.contains(id)
         });
         for (id, entries) in &mut wanted {
-            if let (Some(client), limit) = (clients.get(id), clients.get(id).map(|client| self.limit(client.mode)))
+            if let (Some(client), limit) =
+                (clients.get(id), clients.get(id).map(|client| self.limit(client.mode)))
                 && let Some(lane) = self.lanes.get_mut(&client.id)
             {
                 lane.limit = limit.unwrap_or(lane.limit);
@@ -445,10 +455,11 @@ impl Engine {
             }
         }
         let taken = claim::take(&tx, &wanted, &fences, at).await?;
-        let (late, leaving): (Vec<_>, Vec<_>) =
-            taken.entries.into_iter().map(|entry| (is_late(&entry, &taken.conversations, &clients, at), entry)).partition(
-                |(late, _)| late.is_some(),
-            );
+        let (late, leaving): (Vec<_>, Vec<_>) = taken
+            .entries
+            .into_iter()
+            .map(|entry| (is_late(&entry, &taken.conversations, &clients, at), entry))
+            .partition(|(late, _)| late.is_some());
         let late: Vec<Judged> = late
             .into_iter()
             .filter_map(|(outcome, entry)| Some(Judged::from(Done { entry, outcome: outcome?, at })))
@@ -482,7 +493,8 @@ impl Engine {
                     lane.ready_at = now + LOOK;
                 }
             }
-            let connected = round.clients.get(client).is_some_and(|client| client.status == ClientStatus::Connected);
+            let connected =
+                round.clients.get(client).is_some_and(|client| client.status == ClientStatus::Connected);
             if !connected {
                 lane.due = false;
             }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use entity::{ClientId, lane};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, Statement, Value};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, Statement, Value,
+};
 use uuid::Uuid;
 
 /// How long a lease lives.
@@ -41,11 +43,14 @@ pub(super) async fn hold<C: ConnectionTrait>(
     let mut held = HashMap::with_capacity(clients.len());
     for chunk in clients.chunks(AT_ONCE) {
         #[expect(clippy::disallowed_methods, reason = "the engine's own leases")]
-        let before = lane::Entity::find().filter(lane::Column::ClientId.is_in(chunk.iter().copied())).all(tx).await?;
-        let before: HashMap<ClientId, lane::Model> = before.into_iter().map(|row| (row.client_id, row)).collect();
+        let before =
+            lane::Entity::find().filter(lane::Column::ClientId.is_in(chunk.iter().copied())).all(tx).await?;
+        let before: HashMap<ClientId, lane::Model> =
+            before.into_iter().map(|row| (row.client_id, row)).collect();
 
         let now = clock(backend);
-        let rows: Vec<String> = (0..chunk.len()).map(|n| format!("(${}, $1, 1, {now} + $2)", n + 3)).collect();
+        let rows: Vec<String> =
+            (0..chunk.len()).map(|n| format!("(${}, $1, 1, {now} + $2)", n + 3)).collect();
         let sql = format!(
             "INSERT INTO lane (client_id, owner, fence, until) VALUES {} ON CONFLICT (client_id) DO UPDATE SET \
              owner = excluded.owner, until = excluded.until, \
@@ -58,7 +63,8 @@ pub(super) async fn hold<C: ConnectionTrait>(
         values.extend(chunk.iter().map(|client| Value::from(client.0)));
         for row in tx.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
             let client = ClientId(row.try_get("", "client_id")?);
-            let taken_over = before.get(&client).and_then(|row| row.owner).is_some_and(|other| other != owner);
+            let taken_over =
+                before.get(&client).and_then(|row| row.owner).is_some_and(|other| other != owner);
             held.insert(client, Held { fence: row.try_get("", "fence")?, taken_over });
         }
     }

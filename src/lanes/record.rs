@@ -6,11 +6,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use entity::{
     ClientId, ClientStatus, ContactKeyKind, ConversationId, EventType, LaneEntryId, LaneEntryKind, MessageId,
-    MessageStatus, ReactionBy, Timestamp, client, contact_key, conversation, lane_entry, message, message_key,
-    message_status, reaction,
+    MessageStatus, ReactionBy, Timestamp, client, contact_key, conversation, lane_entry, message,
+    message_key, message_status, reaction,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter,
+};
 use serde_json::{Value, json};
 
 use super::claim::{IN_LIST, forget};
@@ -83,8 +86,9 @@ pub(super) async fn outcomes<C: ConnectionTrait>(
     let mut writes = Writes { messages: read_messages(tx, &ids).await?, ..Writes::default() };
     let before = writes.messages.clone();
     for one in judged {
-        let disconnected =
-            clients.get(&one.entry.client_id).is_none_or(|client| client.status == ClientStatus::Disconnected);
+        let disconnected = clients
+            .get(&one.entry.client_id)
+            .is_none_or(|client| client.status == ClientStatus::Disconnected);
         match &one.verdict {
             Verdict::Accepted(accepted) => writes.accepted(one, accepted, &mut recorded)?,
             Verdict::Failed { error, window_refused } => {
@@ -101,7 +105,9 @@ pub(super) async fn outcomes<C: ConnectionTrait>(
             Verdict::Again { .. } | Verdict::Pause { .. } if disconnected => {
                 writes.canceled(one, &mut recorded.events)?;
             }
-            Verdict::Again { after, .. } => put_back(tx, one, one.at.plus_seconds(*after), 1, &mut writes).await?,
+            Verdict::Again { after, .. } => {
+                put_back(tx, one, one.at.plus_seconds(*after), 1, &mut writes).await?;
+            }
             Verdict::Pause { reason } => {
                 put_back(tx, one, one.at, 0, &mut writes).await?;
                 pause(tx, one, reason, &mut recorded.events).await?;
@@ -113,7 +119,10 @@ pub(super) async fn outcomes<C: ConnectionTrait>(
 }
 
 /// Sends that a former owner of the lane marked, and nobody knows of: they may have left, so nobody sends them again.
-#[expect(clippy::disallowed_methods, reason = "the engine's own entries, of the clients whose lanes it holds")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the engine's own entries, of the clients whose lanes it holds"
+)]
 pub(super) async fn abandoned<C: ConnectionTrait>(
     tx: &C,
     fences: &HashMap<ClientId, i64>,
@@ -183,7 +192,8 @@ impl Writes {
     ) -> Result<(), DbErr> {
         let entry = &one.entry;
         self.over.push(entry.id);
-        let error = error.map(serde_json::to_value).transpose().map_err(|error| DbErr::Json(error.to_string()))?;
+        let error =
+            error.map(serde_json::to_value).transpose().map_err(|error| DbErr::Json(error.to_string()))?;
         if entry.kind == LaneEntryKind::Reaction {
             // It has no row to hold what became of it: who watches hears it here.
             let data = with_error(json!({ "status": status.word() }), error);
@@ -214,7 +224,12 @@ impl Writes {
         let climbs = status.rank() > message.status.rank();
         // Nobody wants to know of a doubt that is over.
         if climbs || status != MessageStatus::Unknown {
-            self.rungs.push(message_status::Model { message_id: message.id, status, at: one.at, error: error.clone() });
+            self.rungs.push(message_status::Model {
+                message_id: message.id,
+                status,
+                at: one.at,
+                error: error.clone(),
+            });
         }
         if !climbs {
             return Ok(());
@@ -249,7 +264,8 @@ impl Writes {
         tx: &C,
         before: &BTreeMap<MessageId, message::Model>,
     ) -> Result<(), DbErr> {
-        let changed = self.messages.into_iter().filter(|(id, row)| before.get(id) != Some(row)).map(|(_, row)| row);
+        let changed =
+            self.messages.into_iter().filter(|(id, row)| before.get(id) != Some(row)).map(|(_, row)| row);
         db::upsert::<message::Entity, _>(tx, changed.collect()).await?;
         // An echo that overtook the answer may have brought the id to a row of its own: its key stays, and the echo's
         // rule for two rows that are one joins them.
@@ -290,7 +306,9 @@ pub(super) fn disconnected() -> ReportedError {
     ReportedError {
         code: 0,
         title: "CLIENT_DISCONNECTED".to_owned(),
-        details: Some("The client was disconnected before the message's turn came; nothing was sent".to_owned()),
+        details: Some(
+            "The client was disconnected before the message's turn came; nothing was sent".to_owned(),
+        ),
     }
 }
 
@@ -302,7 +320,8 @@ async fn read_messages<C: ConnectionTrait>(
     let ids: Vec<MessageId> = ids.iter().copied().collect();
     let mut messages = BTreeMap::new();
     for chunk in ids.chunks(IN_LIST) {
-        let rows = message::Entity::find().filter(message::Column::Id.is_in(chunk.iter().copied())).all(tx).await?;
+        let rows =
+            message::Entity::find().filter(message::Column::Id.is_in(chunk.iter().copied())).all(tx).await?;
         messages.extend(rows.into_iter().map(|row| (row.id, row)));
     }
     Ok(messages)
@@ -376,7 +395,10 @@ where
 }
 
 /// Of one rung the earliest instant holds, whoever told it first.
-pub(super) async fn insert_rungs<C: ConnectionTrait>(tx: &C, rows: Vec<message_status::Model>) -> Result<(), DbErr> {
+pub(super) async fn insert_rungs<C: ConnectionTrait>(
+    tx: &C,
+    rows: Vec<message_status::Model>,
+) -> Result<(), DbErr> {
     let at = |table: &str| Expr::cust(format!("{table}.\"at\""));
     let earliest = db::least(tx.get_database_backend(), at("message_status"), at("excluded"));
     let conflict = OnConflict::columns([message_status::Column::MessageId, message_status::Column::Status])
@@ -386,7 +408,10 @@ pub(super) async fn insert_rungs<C: ConnectionTrait>(tx: &C, rows: Vec<message_s
     let rows: Vec<_> = unique.into_values().collect();
     for chunk in rows.chunks(IN_LIST) {
         let rows = chunk.iter().cloned().map(|row| row.into_active_model().reset_all());
-        message_status::Entity::insert_many(rows).on_conflict(conflict.clone()).exec_without_returning(tx).await?;
+        message_status::Entity::insert_many(rows)
+            .on_conflict(conflict.clone())
+            .exec_without_returning(tx)
+            .await?;
     }
     Ok(())
 }

@@ -59,7 +59,9 @@ impl Verdict {
         match outcome {
             Outcome::Accepted(accepted) => Verdict::Accepted(accepted),
             Outcome::Late { closed_at } => Verdict::Failed { error: late(closed_at), window_refused: false },
-            Outcome::NoToken => Verdict::Pause { reason: "the stored token of this number cannot be read".to_owned() },
+            Outcome::NoToken => {
+                Verdict::Pause { reason: "the stored token of this number cannot be read".to_owned() }
+            }
             Outcome::Failed(CallError::NotConnected(_)) => {
                 Verdict::Again { after: backoff::of_message(entry.attempts), slows_lane: true }
             }
@@ -95,7 +97,9 @@ impl Verdict {
 /// Says what WhatsApp would have said.
 fn late(closed_at: Option<Timestamp>) -> ReportedError {
     let when = match closed_at {
-        Some(at) => format!("the customer service window closed at {}", crate::clock::to_datetime(at).to_rfc3339()),
+        Some(at) => {
+            format!("the customer service window closed at {}", crate::clock::to_datetime(at).to_rfc3339())
+        }
         None => "there is no open customer service window".to_owned(),
     };
     ReportedError {

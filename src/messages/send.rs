@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 
 use entity::{
-    ClientId, ClientStatus, EventType, LaneEntryId, LaneEntryKind, MessageDirection, MessageId, MessageOrigin,
-    MessageStatus, Timestamp, alias, client, conversation, event_head, lane_entry, message, message_status, send_key,
+    ClientId, ClientStatus, EventType, LaneEntryId, LaneEntryKind, MessageDirection, MessageId,
+    MessageOrigin, MessageStatus, Timestamp, alias, client, conversation, event_head, lane_entry, message,
+    message_status, send_key,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter,
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -148,7 +152,9 @@ pub async fn send(app: &App, scope: &Scope, input: Send) -> Outcome<Sent> {
     }
     let draft = Draft { input: &input, person: &person, hash, client: &client, target, now };
     match &input.content {
-        Outgoing::Reaction { emoji, .. } => queue_reaction(app, tx, draft, &conversation, emoji.as_deref()).await,
+        Outgoing::Reaction { emoji, .. } => {
+            queue_reaction(app, tx, draft, &conversation, emoji.as_deref()).await
+        }
         Outgoing::Text { .. } | Outgoing::Template { .. } => {
             queue_message(app, scope, tx, draft, conversation, fresh).await
         }
@@ -168,7 +174,11 @@ pub async fn mark_as_read(app: &App, scope: &Scope, message: MessageId, typing: 
         .ok_or_else(not_found)?;
     let incoming = message.direction == MessageDirection::Inbound;
     let Some(whatsapp_id) = message.whatsapp_id.as_deref().filter(|_| incoming) else {
-        return Err(refuse(RefusalCode::Invalid, "messageId", "Only a message from a customer can be marked as read."));
+        return Err(refuse(
+            RefusalCode::Invalid,
+            "messageId",
+            "Only a message from a customer can be marked as read.",
+        ));
     };
     let client = scope
         .find::<client::Entity>()
@@ -182,11 +192,13 @@ pub async fn mark_as_read(app: &App, scope: &Scope, message: MessageId, typing: 
     };
     let token = app.key.open(client.id.0.as_bytes(), sealed).map_err(Failure::Internal)?;
     // It can be said twice without harm, so a failure of any kind may simply be tried again.
-    app.upstream.mark_read(number, &token, whatsapp_id, typing).await.map_err(|error| match error.refusal() {
-        Some(refusal) if !refusal.is_retryable() => {
-            refuse(RefusalCode::UpstreamRejected, "messageId", refusal.to_string())
+    app.upstream.mark_read(number, &token, whatsapp_id, typing).await.map_err(|error| {
+        match error.refusal() {
+            Some(refusal) if !refusal.is_retryable() => {
+                refuse(RefusalCode::UpstreamRejected, "messageId", refusal.to_string())
+            }
+            Some(_) | None => Failure::Unavailable(error.into()),
         }
-        Some(_) | None => Failure::Unavailable(error.into()),
     })?;
     let tx = app.db.begin_write().await?;
     db::lock_clients(&tx, &BTreeSet::from([client.id])).await?;
@@ -231,7 +243,8 @@ impl Draft<'_> {
             }
             Outgoing::Reaction { emoji, .. } => {
                 request["type"] = json!("reaction");
-                request["reaction"] = json!({ "message_id": target, "emoji": emoji.as_deref().unwrap_or_default() });
+                request["reaction"] =
+                    json!({ "message_id": target, "emoji": emoji.as_deref().unwrap_or_default() });
                 return request;
             }
         }
@@ -246,7 +259,13 @@ impl Draft<'_> {
         self.input.send_at.map_or(self.now, |send_at| Ord::max(send_at, self.now))
     }
 
-    fn entry(&self, id: Uuid, kind: LaneEntryKind, message: MessageId, conversation: &conversation::Model) -> lane_entry::Model {
+    fn entry(
+        &self,
+        id: Uuid,
+        kind: LaneEntryKind,
+        message: MessageId,
+        conversation: &conversation::Model,
+    ) -> lane_entry::Model {
         let callback = match kind {
             LaneEntryKind::Message => message.public(),
             // Not the message's own id: a status of the reaction is none of the message.
@@ -289,13 +308,17 @@ async fn queue_message(
     fresh: Option<Fresh>,
 ) -> Outcome<Sent> {
     let content = match &draft.input.content {
-        Outgoing::Text { body, preview_url } => Content::Text { body: body.clone(), preview_url: *preview_url },
+        Outgoing::Text { body, preview_url } => {
+            Content::Text { body: body.clone(), preview_url: *preview_url }
+        }
         Outgoing::Template { name, language, components } => Content::Template {
             name: name.clone(),
             language: language.clone(),
             components: components.clone().unwrap_or_else(|| json!([])),
         },
-        Outgoing::Reaction { .. } => return Err(Failure::Internal(anyhow::anyhow!("a reaction is no message"))),
+        Outgoing::Reaction { .. } => {
+            return Err(Failure::Internal(anyhow::anyhow!("a reaction is no message")));
+        }
     };
     let (client, now) = (draft.client, draft.now);
     let message = message::Model {
@@ -414,7 +437,9 @@ async fn answer_again(
     let message = scoped::<message::Entity>(scope, message::Column::Id, first.message_id.uuid())
         .one(app.db.read())
         .await?
-        .ok_or_else(|| refuse(RefusalCode::NotFound, "idempotencyKey", "The message of this key was erased."))?;
+        .ok_or_else(|| {
+            refuse(RefusalCode::NotFound, "idempotencyKey", "The message of this key was erased.")
+        })?;
     Ok(Sent { message, position: first.position })
 }
 
@@ -459,7 +484,11 @@ async fn target<C: ConnectionTrait>(
         .await?
         .ok_or_else(|| refuse(RefusalCode::NotFound, field, "This client has no such message."))?;
     if message.conversation_id != conversation.id {
-        return Err(refuse(RefusalCode::Invalid, field, "The message belongs to the conversation with somebody else."));
+        return Err(refuse(
+            RefusalCode::Invalid,
+            field,
+            "The message belongs to the conversation with somebody else.",
+        ));
     }
     if message.whatsapp_id.is_none() {
         let text = "The message has not been taken by WhatsApp yet; wait until its status is ACCEPTED.";
@@ -500,17 +529,16 @@ async fn unread(tx: &DatabaseTransaction, conversation: &conversation::Model) ->
 /// Moves the read mark up to a message, never down, and counts anew.
 async fn mark_read(tx: &DatabaseTransaction, message: &message::Model) -> Result<(), DbErr> {
     use conversation::Column::{Id, ReadAt, UnreadCount};
-    let read_at = Expr::case(Expr::col(ReadAt).lt(message.sent_at), Expr::val(message.sent_at)).finally(Expr::col(ReadAt));
+    let read_at = Expr::case(Expr::col(ReadAt).lt(message.sent_at), Expr::val(message.sent_at))
+        .finally(Expr::col(ReadAt));
     #[expect(clippy::disallowed_methods, reason = "the conversation of a message that came through Scope")]
     conversation::Entity::update_many()
         .col_expr(ReadAt, read_at.into())
         .filter(Id.eq(message.conversation_id))
         .exec(tx)
         .await?;
-    let count = unread_after(
-        Expr::col((conversation::Entity, Id)),
-        Expr::col((conversation::Entity, ReadAt)),
-    );
+    let count =
+        unread_after(Expr::col((conversation::Entity, Id)), Expr::col((conversation::Entity, ReadAt)));
     #[expect(clippy::disallowed_methods, reason = "the conversation of a message that came through Scope")]
     conversation::Entity::update_many()
         .col_expr(UnreadCount, SimpleExpr::from(count))
@@ -616,7 +644,10 @@ fn check(input: &Send, now: Timestamp) -> Outcome<()> {
         }
         Outgoing::Reaction { emoji, .. } => {
             if emoji.as_deref().is_some_and(|emoji| !is_emoji(emoji)) {
-                return invalid("content.reaction.emoji", "It needs one emoji, or null to take the reaction away.");
+                return invalid(
+                    "content.reaction.emoji",
+                    "It needs one emoji, or null to take the reaction away.",
+                );
             }
             if input.reply_to.is_some() {
                 return invalid("replyTo", "A reaction answers nothing: it names its message itself.");
@@ -631,7 +662,10 @@ fn is_emoji(text: &str) -> bool {
     // Emoji that are letters to Unicode: ℹ, Ⓜ, 🅰 and their like.
     let letter = |c: char| c.is_alphabetic() && !matches!(c, 'ℹ' | 'Ⓜ' | '🅰'..='🆉');
     let plausible = |c: char| {
-        !c.is_control() && !c.is_whitespace() && !letter(c) && (!c.is_ascii() || matches!(c, '0'..='9' | '#' | '*'))
+        !c.is_control()
+            && !c.is_whitespace()
+            && !letter(c)
+            && (!c.is_ascii() || matches!(c, '0'..='9' | '#' | '*'))
     };
     !text.is_empty() && text.len() <= LONGEST_EMOJI && text.chars().all(plausible) && !text.is_ascii()
 }
@@ -640,11 +674,14 @@ fn check_client(client: &client::Model) -> Outcome<()> {
     let message = match client.status {
         ClientStatus::Connected => return Ok(()),
         ClientStatus::Onboarding => {
-            "The client has no number yet. Let it finish its onboarding: its link is onboarding(id).link.".to_owned()
+            "The client has no number yet. Let it finish its onboarding: its link is onboarding(id).link."
+                .to_owned()
         }
-        ClientStatus::Disconnected => "The client is disconnected. Reconnect it with createOnboarding(clientId: …); its \
+        ClientStatus::Disconnected => {
+            "The client is disconnected. Reconnect it with createOnboarding(clientId: …); its \
              contacts and messages are kept."
-            .to_owned(),
+                .to_owned()
+        }
         ClientStatus::Paused => format!(
             "Sending is paused: {}. It goes on when WhatsApp says so, or with resumeClient once the cause is gone.",
             client.pause_reason.as_deref().unwrap_or("no reason was told").trim_end_matches('.')
@@ -655,9 +692,11 @@ fn check_client(client: &client::Model) -> Outcome<()> {
 
 fn check_recipient(client: &client::Model, person: &Named) -> Outcome<()> {
     match person {
-        Named::Phone(number) if client.phone_number.as_deref() == Some(number) => {
-            Err(refuse(RefusalCode::Invalid, "to", "This is the client's own number; nobody can write to themselves here."))
-        }
+        Named::Phone(number) if client.phone_number.as_deref() == Some(number) => Err(refuse(
+            RefusalCode::Invalid,
+            "to",
+            "This is the client's own number; nobody can write to themselves here.",
+        )),
         Named::Phone(_) | Named::UserId(_) => Ok(()),
     }
 }
@@ -716,7 +755,9 @@ fn canonical(value: &Value, text: &mut String) {
             }
             text.push(']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => text.push_str(&value.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            text.push_str(&value.to_string());
+        }
     }
 }
 
@@ -749,7 +790,12 @@ mod tests {
         for id in ["DE.10000000000000000042", "DE.ENT.77"] {
             assert_eq!(recipient(id).unwrap(), Named::UserId(id.into()));
         }
-        for group in ["120363012345678901@g.us", "4915120000001-1612345678@G.US", "4915120000001-1612345678", "Y2FwaV9ncm91cDoxMjM"] {
+        for group in [
+            "120363012345678901@g.us",
+            "4915120000001-1612345678@G.US",
+            "4915120000001-1612345678",
+            "Y2FwaV9ncm91cDoxMjM",
+        ] {
             assert_eq!(code(recipient(group)), RefusalCode::GroupsNotSupported, "{group}");
         }
         for none in ["", "hello", "de.123", "DE.", "DE.1-2", "+97257 123 456", "12345"] {
@@ -791,7 +837,8 @@ mod tests {
 
     #[test]
     fn one_emoji_is_a_reaction() {
-        for emoji in ["👍", "❤️", "ℹ️", "🅰️", "👩‍👩‍👧‍👦", "🇩🇪", "1️⃣", "👍🏽"] {
+        for emoji in ["👍", "❤️", "ℹ️", "🅰️", "👩‍👩‍👧‍👦", "🇩🇪", "1️⃣", "👍🏽"]
+        {
             assert!(is_emoji(emoji), "{emoji}");
         }
         for text in ["", "a", "1", "👍 ", "ok👍", "é", &"👍".repeat(17)] {
