@@ -22,6 +22,7 @@ pub mod event;
 pub mod alias;
 pub mod lane;
 pub mod lane_entry;
+pub mod send_key;
 pub mod inbound;
 pub mod inbound_unknown;
 

@@ -1,0 +1,3 @@
+//! One client with one contact: window, unread, latest activity.
+
+pub mod window;
