@@ -19,6 +19,7 @@ use super::slots::{REST, Slots};
 use super::verdict::{Outcome, Verdict};
 use super::{backoff, claim, lease};
 use crate::app::App;
+use crate::apply::engine::{Named, settle_named};
 use crate::conversations::window;
 use crate::events;
 use crate::upstream::meta::client::CallError;
@@ -108,7 +109,7 @@ struct Round {
     clients: HashMap<ClientId, client::Model>,
     /// To be sent now.
     leaving: Vec<lane_entry::Model>,
-    named: Vec<(ClientId, String)>,
+    named: Vec<Named>,
 }
 
 impl Lane {
@@ -519,8 +520,11 @@ impl Engine {
     }
 
     /// Changes that came before the id of their message was known.
-    async fn settle(&self, named: Vec<(ClientId, String)>) {
-        let _ = (self, named);
+    async fn settle(&self, named: Vec<Named>) {
+        if let Err(error) = settle_named(&self.app, named).await {
+            // They wait on; an echo is taken up again by itself.
+            tracing::warn!(%error, "changes that waited for a send cannot be applied right now");
+        }
     }
 
     /// The number's id and the client's token.
