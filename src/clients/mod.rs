@@ -1,5 +1,9 @@
 //! Business numbers.
 
+pub mod capabilities;
+pub mod disconnection;
+pub mod queries;
+
 use entity::{ClientId, client};
 
 use crate::app::App;

@@ -1,5 +1,8 @@
 //! Onboarding: from a link to a connected number (S1 to S7, R1, R2, R15).
 
+pub mod failure;
+pub mod queries;
+
 use entity::{ClientId, HistoryImport, OnboardingId, Timestamp, onboarding};
 use serde_json::Value;
 

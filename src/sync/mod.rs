@@ -1,5 +1,7 @@
 //! Imports after connection: contacts, then history. Asked for once, watched until they end.
 
+pub mod queries;
+
 use entity::{ClientId, SyncKind, client};
 
 use crate::app::App;

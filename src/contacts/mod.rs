@@ -1,0 +1,4 @@
+//! People, as one client knows them.
+
+pub mod phone;
+pub mod queries;
