@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use entity::{ClientId, ContactId, Timestamp, client, contact, conversation};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, DbErr, QueryFilter};
 
 use super::WINDOW_SECONDS;
 use crate::auth::Scope;
