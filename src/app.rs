@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::feed::Hub;
+use crate::inbound::Inbox;
 use crate::lifecycle::Tasks;
 use crate::secrets::InstallationKey;
 use crate::upstream::meta::Meta;
@@ -89,8 +90,10 @@ pub struct App {
     pub tasks: Tasks,
     /// The address that others reach us by, without a slash at its end.
     pub public_url: String,
+    /// Accepts webhook bodies.
+    pub inbox: Inbox,
     /// Wakes the lanes: something was queued, or a client may send again.
-    pub lanes_wake: tokio::sync::Notify,
+    pub lanes_wake: crate::lanes::Wake,
     /// Wakes the applier: bodies were accepted, or a number was connected.
     pub apply_wake: tokio::sync::Notify,
     /// Wakes the syncs: a client was connected, or a sync was asked for.
@@ -99,7 +102,7 @@ pub struct App {
 
 impl App {
     /// Puts the parts together. Starts nothing.
-    pub fn new(installation: Installation, upstream: Meta, public_url: String, tasks: Tasks) -> Self {
+    pub fn new(installation: Installation, upstream: Meta, inbox: Inbox, public_url: String, tasks: Tasks) -> Self {
         let Installation { config, db, inbound_db, clock, key, epoch } = installation;
         let hub = Arc::new(Hub::new(db.clone(), config.events.ring));
         Self {
@@ -114,7 +117,8 @@ impl App {
             upstream,
             tasks,
             public_url,
-            lanes_wake: tokio::sync::Notify::new(),
+            inbox,
+            lanes_wake: crate::lanes::Wake::default(),
             apply_wake: tokio::sync::Notify::new(),
             sync_wake: tokio::sync::Notify::new(),
         }

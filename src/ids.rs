@@ -1,7 +1,7 @@
 //! Ids: UUIDv7 inside, monotonic in order of making; outside a readable prefix and 32 hexadecimal digits, opaque.
 
 use entity::{
-    ApiKeyId, ClientId, ContactId, ConversationId, InboundId, MessageId, OnboardingId, PartnerId,
+    ApiKeyId, ClientId, ContactId, ConversationId, InboundId, LaneEntryId, MessageId, OnboardingId, PartnerId,
 };
 use uuid::Uuid;
 
@@ -59,6 +59,7 @@ public_id!(
     ConversationId = "cnv",
     MessageId = "msg",
     InboundId = "inb",
+    LaneEntryId = "lan",
 );
 
 /// An entry of a partner's stream, as callers see it: `evt_`, the partner's 32 hexadecimal digits, the position's 16.

@@ -1,2 +1,10 @@
-//! Tandem
-fn main() {}
+//! The command `tandem`.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    tandem::cli::main()
+}

@@ -27,6 +27,8 @@ pub struct Model {
     pub display_name_at: Timestamp,
     /// about, description, address, email, websites, pictureUrl.
     pub profile: Option<Json>,
+    /// When name and profile were last read; 0: to be read as soon as can be.
+    pub profile_at: Timestamp,
     pub business_name: String,
     pub business_email: Option<String>,
     /// The partner's own key.

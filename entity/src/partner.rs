@@ -12,6 +12,8 @@ pub struct Model {
     pub id: PartnerId,
     /// Shown to people only.
     pub name: String,
+    /// When it first read its stream; none: nobody ever listened (S8).
+    pub stream_opened_at: Option<Timestamp>,
     pub created_at: Timestamp,
 }
 

@@ -32,6 +32,7 @@ impl MigrationTrait for Migration {
                     vec![
                         uuid("id"),
                         text("name"),
+                        optional(bigint("stream_opened_at")),
                         bigint("created_at"),
                     ],
                     &["id"],

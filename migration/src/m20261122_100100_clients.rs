@@ -32,6 +32,7 @@ impl MigrationTrait for Migration {
                         optional(text("display_name")),
                         bigint("display_name_at"),
                         optional(json("profile")),
+                        bigint("profile_at"),
                         text("business_name"),
                         optional(text("business_email")),
                         optional(text("reference")),

@@ -38,6 +38,7 @@ pub enum Unauthenticated {
 #[derive(Default)]
 pub struct Keys {
     remembered: Mutex<HashMap<Vec<u8>, (Scope, Timestamp)>>,
+    checked: Mutex<HashMap<ApiKeyId, (bool, Timestamp)>>,
 }
 
 impl Keys {
@@ -80,15 +81,26 @@ impl Keys {
         Ok(scope)
     }
 
-    /// Whether a key still holds, asked anew of the database.
+    /// Whether a key that let somebody in still holds. Asked of the database once in a while, however many sockets the key
+    /// has open.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn still_holds(db: &Db, key: ApiKeyId) -> Result<bool, DbErr> {
+    pub async fn still_holds(&self, db: &Db, key: ApiKeyId) -> Result<bool, DbErr> {
+        let now = Clock::real_now();
+        let known = lock(&self.checked).get(&key).copied();
+        if let Some((holds, checked_at)) = known
+            && now.0 - checked_at.0 < micros(REMEMBERED)
+        {
+            return Ok(holds);
+        }
+        // Whoever asks meanwhile takes the last answer.
+        lock(&self.checked).insert(key, (known.is_none_or(|(holds, _)| holds), now));
         #[expect(clippy::disallowed_methods, reason = "asks about the credential itself, by its own id")]
         let row = api_key::Entity::find_by_id(key).one(db.read()).await?;
-        let now = Clock::real_now();
-        Ok(row.and_then(|row| Scope::of_key(&row)).is_some_and(|scope| !scope.is_expired(now)))
+        let holds = row.and_then(|row| Scope::of_key(&row)).is_some_and(|scope| !scope.is_expired(now));
+        lock(&self.checked).insert(key, (holds, now));
+        Ok(holds)
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn list(db: &Db, scope: &Scope, filter: &Filter, args: PageArgs) -> Re
         select = select.filter(Column::Mode.eq(mode));
     }
     if let Some(words) = &filter.search {
-        let number = phone::normalize(words);
+        let number = phone::part(words);
         let columns = [
             Column::DisplayName,
             Column::BusinessName,
@@ -86,7 +86,7 @@ pub async fn queued(db: &Db, clients: &[ClientId]) -> Result<HashMap<ClientId, i
     let counts: Vec<(ClientId, i64)> = lane_entry::Entity::find()
         .select_only()
         .column(lane_entry::Column::ClientId)
-        .column_as(lane_entry::Column::MessageId.count(), "queued")
+        .column_as(lane_entry::Column::Id.count(), "queued")
         .filter(lane_entry::Column::ClientId.is_in(clients.iter().copied()))
         .group_by(lane_entry::Column::ClientId)
         .into_tuple()

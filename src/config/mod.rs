@@ -228,10 +228,14 @@ impl Config {
         let environment: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self::layered(file, &environment)
+        Self::from_layers(file, &environment)
     }
 
-    fn layered(file: Option<&Path>, environment: &[(String, String)]) -> Result<Self, Invalid> {
+    /// The defaults, a file over them, and these environment variables over both.
+    ///
+    /// # Errors
+    /// A sentence that names the key at fault.
+    pub fn from_layers(file: Option<&Path>, environment: &[(String, String)]) -> Result<Self, Invalid> {
         let defaults = config::Config::builder().add_source(config::File::from_str(DEFAULTS, FileFormat::Toml));
         let mut keys = Vec::new();
         collect_keys("", &defaults.clone().build().map_err(sentence)?.cache, &mut keys);
@@ -450,7 +454,7 @@ mod tests {
 
     fn with(environment: &[(&str, &str)]) -> Result<Config, Invalid> {
         let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Config::layered(None, &environment)
+        Config::from_layers(None, &environment)
     }
 
     #[test]

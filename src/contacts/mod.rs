@@ -2,3 +2,4 @@
 
 pub mod phone;
 pub mod queries;
+pub mod resolve;

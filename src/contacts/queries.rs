@@ -31,7 +31,7 @@ pub async fn list(
     let mut select = scope.find::<contact::Entity>().filter(contact::Column::ClientId.eq(client));
     if let Some(words) = &filter.search {
         // A number is kept without what people write between its digits.
-        let number = phone::normalize(words);
+        let number = phone::part(words);
         select = select.filter(search::contains_lowered(contact::Column::Search, number.as_deref().unwrap_or(words)));
     }
     if let Some(present) = filter.in_phone_book {

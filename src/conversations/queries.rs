@@ -7,7 +7,7 @@ use entity::{ClientId, ContactId, Timestamp, client, contact, conversation};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, Condition, DbErr, QueryFilter};
 
-use super::WINDOW_SECONDS;
+use super::window::OPEN_FOR;
 use crate::auth::Scope;
 use crate::contacts::{self, phone};
 use crate::db::page::{Ordering, Page, PageArgs, page};
@@ -58,7 +58,7 @@ pub async fn list(
         select = select.filter(Column::LastActivityAt.gte(since));
     }
     if let Some(words) = filter.search.as_ref().filter(|words| !words.trim().is_empty()) {
-        let number = phone::normalize(words);
+        let number = phone::part(words);
         let people = Query::select()
             .expr(Expr::val(1))
             .from(contact::Entity)
@@ -71,7 +71,7 @@ pub async fn list(
     page(db.read(), select, ordering, args).await
 }
 
-/// The rule of [`super::window`] as the database asks it. Never null, so that its opposite is not either.
+/// The rule of [`super::window::is_open`] as the database asks it. Never null, so that its opposite is not either.
 fn has_window(now: Timestamp) -> Condition {
     use conversation::Column;
     let second = 1_000_000_i64;
@@ -90,7 +90,7 @@ fn has_window(now: Timestamp) -> Condition {
         .add(Expr::col((conversation::Entity, Column::WindowRefusedAt)).lt(opened()));
     Condition::all()
         .add(Column::WindowOpenedAt.is_not_null())
-        .add(Column::WindowOpenedAt.gt(now.plus_seconds(-WINDOW_SECONDS)))
+        .add(Column::WindowOpenedAt.gt(now.plus_seconds(-OPEN_FOR)))
         .add(not_refused)
         .add(Expr::exists(since_connection))
 }

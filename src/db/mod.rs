@@ -106,6 +106,32 @@ impl Db {
     }
 }
 
+/// Keeps everybody else from writing to these clients' chats until the transaction ends. On SQLite there is one writer
+/// anyway; on Postgres transactions that read rows, change them in memory and write them back must not overlap. Taken in
+/// ascending order, first thing in the transaction, so that nobody waits in a circle.
+///
+/// # Errors
+/// When the database is away.
+pub async fn lock_clients<C: ConnectionTrait>(
+    tx: &C,
+    clients: &std::collections::BTreeSet<entity::ClientId>,
+) -> Result<(), DbErr> {
+    if tx.get_database_backend() == DatabaseBackend::Sqlite {
+        return Ok(());
+    }
+    for client in clients {
+        let (high, low) = client.0.as_u64_pair();
+        let key = i64::from_ne_bytes((high ^ low).to_ne_bytes());
+        tx.execute_raw(Statement::from_sql_and_values(
+            DatabaseBackend::Postgres,
+            "SELECT pg_advisory_xact_lock($1)",
+            [key.into()],
+        ))
+        .await?;
+    }
+    Ok(())
+}
+
 async fn connect(url: &str, connections: u32, statements: &Arc<AtomicU64>) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(url);
     options

@@ -12,6 +12,7 @@ use crate::auth::Scope;
 use crate::db::Db;
 use crate::ids::EventId;
 use crate::lookup;
+use crate::partners;
 
 /// Entries looked at for one page: a rare filter finds nothing for long, and a page must end.
 const SCAN: i64 = 10_000;
@@ -49,6 +50,17 @@ pub async fn resume(app: &App, scope: &Scope, cursor: Option<&str>) -> Result<i6
         || cursor.position < oldest
         || cursor.position > app.hub.head(scope.partner()).await?;
     if gone { Err(CursorError::Expired { oldest: app.cursor(scope.partner(), oldest) }) } else { Ok(cursor.position) }
+}
+
+/// Notes that the partner reads its stream (S8), the first time that it does.
+///
+/// # Errors
+/// When the database is away.
+pub async fn note_reader(app: &App, scope: &Scope) -> Result<(), DbErr> {
+    if partners::listens(&app.db, scope.partner()).await? {
+        return Ok(());
+    }
+    partners::stream_opened(&app.db, scope.partner(), app.now()).await
 }
 
 /// The place before the oldest entry kept.

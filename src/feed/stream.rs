@@ -78,6 +78,7 @@ pub async fn resumable(
     after: Option<&str>,
     filter: Filter,
 ) -> Result<impl Stream<Item = Result<Item, CursorError>> + Send + 'static, CursorError> {
+    queries::note_reader(app, scope).await?;
     let feed = app.hub.feed(scope.partner()).await?;
     let watch = feed.watch();
     let head = feed.head();

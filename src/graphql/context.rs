@@ -7,11 +7,11 @@ use async_graphql::Context;
 use async_graphql::dataloader::Loader;
 
 use super::Loaders;
-use super::cursor_tap::CursorTap;
 use super::error::{ApiError, Result};
 use super::loaders::Rows;
 use crate::app::App;
 use crate::auth::{Permission, Scope};
+use crate::http::graphql::CursorTap;
 
 /// Who is asking, and whom.
 #[derive(Clone)]

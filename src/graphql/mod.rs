@@ -1,7 +1,6 @@
 //! The GraphQL schema: a thin door. It reads arguments, asks the domain, and says what comes back.
 
 pub mod context;
-pub mod cursor_tap;
 pub mod engine;
 pub mod error;
 pub mod loaders;
@@ -33,7 +32,7 @@ use crate::config::Config;
 pub type Loaders = Arc<DataLoader<loaders::Rows>>;
 
 /// The schema with the limits of these settings, ready to execute requests that were [prepared](prepare).
-pub fn engine(config: &Config) -> Engine {
+pub fn schema(config: &Config) -> Engine {
     let limits = &config.graphql;
     let mut schema = Schema::build(Query, Mutation, Subscription)
         .limit_depth(limits.depth)

@@ -61,7 +61,7 @@ impl Mutation {
         client::request_sync(ctx, input, entity::SyncKind::Contacts).await
     }
 
-    /// A person says that the app was opened on the phone: the estimate begins anew. Needs the scope SEND.
+    /// A person says that the app was opened on the phone: the estimate begins anew. Needs the scope ADMIN.
     async fn confirm_app_visit(
         &self,
         ctx: &Context<'_>,
@@ -70,7 +70,8 @@ impl Mutation {
         client::confirm_app_visit(ctx, input).await
     }
 
-    /// Changes the profile that customers see. MANAGED_IN_APP in COEXISTENCE, where only the client can, in the app.
+    /// Changes the profile that customers see. MANAGED_IN_APP in COEXISTENCE, where only the client can, in the
+    /// app. Needs the scope ADMIN.
     async fn update_profile(
         &self,
         ctx: &Context<'_>,

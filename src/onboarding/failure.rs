@@ -1,4 +1,81 @@
-//! Why an onboarding fails, and what to do about it (R1, R2).
+//! Why a signup failed, and what to do about it (R1, R2). The link stays good: the next try may succeed.
+
+use crate::config::MetaConfig;
+
+/// A failed try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignupFailure {
+    /// A value of `OnboardingFailureCode`.
+    pub code: &'static str,
+    /// What happened.
+    pub message: String,
+    /// Meta's own code.
+    pub upstream_code: Option<String>,
+}
+
+impl SignupFailure {
+    /// A failure that we found ourselves.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), upstream_code: None }
+    }
+
+    /// From a code of Meta's Embedded Signup.
+    pub fn of_meta(code: &str, message: Option<&str>, config: &MetaConfig) -> Self {
+        let (ours, words) = match code {
+            "2655095" | "2655048" => (
+                "NOT_A_BUSINESS_APP_NUMBER",
+                "This number is not registered in the WhatsApp Business app.".to_owned(),
+            ),
+            "4563015" => (
+                "APP_TOO_OLD",
+                format!(
+                    "The WhatsApp Business app on the phone is too old: version {} or newer is needed.",
+                    config.minimum_app_version
+                ),
+            ),
+            "3441045" => (
+                "NOT_ENOUGH_ACTIVITY",
+                "The number was not used enough in the WhatsApp Business app yet.".to_owned(),
+            ),
+            "3441042" => ("REGION_NOT_AVAILABLE", "WhatsApp does not offer this in the number's country.".to_owned()),
+            "2655093" | "2655094" | "3441049" => (
+                "CONNECTED_ELSEWHERE",
+                "The number is connected with another provider.".to_owned(),
+            ),
+            _ => ("OTHER", message.unwrap_or("WhatsApp ended the signup with an error.").to_owned()),
+        };
+        Self { code: ours, message: words, upstream_code: Some(code.to_owned()) }
+    }
+}
+
+/// What to do next, in words.
+pub fn remedy(code: &str) -> &'static str {
+    match code {
+        "NOT_A_BUSINESS_APP_NUMBER" => {
+            "Install the WhatsApp Business app on the phone and register the same number there: WhatsApp moves the chats. \
+             Then open the same link again."
+        }
+        "APP_TOO_OLD" => "Update the WhatsApp Business app on the phone, then open the same link again.",
+        "NOT_ENOUGH_ACTIVITY" => {
+            "Use the WhatsApp Business app with this number for some days, then open the same link again."
+        }
+        "REGION_NOT_AVAILABLE" => "Use a number of another country, or wait until WhatsApp offers it there.",
+        "CONNECTED_ELSEWHERE" => {
+            "In the WhatsApp Business app choose Settings, Account, Business Platform, Disconnect; wait 15 minutes; then \
+             open the same link again."
+        }
+        "NUMBER_IN_USE" => {
+            "Disconnect the number where it is connected now (in the app: Settings, Account, Business Platform), then open \
+             the same link again."
+        }
+        "NOT_COEXISTENCE" => {
+            "Open the same link again and choose to connect the existing WhatsApp Business app, not a new number."
+        }
+        "CANCELED" => "Open the same link again and go on to the end.",
+        "TOKEN_REFUSED" => "Open the same link again: what WhatsApp gave had expired or lacked a permission.",
+        _ => "Open the same link again; if it fails once more, ask WhatsApp's support with the upstream code.",
+    }
+}
 
 /// Why an onboarding failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,49 +138,8 @@ impl OnboardingFailureCode {
         Self::ALL.into_iter().find(|code| code.word() == word).unwrap_or(Self::Other)
     }
 
-    /// What to do, for people; `minimum_version` is the oldest app that will do.
-    pub fn remedy(self, minimum_version: &str) -> String {
-        match self {
-            OnboardingFailureCode::NotABusinessAppNumber => {
-                "The number must be in the WhatsApp Business app. A number of the regular WhatsApp app is moved there \
-                 by installing the WhatsApp Business app and registering the same number: the chats come along. Then \
-                 the same link works."
-                    .to_owned()
-            }
-            OnboardingFailureCode::AppTooOld => format!(
-                "The client updates the WhatsApp Business app to version {minimum_version} or newer. Then the same \
-                 link works."
-            ),
-            OnboardingFailureCode::NotEnoughActivity => {
-                "WhatsApp wants to see more activity of this number first: the client uses the WhatsApp Business app \
-                 with its customers for some days and tries the same link again."
-                    .to_owned()
-            }
-            OnboardingFailureCode::RegionNotAvailable => {
-                "WhatsApp does not offer coexistence for numbers of this region.".to_owned()
-            }
-            OnboardingFailureCode::ConnectedElsewhere => {
-                "The number is connected with another provider. The client ends that connection in the WhatsApp \
-                 Business app (Settings, Account, Business Platform), waits 15 minutes and tries the same link again."
-                    .to_owned()
-            }
-            OnboardingFailureCode::NumberInUse => {
-                "The number is in use. The client ends its present connection in the WhatsApp Business app (Settings, \
-                 Account, Business Platform) and tries the same link again."
-                    .to_owned()
-            }
-            OnboardingFailureCode::NotCoexistence => {
-                "The client chose another way than connecting its WhatsApp Business app. It opens the same link again \
-                 and chooses \"Connect a WhatsApp Business App\"."
-                    .to_owned()
-            }
-            OnboardingFailureCode::Canceled => "The client left before the end. The same link works.".to_owned(),
-            OnboardingFailureCode::TokenRefused => {
-                "WhatsApp refused the permission that the client gave. The client tries the same link again.".to_owned()
-            }
-            OnboardingFailureCode::Other => {
-                "The client tries the same link again; if that fails too, WhatsApp's own code says more.".to_owned()
-            }
-        }
+    /// What to do next, in words.
+    pub fn remedy(self) -> &'static str {
+        remedy(self.word())
     }
 }

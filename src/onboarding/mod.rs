@@ -1,14 +1,23 @@
 //! Onboarding: from a link to a connected number (S1 to S7, R1, R2, R15).
 
+mod complete;
+mod create;
 pub mod failure;
 pub mod queries;
 
-use entity::{ClientId, HistoryImport, OnboardingId, Timestamp, onboarding};
-use serde_json::Value;
+use entity::{ClientId, EventType, HistoryImport, OnboardingId, OnboardingStatus, Timestamp, onboarding, onboarding_step};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, ActiveModelTrait, QueryFilter, QuerySelect};
+use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::auth::Scope;
-use crate::failure::{Failure, Outcome};
+use crate::auth::{Permission, Scope};
+use crate::events::{self, NewEvent};
+use crate::failure::{Outcome, Refusal, RefusalCode};
+use crate::ids::PublicId;
+
+pub use complete::complete;
+pub use create::create;
 
 /// What a new onboarding shall be.
 #[derive(Clone, Debug)]
@@ -93,17 +102,91 @@ pub struct Changed {
     pub position: i64,
 }
 
-fn later<T>() -> Outcome<T> {
-    Err(Failure::Internal(anyhow::anyhow!("not there yet")))
+/// Whether nothing more can come of it.
+pub fn is_closed(onboarding: &onboarding::Model, now: Timestamp) -> bool {
+    match onboarding.status {
+        OnboardingStatus::Connected | OnboardingStatus::Revoked | OnboardingStatus::Expired => true,
+        OnboardingStatus::Created
+        | OnboardingStatus::Opened
+        | OnboardingStatus::SignedIn
+        | OnboardingStatus::NumberConfirmed
+        | OnboardingStatus::HistoryChosen
+        | OnboardingStatus::Failed => now >= onboarding.expires_at,
+    }
 }
 
-/// Makes an onboarding and the place for its client.
-///
-/// # Errors
-/// INVALID, NOT_FOUND (client), UPSTREAM_NOT_LISTENING, IDEMPOTENCY_CONFLICT, CLIENT already connected (INVALID).
-pub async fn create(app: &App, scope: &Scope, input: Create) -> Outcome<Created> {
-    let _ = (app, scope, input);
-    later()
+fn closed(onboarding: &onboarding::Model) -> Refusal {
+    let why = match onboarding.status {
+        OnboardingStatus::Connected => "is finished: the client is connected",
+        OnboardingStatus::Revoked => "was revoked",
+        _ => "has expired",
+    };
+    Refusal::new(RefusalCode::OnboardingClosed, "onboardingId", format!("this onboarding {why}; make a new one"))
+}
+
+/// The onboarding that a caller names.
+async fn named(app: &App, scope: &Scope, id: OnboardingId) -> Outcome<onboarding::Model> {
+    let row = scope.find::<onboarding::Entity>().filter(onboarding::Column::Id.eq(id)).one(app.db.read()).await?;
+    row.ok_or_else(|| Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding").into())
+}
+
+/// The event of a step.
+fn told(onboarding: &onboarding::Model, status: OnboardingStatus, at: Timestamp) -> NewEvent {
+    NewEvent {
+        partner: onboarding.partner_id,
+        kind: EventType::OnboardingChanged,
+        occurred_at: at,
+        client: Some(onboarding.client_id),
+        subject: Some(onboarding.id.uuid()),
+        data: Some(json!({ "status": status.word() })),
+    }
+}
+
+/// Writes an onboarding and the step that it took; a step keeps its first instant.
+async fn record<C: ConnectionTrait>(
+    tx: &C,
+    onboarding: onboarding::Model,
+    step: OnboardingStatus,
+    at: Timestamp,
+) -> Result<(), DbErr> {
+    let id = onboarding.id;
+    crate::db::upsert::<onboarding::Entity, _>(tx, vec![onboarding]).await?;
+    let row = onboarding_step::Model { onboarding_id: id, status: step, at }.into_active_model().reset_all();
+    let first = OnConflict::columns([onboarding_step::Column::OnboardingId, onboarding_step::Column::Status])
+        .do_nothing()
+        .to_owned();
+    onboarding_step::Entity::insert(row).on_conflict(first).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Takes a step, unless the onboarding was closed meanwhile.
+async fn advance(app: &App, id: OnboardingId, step: OnboardingStatus) -> Outcome<Changed> {
+    change(app, id, step, |_| {}).await
+}
+
+/// Takes a step and changes what else the step means, unless the onboarding was closed meanwhile.
+async fn change(
+    app: &App,
+    id: OnboardingId,
+    step: OnboardingStatus,
+    also: impl FnOnce(&mut onboarding::Model) + Send,
+) -> Outcome<Changed> {
+    let now = app.now();
+    let tx = app.db.begin_write().await?;
+    #[expect(clippy::disallowed_methods, reason = "its id came through Scope, or from its own link")]
+    let row = onboarding::Entity::find_by_id(id).lock_exclusive().one(&tx).await?;
+    let Some(mut row) = row else {
+        return Err(Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding").into());
+    };
+    if is_closed(&row, now) && step != OnboardingStatus::Expired {
+        return Err(closed(&row).into());
+    }
+    row.status = step;
+    also(&mut row);
+    record(&tx, row.clone(), step, now).await?;
+    let event = told(&row, step, now);
+    let heads = events::commit(&app.hub, tx, vec![event]).await?;
+    Ok(Changed { position: heads.get(&row.partner_id).copied().unwrap_or(0), onboarding: row })
 }
 
 /// Ends an onboarding that is not finished.
@@ -111,15 +194,55 @@ pub async fn create(app: &App, scope: &Scope, input: Create) -> Outcome<Created>
 /// # Errors
 /// NOT_FOUND, ONBOARDING_CLOSED.
 pub async fn revoke(app: &App, scope: &Scope, id: OnboardingId) -> Outcome<Changed> {
-    let _ = (app, scope, id);
-    later()
+    scope.require(Permission::Admin)?;
+    let row = named(app, scope, id).await?;
+    advance(app, row.id, OnboardingStatus::Revoked).await
 }
 
-/// Takes what the browser got from Embedded Signup as far as it goes.
+/// The onboarding that a link belongs to.
 ///
 /// # Errors
-/// NOT_FOUND, ONBOARDING_CLOSED, INVALID, UPSTREAM_REJECTED. A failed signup is not an error: it is the onboarding's state.
-pub async fn complete(app: &App, scope: &Scope, input: Complete) -> Outcome<Changed> {
-    let _ = (app, scope, input);
-    later()
+/// When the database is away.
+pub async fn by_link(app: &App, token: &str) -> Result<Option<onboarding::Model>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the link's 128 random bits are the credential")]
+    onboarding::Entity::find().filter(onboarding::Column::LinkToken.eq(token)).one(app.db.read()).await
+}
+
+/// The link was opened: a step, the first time.
+///
+/// # Errors
+/// When the database is away.
+pub async fn opened(app: &App, onboarding: &onboarding::Model) -> Outcome<()> {
+    if onboarding.status == OnboardingStatus::Created && !is_closed(onboarding, app.now()) {
+        advance(app, onboarding.id, OnboardingStatus::Opened).await?;
+    }
+    Ok(())
+}
+
+/// Closes what is too late. Says how many.
+///
+/// # Errors
+/// When the database is away.
+pub async fn expire(app: &App) -> Outcome<usize> {
+    let open = [
+        OnboardingStatus::Created,
+        OnboardingStatus::Opened,
+        OnboardingStatus::SignedIn,
+        OnboardingStatus::NumberConfirmed,
+        OnboardingStatus::Failed,
+    ];
+    #[expect(clippy::disallowed_methods, reason = "upkeep over all partners")]
+    let due: Vec<OnboardingId> = onboarding::Entity::find()
+        .select_only()
+        .column(onboarding::Column::Id)
+        .filter(onboarding::Column::Status.is_in(open))
+        .filter(onboarding::Column::ExpiresAt.lte(app.now()))
+        .limit(100)
+        .into_tuple()
+        .all(app.db.read())
+        .await?;
+    for id in &due {
+        advance(app, *id, OnboardingStatus::Expired).await?;
+    }
+    Ok(due.len())
 }

@@ -25,7 +25,7 @@ pub struct Created {
 /// When the database is away.
 pub async fn create(installation: &Installation, name: &str) -> Result<Created, DbErr> {
     let id = PartnerId::generate();
-    let row = partner::ActiveModel { id: Set(id), name: Set(name.to_owned()), created_at: Set(Clock::real_now()) };
+    let row = partner::ActiveModel { id: Set(id), name: Set(name.to_owned()), stream_opened_at: Set(None), created_at: Set(Clock::real_now()) };
     row.insert(installation.db.write()).await?;
     let key = create_key(installation, id, NewKey { name: "first key", ..NewKey::default() }).await?;
     Ok(Created { partner: id, api_key: key.secret })
@@ -69,7 +69,7 @@ pub async fn create_key(
     let secret = format!("tdm_{}", random_hex(32));
     let id = ApiKeyId::generate();
     let words: Vec<&str> = new.permissions.iter().map(|permission| permission.word()).collect();
-    let clients = new.clients.map(|ids| serde_json::to_value(ids)).transpose();
+    let clients = new.clients.map(serde_json::to_value).transpose();
     let row = api_key::ActiveModel {
         id: Set(id),
         partner_id: Set(partner),
@@ -107,4 +107,55 @@ pub async fn revoke_key(installation: &Installation, id: ApiKeyId) -> Result<boo
 pub async fn exists(installation: &Installation, id: PartnerId) -> Result<bool, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "the operator's command, by the partner's own id")]
     Ok(partner::Entity::find_by_id(id).one(installation.db.read()).await?.is_some())
+}
+
+/// Notes that a partner reads its stream: the first time only.
+///
+/// # Errors
+/// When the database is away.
+pub async fn stream_opened(db: &crate::db::Db, id: PartnerId, now: Timestamp) -> Result<(), DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the partner's own row, by the id of its Scope")]
+    partner::Entity::update_many()
+        .set(partner::ActiveModel { stream_opened_at: Set(Some(now)), ..Default::default() })
+        .filter(partner::Column::Id.eq(id))
+        .filter(partner::Column::StreamOpenedAt.is_null())
+        .exec(db.write())
+        .await?;
+    Ok(())
+}
+
+/// Whether a partner ever read its stream.
+///
+/// # Errors
+/// When the database is away.
+pub async fn listens(db: &crate::db::Db, id: PartnerId) -> Result<bool, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the partner's own row, by the id of its Scope")]
+    let row = partner::Entity::find_by_id(id).one(db.read()).await?;
+    Ok(row.is_some_and(|row| row.stream_opened_at.is_some()))
+}
+
+/// The clients of a partner that these ids name; what was merged counts as what it was merged into.
+///
+/// # Errors
+/// When one is not the partner's, or the database is away.
+pub async fn own_clients(
+    installation: &Installation,
+    partner: PartnerId,
+    ids: Vec<ClientId>,
+) -> anyhow::Result<Vec<ClientId>> {
+    let mut own = Vec::new();
+    for id in ids {
+        #[expect(clippy::disallowed_methods, reason = "the operator's command; the partner is checked right below")]
+        let alias = entity::alias::Entity::find_by_id(id.uuid()).one(installation.db.read()).await?;
+        let id = alias.map_or(id, |alias| ClientId(alias.target));
+        #[expect(clippy::disallowed_methods, reason = "the operator's command; the partner is checked right below")]
+        let row = entity::client::Entity::find_by_id(id).one(installation.db.read()).await?;
+        anyhow::ensure!(
+            row.is_some_and(|row| row.partner_id == partner),
+            "the partner has no client {}",
+            id.public()
+        );
+        own.push(id);
+    }
+    Ok(own)
 }

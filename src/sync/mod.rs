@@ -1,18 +1,238 @@
-//! Imports after connection: contacts, then history. Asked for once, watched until they end.
+//! Imports after connection: contacts, then history. Each can be asked for once, in 24 hours, so the wish is recorded
+//! before WhatsApp is asked and the outcome after; a wish without outcome is asked again, a known outcome never.
 
 pub mod queries;
 
-use entity::{ClientId, SyncKind, client};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use entity::{ClientId, ClientStatus, EventType, HistoryImport, SyncKind, SyncState, Timestamp, client, sync};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::app::App;
-use crate::auth::Scope;
-use crate::failure::{Failure, Outcome};
+use crate::apply::{Span, progress, settles};
+use crate::auth::{Permission, Scope};
+use crate::clients;
+use crate::events::{self, NewEvent};
+use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
+use crate::ids::PublicId;
+use crate::upstream::meta::client::{CallError, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, SYNC_DECLINED};
 
-/// Asks WhatsApp for an import.
+/// How often timers are looked at, at least.
+const LOOK: Duration = Duration::from_millis(500);
+/// Imports looked at in one round.
+const ROUND: u64 = 100;
+/// Longest pause between two tries.
+const LONGEST_PAUSE: i64 = 3600;
+
+/// Asks WhatsApp for an import: records the wish; the engine asks at once.
 ///
 /// # Errors
 /// NOT_FOUND, CLIENT_NOT_CONNECTED, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, INVALID (history: NEVER).
 pub async fn request(app: &App, scope: &Scope, client: ClientId, kind: SyncKind) -> Outcome<(client::Model, i64)> {
-    let _ = (app, scope, client, kind);
-    Err(Failure::Internal(anyhow::anyhow!("not there yet")))
+    scope.require(Permission::Admin)?;
+    let client = clients::named(app, scope, client).await?;
+    clients::require_connected(&client)?;
+    if kind == SyncKind::History && client.history_import == HistoryImport::Never {
+        let why = "this client was onboarded with history: NEVER; a new onboarding can choose otherwise";
+        return Err(Refusal::new(RefusalCode::Invalid, "clientId", why).into());
+    }
+    let now = app.now();
+    let tx = app.db.begin_write().await?;
+    crate::db::lock_clients(&tx, &BTreeSet::from([client.id])).await?;
+    #[expect(clippy::disallowed_methods, reason = "its client's id came through Scope")]
+    let row = sync::Entity::find_by_id((client.id, kind)).one(&tx).await?;
+    let Some(mut row) = row else {
+        return Err(Failure::Internal(anyhow::anyhow!("a connected client has no row for its import")));
+    };
+    if row.intent_at.is_some() {
+        let why = "WhatsApp was asked already, and takes one request for each connection; historySync and contactSync tell \
+                   how it stands";
+        return Err(Refusal::new(RefusalCode::SyncAlreadyRequested, "clientId", why).into());
+    }
+    if row.deadline_at.is_some_and(|deadline| now >= deadline) {
+        let why = "WhatsApp accepts a request for 24 hours after connection; the client has to disconnect in the app and \
+                   connect again";
+        return Err(Refusal::new(RefusalCode::SyncDeadlinePassed, "clientId", why).into());
+    }
+    row.intent_at = Some(now);
+    row.next_attempt_at = Some(now);
+    crate::db::upsert::<sync::Entity, _>(&tx, vec![row]).await?;
+    events::commit(&app.hub, tx, Vec::new()).await?;
+    app.sync_wake.notify_one();
+    let position = app.hub.head(client.partner_id).await?;
+    Ok((client, position))
+}
+
+/// Asks for what is wished, and watches what was asked for, until the process ends.
+pub async fn run(app: Arc<App>) {
+    while !app.tasks.stopping().is_cancelled() {
+        for round in [ask(&app).await, watch(&app).await] {
+            if let Err(Failure::Internal(error) | Failure::Unavailable(error)) = round {
+                tracing::warn!(%error, "imports cannot be looked after right now");
+            }
+        }
+        tokio::select! {
+            () = app.sync_wake.notified() => {}
+            () = app.tasks.stopping().cancelled() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Wishes without an outcome: contacts before history, as Meta wants it.
+async fn ask(app: &App) -> Outcome<()> {
+    #[expect(clippy::disallowed_methods, reason = "upkeep over all partners")]
+    let wished = sync::Entity::find()
+        .filter(sync::Column::IntentAt.is_not_null())
+        .filter(sync::Column::RequestedAt.is_null())
+        .filter(sync::Column::Refusal.is_null())
+        .filter(sync::Column::NextAttemptAt.lte(app.now()))
+        .order_by_asc(sync::Column::ClientId)
+        .order_by_asc(sync::Column::Kind) // CONTACTS before HISTORY
+        .limit(ROUND)
+        .all(app.db.read())
+        .await?;
+    for wish in wished {
+        ask_one(app, &wish).await?;
+    }
+    Ok(())
+}
+
+async fn ask_one(app: &App, wish: &sync::Model) -> Outcome<()> {
+    #[expect(clippy::disallowed_methods, reason = "the client whose import is due")]
+    let client = client::Entity::find_by_id(wish.client_id).one(app.db.read()).await?;
+    let Some(client) = client.filter(|client| client.status == ClientStatus::Connected) else {
+        return put_off(app, wish, "the client is not connected").await;
+    };
+    if wish.deadline_at.is_some_and(|deadline| app.now() >= deadline) {
+        return outcome(app, wish, Answer::Refused("WhatsApp did not take the request within 24 hours".to_owned())).await;
+    }
+    let (Some(number), Some(sealed)) = (&client.phone_number_id, &client.token_sealed) else {
+        return put_off(app, wish, "the client has no access").await;
+    };
+    let token = app.key.open(client.id.uuid().as_bytes(), sealed).map_err(Failure::Internal)?;
+    let answer = match app.upstream.request_sync(number, &token, wish.kind).await {
+        Ok(request_id) => Answer::Accepted(Some(request_id)),
+        Err(CallError::Refused(error)) if error.code == SYNC_ALREADY_REQUESTED => Answer::Accepted(None),
+        Err(CallError::Refused(error)) if error.code == SYNC_DECLINED => Answer::Declined(error.to_string()),
+        Err(CallError::Refused(error)) if error.code == SYNC_DEADLINE_PASSED => Answer::Refused(error.to_string()),
+        Err(error) => return put_off(app, wish, &error.to_string()).await,
+    };
+    outcome(app, wish, answer).await
+}
+
+enum Answer {
+    Accepted(Option<String>),
+    Declined(String),
+    Refused(String),
+}
+
+/// Not now: asked again after a pause that doubles, until the deadline. A request that was asked again after a time-out
+/// may already have been taken: 2593107 says so, and counts as success.
+async fn put_off(app: &App, wish: &sync::Model, why: &str) -> Outcome<()> {
+    tracing::info!(client = %wish.client_id.public(), kind = wish.kind.word(), why, "an import is asked for again later");
+    let pause = app.config.sync.retry_seconds.saturating_mul(1 << wish.attempts.clamp(0, 10)).min(LONGEST_PAUSE);
+    edit(app, wish, |row, now| {
+        row.attempts = row.attempts.saturating_add(1);
+        row.next_attempt_at = Some(now.plus_seconds(pause));
+        false
+    })
+    .await
+}
+
+async fn outcome(app: &App, wish: &sync::Model, answer: Answer) -> Outcome<()> {
+    edit(app, wish, |row, now| {
+        row.next_attempt_at = None;
+        match answer {
+            Answer::Accepted(request_id) => {
+                row.requested_at = Some(now);
+                row.request_id = request_id;
+                // Its webhooks may have been quicker than its answer.
+                let heard = row.started_at.is_some() || row.state != SyncState::NotRequested;
+                if !heard {
+                    row.state = SyncState::Requested;
+                }
+                !heard
+            }
+            Answer::Declined(why) => {
+                row.state = SyncState::Declined;
+                row.finished_at = Some(now);
+                row.refusal = Some(why);
+                true
+            }
+            Answer::Refused(why) => {
+                row.state = SyncState::Stalled;
+                row.refusal = Some(why);
+                true
+            }
+        }
+    })
+    .await
+}
+
+/// Imports that fell silent, or are over although a chunk seems missing.
+async fn watch(app: &App) -> Outcome<()> {
+    #[expect(clippy::disallowed_methods, reason = "upkeep over all partners")]
+    let open = sync::Entity::find()
+        .filter(sync::Column::State.is_in([SyncState::Requested, SyncState::Running]))
+        .limit(ROUND)
+        .all(app.db.read())
+        .await?;
+    for row in open {
+        if verdict(app, &row, app.now()).is_some() {
+            edit(app, &row, |row, now| {
+                let Some(state) = verdict(app, row, now) else { return false };
+                row.state = state;
+                if state == SyncState::Done {
+                    row.percent = 100;
+                    row.finished_at = Some(now);
+                }
+                true
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+fn verdict(app: &App, row: &sync::Model, now: Timestamp) -> Option<SyncState> {
+    if settles(row, now, app.config.sync.settle_seconds) {
+        return Some(SyncState::Done);
+    }
+    let heard = row.last_chunk_at.max(row.requested_at)?;
+    let open = matches!(row.state, SyncState::Requested | SyncState::Running);
+    (open && now >= heard.plus_seconds(app.config.sync.stalled_seconds)).then_some(SyncState::Stalled)
+}
+
+/// Changes an import's row as it is now; tells it if `edit` says so.
+async fn edit(
+    app: &App,
+    of: &sync::Model,
+    edit: impl FnOnce(&mut sync::Model, Timestamp) -> bool + Send,
+) -> Outcome<()> {
+    let now = app.now();
+    let tx = app.db.begin_write().await?;
+    crate::db::lock_clients(&tx, &BTreeSet::from([of.client_id])).await?;
+    #[expect(clippy::disallowed_methods, reason = "the row that is due, read again under its lock")]
+    let row = sync::Entity::find_by_id((of.client_id, of.kind)).one(&tx).await?;
+    #[expect(clippy::disallowed_methods, reason = "the client of that row")]
+    let client = client::Entity::find_by_id(of.client_id).one(&tx).await?;
+    // A new connection began its imports anew meanwhile.
+    let (Some(mut row), Some(client)) = (row.filter(|row| row.intent_at == of.intent_at), client) else { return Ok(()) };
+    let mut events = Vec::new();
+    if edit(&mut row, now) {
+        events.push(NewEvent {
+            partner: client.partner_id,
+            kind: EventType::SyncProgress,
+            occurred_at: now,
+            client: Some(client.id),
+            subject: None,
+            data: Some(progress(&row, &Span::default())),
+        });
+    }
+    crate::db::upsert::<sync::Entity, _>(&tx, vec![row]).await?;
+    events::commit(&app.hub, tx, events).await?;
+    Ok(())
 }

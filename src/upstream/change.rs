@@ -159,7 +159,7 @@ pub enum ChangeKind {
 }
 
 /// A message, live or of the history.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MessageSeen {
     /// WhatsApp's id; none in some odd bodies (then it cannot be matched and is told as `unknown` instead).
     pub whatsapp_id: String,
@@ -311,8 +311,8 @@ pub enum AccountEvent {
     Deleted,
     /// The account was restricted: each kind of restriction with its end, where told.
     Restricted {
-        /// `restriction_info[]`: the types.
-        restrictions: Vec<String>,
+        /// `restriction_info[]`.
+        restrictions: Vec<Restriction>,
     },
     /// `DISABLED_UPDATE`: `DISABLE`, `REINSTATE`, `SCHEDULE_FOR_DISABLE`.
     Ban {
@@ -326,6 +326,15 @@ pub enum AccountEvent {
         /// The name that was asked for.
         name: Option<String>,
     },
+}
+
+/// Something that the account may not do for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restriction {
+    /// `RESTRICTED_BIZ_INITIATED_MESSAGING` …
+    pub kind: String,
+    /// Until when, where told.
+    pub until: Option<Timestamp>,
 }
 
 /// Something known without an effect of its own.

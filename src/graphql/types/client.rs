@@ -279,8 +279,8 @@ impl From<disconnection::Disconnection> for Disconnection {
 /// book stand in for it, and a linked device can cause those too.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct AppPresence {
-    /// The last sign of life.
-    last_seen_at: DateTime,
+    /// The last sign of life. Null: not known.
+    last_seen_at: Option<DateTime>,
     /// What the estimate rests on.
     basis: AppPresenceBasis,
     /// By when the app must be opened, if nothing else is seen.
@@ -299,7 +299,7 @@ impl From<estimate::AppPresence> for AppPresence {
     fn from(presence: estimate::AppPresence) -> Self {
         let estimate::AppPresence { last_seen_at, basis, visit_due_at, risk, days_left, days_left_meta } = presence;
         Self {
-            last_seen_at: last_seen_at.into(),
+            last_seen_at: Some(last_seen_at.into()),
             basis: basis.into(),
             visit_due_at: visit_due_at.into(),
             risk: risk.into(),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object};
-use entity::{MessageId, conversation};
+use entity::{MessageId, Timestamp, conversation};
 
 use super::lists::{self, HistoryFilter};
 use super::{Client, Contact, Message, required};
-use crate::conversations::{Window, window};
+use crate::conversations::window;
 use crate::db::page::Place;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
@@ -61,8 +61,12 @@ impl Conversation {
     /// the app never open it.
     async fn window(&self, ctx: &Context<'_>) -> Result<ServiceWindow> {
         let client = required(ctx.load(self.0.client_id).await?, "client")?;
-        let window = window(&self.0, client.connected_at, ctx.app().now());
-        Ok(ServiceWindow { window, opened_by: self.0.window_message_id.filter(|_| window.closes_at.is_some()) })
+        let closes_at = window::closes_at(&self.0, &client);
+        Ok(ServiceWindow {
+            is_open: window::is_open(&self.0, &client, ctx.app().now()),
+            closes_at,
+            opened_by: self.0.window_message_id.filter(|_| closes_at.is_some()),
+        })
     }
 
     /// Live customer messages since the last `markAsRead`, API message or app message. Reading in the app is not told by
@@ -95,7 +99,8 @@ impl Conversation {
 
 /// The customer service window of a conversation at this moment.
 pub struct ServiceWindow {
-    window: Window,
+    is_open: bool,
+    closes_at: Option<Timestamp>,
     opened_by: Option<MessageId>,
 }
 
@@ -105,13 +110,13 @@ pub struct ServiceWindow {
 impl ServiceWindow {
     /// Whether it is open now.
     async fn is_open(&self) -> bool {
-        self.window.is_open
+        self.is_open
     }
 
     /// When it closes, or did close. Null: none was opened since the client was connected, or WhatsApp said that there is
     /// none.
     async fn closes_at(&self) -> Option<DateTime> {
-        self.window.closes_at.map(DateTime)
+        self.closes_at.map(DateTime)
     }
 
     /// The message that opened it. Null: `closesAt` is null.

@@ -73,12 +73,12 @@ impl Onboarding {
     }
 
     /// Why the last try failed. Null: none did, or a later one went further.
-    async fn failure(&self, ctx: &Context<'_>) -> Option<OnboardingFailure> {
+    async fn failure(&self) -> Option<OnboardingFailure> {
         let code = failure::OnboardingFailureCode::parse(self.0.failure_code.as_deref()?);
         Some(OnboardingFailure {
             code: code.into(),
             message: self.0.failure_message.clone().unwrap_or_else(|| code.word().to_owned()),
-            remedy: code.remedy(&ctx.app().config.meta.minimum_app_version),
+            remedy: code.remedy(),
             upstream_code: self.0.failure_upstream_code.clone(),
         })
     }
@@ -107,7 +107,7 @@ pub struct OnboardingFailure {
     /// The same in words, WhatsApp's where it gave any.
     message: String,
     /// What to do, in words.
-    remedy: String,
+    remedy: &'static str,
     /// WhatsApp's own code. Null: it gave none.
     upstream_code: Option<String>,
 }

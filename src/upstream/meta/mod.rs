@@ -1,5 +1,15 @@
 //! Meta's Cloud API: the wire of WhatsApp itself. The simulator speaks it too.
 
+pub mod check;
 pub mod client;
+pub mod signature;
+pub mod wamid;
+pub mod webhook;
 
-pub use client::{Meta, Settings};
+pub use client::{Meta, Settings, WINDOW_CLOSED};
+pub use wamid::message_token;
+
+/// The webhook fields without which coexistence does not work: live traffic, the phone's own traffic, both imports, and
+/// the end of the connection.
+pub const NEEDED_FIELDS: [&str; 5] =
+    ["messages", "smb_message_echoes", "smb_app_state_sync", "history", "account_update"];

@@ -16,7 +16,7 @@ impl CursorTap {
     }
 
     /// Takes the cursor of the item that came out.
-    pub fn take(&self) -> Option<String> {
+    pub(super) fn take(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -1,0 +1,281 @@
+//! People: one row each, found by any of their names (invariant 4), and the phone book (S10).
+
+use entity::{AppPresenceBasis, ClientId, ContactId, ContactKeyKind, EventType, SyncKind, Timestamp, contact};
+
+use super::work::Work;
+use super::{Halt, Interrupt, account, sync};
+use crate::ids::PublicId;
+use crate::upstream::change::{IdentitySeen, Party, PhoneBookSeen};
+
+/// What may be concluded from how a name was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Only look.
+    Find,
+    /// Make a contact if there is none.
+    Make,
+}
+
+/// The contact that a party names, its names learnt on the way. A WhatsApp user id names the contact; a number belongs
+/// to the user id with which it was last seen; a number seen alone has a contact of its own until both are seen
+/// together: then the two are merged.
+pub(super) fn resolve(
+    work: &mut Work<'_>,
+    client: ClientId,
+    party: &Party,
+    at: Timestamp,
+    mode: Mode,
+) -> Result<Option<ContactId>, Halt> {
+    use ContactKeyKind::{ParentUserId, Phone, UserId};
+    let (number, user) = (party.phone_number.as_deref(), party.user_id.as_deref());
+    let parent = party.parent_user_id.as_deref();
+    let by_user = user
+        .and_then(|user| work.contact_by(client, UserId, user))
+        .or_else(|| if user.is_none() { work.contact_by(client, ParentUserId, parent?) } else { None });
+    let by_number = number.and_then(|number| work.contact_by(client, Phone, number));
+    let has_user_id = |work: &Work<'_>, id: ContactId| {
+        work.contacts.get(&id).is_some_and(|row| row.model.wa_user_id.is_some())
+    };
+
+    let id = match (by_user, by_number) {
+        (None, None) => {
+            if mode == Mode::Find || (number.is_none() && user.is_none() && parent.is_none()) {
+                return Ok(None);
+            }
+            let Some(fresh) = blank(work, client) else { return Ok(None) };
+            work.add_contact(fresh)
+        }
+        (Some(id), None) => id,
+        (None, Some(id)) if user.is_none() || !has_user_id(work, id) => id,
+        (Some(a), Some(b)) if a == b => a,
+        (Some(a), Some(b)) if !has_user_id(work, b) => return Err(Halt::Interrupt(Interrupt::Contacts(client, a, b))),
+        // A number that is seen with a second user id: marked, not merged; it belongs to the one seen with it last.
+        (by_user, Some(other)) => {
+            let id = match by_user {
+                Some(id) => id,
+                None if mode == Mode::Find => return Ok(None),
+                None => {
+                    let Some(fresh) = blank(work, client) else { return Ok(None) };
+                    work.add_contact(fresh)
+                }
+            };
+            let newer = number.is_some_and(|number| at >= work.name_seen_at(client, Phone, number));
+            mark_ambiguous(work, id);
+            mark_ambiguous(work, other);
+            if newer && let Some(row) = work.contacts.get_mut(&other) {
+                row.dirty = true;
+                row.model.phone_number = None;
+                row.model.search = search_words(&row.model);
+            }
+            if !newer {
+                learn(work, client, id, &Party { phone_number: None, ..party.clone() }, at);
+                return Ok(Some(id));
+            }
+            id
+        }
+    };
+    learn(work, client, id, party, at);
+    Ok(Some(id))
+}
+
+fn mark_ambiguous(work: &mut Work<'_>, id: ContactId) {
+    if let Some(row) = work.contacts.get_mut(&id)
+        && !row.model.ambiguous
+    {
+        row.dirty = true;
+        row.model.ambiguous = true;
+    }
+}
+
+fn blank(work: &Work<'_>, client: ClientId) -> Option<contact::Model> {
+    let never = Timestamp(0);
+    Some(contact::Model {
+        id: ContactId::generate(),
+        partner_id: work.partner(client)?,
+        client_id: client,
+        phone_number: None,
+        phone_at: never,
+        wa_user_id: None,
+        user_id_at: never,
+        username: None,
+        username_at: never,
+        profile_name: None,
+        profile_name_at: never,
+        full_name: None,
+        first_name: None,
+        in_phone_book: false,
+        book_at: never,
+        ambiguous: false,
+        announced: false,
+        search: String::new(),
+        changed_at: work.now,
+        created_at: work.now,
+    })
+}
+
+/// Lower-cased names and number, for searching.
+pub(crate) fn search_words(contact: &contact::Model) -> String {
+    [
+        &contact.full_name,
+        &contact.first_name,
+        &contact.profile_name,
+        &contact.username,
+        &contact.phone_number,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|word| word.to_lowercase())
+    .collect::<Vec<_>>()
+    .join(" ")
+}
+
+/// Whether a value seen at `at` replaces the one that holds: the later one, of equals the greater one.
+fn later<T: Ord>(at: Timestamp, value: &T, holds_at: Timestamp, holds: Option<&T>) -> bool {
+    (at, Some(value)) > (holds_at, holds)
+}
+
+/// Takes the names and words that a party carries into its contact.
+fn learn(work: &mut Work<'_>, client: ClientId, id: ContactId, party: &Party, at: Timestamp) {
+    for (kind, value) in [
+        (ContactKeyKind::Phone, &party.phone_number),
+        (ContactKeyKind::UserId, &party.user_id),
+        (ContactKeyKind::ParentUserId, &party.parent_user_id),
+    ] {
+        let Some(value) = value else { continue };
+        match work.contact_by(client, kind, value) {
+            Some(known) if known == id => {
+                // Only who a number was seen with last depends on it: a day's precision saves a write for each message.
+                if at > work.name_seen_at(client, kind, value).plus_seconds(86_400) {
+                    work.name(client, kind, value, id, at);
+                }
+            }
+            Some(_) if kind == ContactKeyKind::ParentUserId => {}
+            _ => work.name(client, kind, value, id, at),
+        }
+    }
+    let Some(row) = work.contacts.get_mut(&id) else { return };
+    let before = row.model.clone();
+    let contact = &mut row.model;
+    let set = |value: &Option<String>, holds: &mut Option<String>, holds_at: &mut Timestamp| {
+        if let Some(value) = value
+            && later(at, value, *holds_at, holds.as_ref())
+        {
+            *holds = Some(value.clone());
+            *holds_at = at;
+        }
+    };
+    set(&party.phone_number, &mut contact.phone_number, &mut contact.phone_at);
+    set(&party.user_id, &mut contact.wa_user_id, &mut contact.user_id_at);
+    set(&party.username, &mut contact.username, &mut contact.username_at);
+    set(&party.profile_name, &mut contact.profile_name, &mut contact.profile_name_at);
+    if *contact == before {
+        return;
+    }
+    row.dirty = true;
+    let shown = |contact: &contact::Model| {
+        (
+            contact.phone_number.clone(),
+            contact.wa_user_id.clone(),
+            contact.username.clone(),
+            contact.profile_name.clone(),
+        )
+    };
+    let visible = shown(contact) != shown(&before);
+    let told = contact.announced;
+    if visible {
+        contact.search = search_words(contact);
+        contact.changed_at = contact.changed_at.max(at);
+        if told {
+            tell_once(work, client, id, EventType::ContactUpdated, at);
+        }
+    }
+}
+
+/// One event a contact and batch: its state is read from the node anyway.
+fn tell_once(work: &mut Work<'_>, client: ClientId, id: ContactId, kind: EventType, at: Timestamp) {
+    let told = work.events.iter().any(|event| {
+        event.subject == Some(id.uuid())
+            && (event.kind == kind || (event.kind == EventType::ContactAdded && kind == EventType::ContactUpdated))
+    });
+    if !told {
+        work.tell(client, kind, at, Some(id.uuid()), None);
+    }
+}
+
+/// Raises CONTACT_ADDED the first time that somebody is in the phone book or part of live traffic.
+pub(super) fn announce(work: &mut Work<'_>, client: ClientId, id: ContactId, at: Timestamp) {
+    let Some(row) = work.contacts.get_mut(&id) else { return };
+    if row.model.announced {
+        return;
+    }
+    row.model.announced = true;
+    row.dirty = true;
+    work.tell(client, EventType::ContactAdded, at, Some(id.uuid()), None);
+}
+
+/// An entry of the phone book was added, edited or removed.
+pub(super) fn phone_book(
+    work: &mut Work<'_>,
+    client: ClientId,
+    entry: &PhoneBookSeen,
+    at: Timestamp,
+) -> Result<(), Halt> {
+    let Some(id) = resolve(work, client, &entry.party, at, Mode::Make)? else { return Ok(()) };
+    account::sign_of_life(work, client, AppPresenceBasis::ContactChange, at);
+    sync::phone_book_heard(work, client);
+    let Some(row) = work.contacts.get_mut(&id) else { return Ok(()) };
+    let contact = &mut row.model;
+    // Later beats earlier, remove beats add, then the bytes decide.
+    let rank = |present: bool, full: &Option<String>, first: &Option<String>| (!present, full.clone(), first.clone());
+    let new = (at, rank(entry.present, &entry.full_name, &entry.first_name));
+    let holds = (contact.book_at, rank(contact.in_phone_book, &contact.full_name, &contact.first_name));
+    let first_time = contact.book_at == Timestamp(0);
+    if !first_time && new <= holds {
+        return Ok(());
+    }
+    let was_present = contact.in_phone_book;
+    contact.book_at = at;
+    contact.in_phone_book = entry.present;
+    contact.full_name = entry.full_name.clone().filter(|_| entry.present);
+    contact.first_name = entry.first_name.clone().filter(|_| entry.present);
+    contact.search = search_words(contact);
+    contact.changed_at = contact.changed_at.max(at);
+    row.dirty = true;
+    if first_time {
+        sync::count(work, client, SyncKind::Contacts, 1);
+    }
+    let announced = work.contacts.get(&id).is_some_and(|row| row.model.announced);
+    match (entry.present, was_present) {
+        (true, _) if !announced => announce(work, client, id, at),
+        (true, _) => tell_once(work, client, id, EventType::ContactUpdated, at),
+        (false, true) => tell_once(work, client, id, EventType::ContactRemoved, at),
+        (false, false) => {}
+    }
+    Ok(())
+}
+
+/// A person has another number or user id: the same contact goes by both from now on. Where the new name belongs to
+/// somebody else already, nothing is merged: the two are marked.
+pub(super) fn identity(
+    work: &mut Work<'_>,
+    client: ClientId,
+    seen: &IdentitySeen,
+    at: Timestamp,
+) -> Result<(), Halt> {
+    let Some(id) = resolve(work, client, &seen.before, at, Mode::Make)? else { return Ok(()) };
+    let mut after = seen.after.clone();
+    for (kind, name) in [
+        (ContactKeyKind::Phone, &mut after.phone_number),
+        (ContactKeyKind::UserId, &mut after.user_id),
+        (ContactKeyKind::ParentUserId, &mut after.parent_user_id),
+    ] {
+        let taken = name.as_deref().and_then(|name| work.contact_by(client, kind, name)).filter(|other| *other != id);
+        if let Some(other) = taken {
+            mark_ambiguous(work, id);
+            mark_ambiguous(work, other);
+            *name = None;
+        }
+    }
+    learn(work, client, id, &after, at);
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! Two rows that proved to be one (invariants 2 and 4). The older id survives (of messages: the API's), the other goes on
+//! resolving to it.
+
+use std::collections::BTreeSet;
+
+use entity::{
+    AliasKind, ClientId, ContactId, ConversationId, EventType, MessageId, MessageOrigin, MessageStatus, ReactionBy,
+    Timestamp, alias, contact, contact_key, conversation, lane_entry, message, message_key, message_status, reaction,
+};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::contacts::search_words;
+use super::work::recount_unread;
+use crate::db;
+use crate::events::NewEvent;
+use crate::ids::PublicId;
+
+/// From now on `gone` stands for `stays`, and so does everything that stood for `gone`.
+pub(crate) async fn stands_for<C: ConnectionTrait>(
+    tx: &C,
+    partner: entity::PartnerId,
+    kind: AliasKind,
+    gone: Uuid,
+    stays: Uuid,
+) -> Result<(), DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the engine moves all that pointed to the merged id")]
+    alias::Entity::update_many()
+        .col_expr(alias::Column::Target, Expr::value(stays))
+        .filter(alias::Column::Target.eq(gone))
+        .exec(tx)
+        .await?;
+    db::upsert::<alias::Entity, _>(tx, vec![alias::Model { id: gone, kind, target: stays, partner_id: partner }]).await
+}
+
+/// Merges two contacts of one client, their conversations, and messages that turn out to be the same.
+#[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
+pub(crate) async fn contacts(
+    tx: &DatabaseTransaction,
+    client: ClientId,
+    a: ContactId,
+    b: ContactId,
+    events: &mut Vec<NewEvent>,
+) -> Result<(), DbErr> {
+    let both = contact::Entity::find().filter(contact::Column::Id.is_in([a, b])).all(tx).await?;
+    let Ok([first, second]) = <[contact::Model; 2]>::try_from(both) else { return Ok(()) };
+    let (mut stays, gone) = if first.id < second.id { (first, second) } else { (second, first) };
+    if stays.client_id != client || gone.client_id != client {
+        return Ok(());
+    }
+    let announced = (stays.announced, gone.announced);
+    join_contact(&mut stays, &gone);
+    let occurred_at = stays.changed_at;
+
+    contact_key::Entity::update_many()
+        .col_expr(contact_key::Column::ContactId, Expr::value(stays.id))
+        .filter(contact_key::Column::ContactId.eq(gone.id))
+        .exec(tx)
+        .await?;
+    contact::Entity::delete_by_id(gone.id).exec(tx).await?;
+    db::upsert::<contact::Entity, _>(tx, vec![stays.clone()]).await?;
+    stands_for(tx, stays.partner_id, AliasKind::Contact, gone.id.uuid(), stays.id.uuid()).await?;
+
+    let of = |id: ContactId| conversation::Entity::find().filter(conversation::Column::ContactId.eq(id)).one(tx);
+    match (of(stays.id).await?, of(gone.id).await?) {
+        (Some(kept), Some(lost)) => conversations(tx, client, kept, lost, stays.id, events).await?,
+        (None, Some(mut lost)) => {
+            lost.contact_id = stays.id;
+            db::upsert::<conversation::Entity, _>(tx, vec![lost]).await?;
+        }
+        (_, None) => {}
+    }
+    // Told only if somebody was told of the one that goes; if only that one was told of, the other takes its place.
+    if announced.1 {
+        events.push(NewEvent {
+            partner: stays.partner_id,
+            kind: EventType::ContactMerged,
+            occurred_at,
+            client: Some(client),
+            subject: Some(stays.id.uuid()),
+            data: Some(json!({ "mergedId": gone.id })),
+        });
+    }
+    Ok(())
+}
+
+/// The later word of each field holds.
+fn join_contact(stays: &mut contact::Model, gone: &contact::Model) {
+    fn later(stays: &mut Option<String>, stays_at: &mut Timestamp, gone: &Option<String>, gone_at: Timestamp) {
+        if (gone_at, gone) > (*stays_at, &*stays) {
+            stays.clone_from(gone);
+            *stays_at = gone_at;
+        }
+    }
+    later(&mut stays.phone_number, &mut stays.phone_at, &gone.phone_number, gone.phone_at);
+    later(&mut stays.wa_user_id, &mut stays.user_id_at, &gone.wa_user_id, gone.user_id_at);
+    later(&mut stays.username, &mut stays.username_at, &gone.username, gone.username_at);
+    later(&mut stays.profile_name, &mut stays.profile_name_at, &gone.profile_name, gone.profile_name_at);
+    let book = |c: &contact::Model| (c.book_at, !c.in_phone_book, c.full_name.clone(), c.first_name.clone());
+    if gone.book_at != Timestamp(0) && (stays.book_at == Timestamp(0) || book(gone) > book(stays)) {
+        stays.book_at = gone.book_at;
+        stays.in_phone_book = gone.in_phone_book;
+        stays.full_name.clone_from(&gone.full_name);
+        stays.first_name.clone_from(&gone.first_name);
+    }
+    stays.ambiguous |= gone.ambiguous;
+    stays.announced |= gone.announced;
+    stays.changed_at = stays.changed_at.max(gone.changed_at);
+    stays.created_at = stays.created_at.min(gone.created_at);
+    stays.search = search_words(stays);
+}
+
+#[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
+async fn conversations(
+    tx: &DatabaseTransaction,
+    client: ClientId,
+    a: conversation::Model,
+    b: conversation::Model,
+    contact: ContactId,
+    events: &mut Vec<NewEvent>,
+) -> Result<(), DbErr> {
+    let (mut stays, gone) = if a.id < b.id { (a, b) } else { (b, a) };
+    message::Entity::update_many()
+        .col_expr(message::Column::ConversationId, Expr::value(stays.id))
+        .filter(message::Column::ConversationId.eq(gone.id))
+        .exec(tx)
+        .await?;
+    lane_entry::Entity::update_many()
+        .col_expr(lane_entry::Column::ConversationId, Expr::value(stays.id))
+        .filter(lane_entry::Column::ConversationId.eq(gone.id))
+        .exec(tx)
+        .await?;
+    if (gone.last_activity_at, gone.last_message_id) > (stays.last_activity_at, stays.last_message_id) {
+        stays.last_activity_at = gone.last_activity_at;
+        stays.last_message_id = gone.last_message_id;
+    }
+    if (gone.window_opened_at, gone.window_message_id) > (stays.window_opened_at, stays.window_message_id) {
+        stays.window_opened_at = gone.window_opened_at;
+        stays.window_message_id = gone.window_message_id;
+    }
+    stays.window_refused_at = stays.window_refused_at.max(gone.window_refused_at);
+    stays.read_at = stays.read_at.max(gone.read_at);
+    stays.contact_id = contact;
+    conversation::Entity::delete_by_id(gone.id).exec(tx).await?;
+    let (id, partner) = (stays.id, stays.partner_id);
+    db::upsert::<conversation::Entity, _>(tx, vec![stays]).await?;
+    stands_for(tx, partner, AliasKind::Conversation, gone.id.uuid(), id.uuid()).await?;
+    twins(tx, client, id, events).await?;
+    recount_unread(tx, &BTreeSet::from([id])).await
+}
+
+/// Messages that were kept apart because their conversations were: the same trailing part of their ids.
+async fn twins(
+    tx: &DatabaseTransaction,
+    client: ClientId,
+    conversation: ConversationId,
+    events: &mut Vec<NewEvent>,
+) -> Result<(), DbErr> {
+    let pairs = sea_orm::Statement::from_sql_and_values(
+        tx.get_database_backend(),
+        "SELECT a.message_id AS a, b.message_id AS b FROM message m \
+         JOIN message_key a ON a.message_id = m.id \
+         JOIN message_key b ON b.token = a.token AND b.client_id = a.client_id AND b.message_id > a.message_id \
+         JOIN message n ON n.id = b.message_id AND n.conversation_id = m.conversation_id \
+         WHERE m.conversation_id = $1",
+        [conversation.0.into()],
+    );
+    let mut found: Vec<(Uuid, Uuid)> = Vec::new();
+    for row in tx.query_all_raw(pairs).await? {
+        found.push((row.try_get("", "a")?, row.try_get("", "b")?));
+    }
+    found.sort_unstable();
+    found.dedup();
+    for (a, b) in found {
+        messages(tx, client, MessageId(a), MessageId(b), events).await?;
+    }
+    Ok(())
+}
+
+/// Merges two rows that are one message.
+#[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
+pub(crate) async fn messages(
+    tx: &DatabaseTransaction,
+    client: ClientId,
+    a: MessageId,
+    b: MessageId,
+    events: &mut Vec<NewEvent>,
+) -> Result<(), DbErr> {
+    let both = message::Entity::find().filter(message::Column::Id.is_in([a, b])).all(tx).await?;
+    let Ok([first, second]) = <[message::Model; 2]>::try_from(both) else { return Ok(()) };
+    if first.client_id != client || second.client_id != client {
+        return Ok(());
+    }
+    let authority = |m: &message::Model| (std::cmp::Reverse(m.origin), m.id);
+    let (mut stays, gone) = if authority(&first) < authority(&second) { (first, second) } else { (second, first) };
+    let was_told = !gone.imported;
+    join_message(&mut stays, &gone);
+
+    message_key::Entity::update_many()
+        .col_expr(message_key::Column::MessageId, Expr::value(stays.id))
+        .filter(message_key::Column::MessageId.eq(gone.id))
+        .exec(tx)
+        .await?;
+    let rungs = message_status::Entity::find()
+        .filter(message_status::Column::MessageId.is_in([stays.id, gone.id]))
+        .all(tx)
+        .await?;
+    message_status::Entity::delete_many()
+        .filter(message_status::Column::MessageId.is_in([stays.id, gone.id]))
+        .exec(tx)
+        .await?;
+    let mut kept: Vec<message_status::Model> = Vec::new();
+    for rung in rungs {
+        match kept.iter_mut().find(|known| known.status == rung.status) {
+            Some(known) => known.at = known.at.min(rung.at),
+            None => kept.push(message_status::Model { message_id: stays.id, ..rung }),
+        }
+    }
+    db::upsert::<message_status::Entity, _>(tx, kept).await?;
+    join_reactions(tx, stays.id, gone.id).await?;
+    message::Entity::delete_by_id(gone.id).exec(tx).await?;
+    let (id, partner, conversation, occurred_at) = (stays.id, stays.partner_id, stays.conversation_id, stays.sent_at);
+    db::upsert::<message::Entity, _>(tx, vec![stays]).await?;
+    for (column, _) in [(conversation::Column::LastMessageId, ()), (conversation::Column::WindowMessageId, ())] {
+        conversation::Entity::update_many()
+            .col_expr(column, Expr::value(id))
+            .filter(column.eq(gone.id))
+            .exec(tx)
+            .await?;
+    }
+    message::Entity::update_many()
+        .col_expr(message::Column::ReplyToId, Expr::value(id))
+        .filter(message::Column::ConversationId.eq(conversation))
+        .filter(message::Column::ReplyToId.eq(gone.id))
+        .exec(tx)
+        .await?;
+    stands_for(tx, partner, AliasKind::Message, gone.id.uuid(), id.uuid()).await?;
+    recount_unread(tx, &BTreeSet::from([conversation])).await?;
+    if was_told {
+        events.push(NewEvent {
+            partner,
+            kind: EventType::MessageMerged,
+            occurred_at,
+            client: Some(client),
+            subject: Some(id.uuid()),
+            data: Some(json!({ "mergedId": gone.id })),
+        });
+    }
+    Ok(())
+}
+
+fn join_message(stays: &mut message::Model, gone: &message::Model) {
+    stays.imported &= gone.imported;
+    stays.in_history |= gone.in_history;
+    stays.opens_window |= gone.opens_window;
+    stays.forwarded |= gone.forwarded;
+    stays.whatsapp_id = stays.whatsapp_id.take().or_else(|| gone.whatsapp_id.clone());
+    stays.reply_to = stays.reply_to.take().or_else(|| gone.reply_to.clone());
+    if stays.origin != MessageOrigin::Api {
+        stays.sent_at = stays.sent_at.min(gone.sent_at);
+    }
+    let version = |m: &message::Model| (m.substance, m.content_at, m.content.to_string());
+    let takes_content = stays.origin != MessageOrigin::Api || gone.substance > stays.substance;
+    if takes_content && version(gone) > version(stays) {
+        stays.content.clone_from(&gone.content);
+        stays.substance = gone.substance;
+        stays.content_at = gone.content_at;
+        stays.text.clone_from(&gone.text);
+    }
+    stays.edited_at = stays.edited_at.max(gone.edited_at);
+    stays.deleted_at = match (stays.deleted_at, gone.deleted_at) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    if gone.status.rank() > stays.status.rank() && gone.status != MessageStatus::Received {
+        stays.status = gone.status;
+        stays.status_at = gone.status_at;
+    } else if gone.status == stays.status {
+        stays.status_at = stays.status_at.min(gone.status_at);
+    }
+    stays.error = stays.error.take().or_else(|| gone.error.clone());
+    stays.pricing = stays.pricing.take().or_else(|| gone.pricing.clone());
+}
+
+#[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
+async fn join_reactions(tx: &DatabaseTransaction, stays: MessageId, gone: MessageId) -> Result<(), DbErr> {
+    let rows = reaction::Entity::find().filter(reaction::Column::MessageId.is_in([stays, gone])).all(tx).await?;
+    let rank = |row: &reaction::Model| (row.at, row.emoji.is_none(), row.emoji.clone());
+    let mut kept = Vec::new();
+    for by in [ReactionBy::Customer, ReactionBy::Business] {
+        let latest = rows.iter().filter(|row| row.by == by).max_by_key(|row| rank(row));
+        kept.extend(latest.map(|row| reaction::Model { message_id: stays, ..row.clone() }));
+    }
+    reaction::Entity::delete_many().filter(reaction::Column::MessageId.eq(gone)).exec(tx).await?;
+    db::upsert::<reaction::Entity, _>(tx, kept).await
+}

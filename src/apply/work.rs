@@ -1,0 +1,641 @@
+//! The rows that a batch of changes works on: read at once, changed in memory, written back at once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+
+use entity::{
+    ClientId, ContactId, ContactKeyKind, ConversationId, EventType, MessageId, MessageStatus, PartnerId, ReactionBy,
+    SyncKind, Timestamp, client, contact, contact_key, conversation, lane_entry, message, message_key, message_status, pending,
+    reaction, sync,
+};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{ApplyError, Routed};
+use crate::app::App;
+use crate::db;
+use crate::events::NewEvent;
+use crate::ids::PublicId;
+use crate::upstream::change::{Author, ChangeKind, Party, Via};
+use crate::upstream::meta::message_token;
+
+/// Values in one IN list: far below SQLite's and Postgres's limits on parameters.
+const IN_LIST: usize = 1000;
+
+/// A row in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Row<M> {
+    pub(crate) model: M,
+    /// Differs from the database.
+    pub(crate) dirty: bool,
+}
+
+impl<M> Row<M> {
+    fn stored(model: M) -> Self {
+        Self { model, dirty: false }
+    }
+
+    pub(crate) fn new(model: M) -> Self {
+        Self { model, dirty: true }
+    }
+}
+
+/// A change that waits for its message.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) model: pending::Model,
+    /// Not in the database yet.
+    fresh: bool,
+    /// Its message came: it is gone.
+    done: bool,
+}
+
+type ContactName = (ClientId, ContactKeyKind, String);
+
+/// The rows of a batch.
+pub struct Work<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) tx: &'a DatabaseTransaction,
+    pub(crate) now: Timestamp,
+    pub(crate) clients: HashMap<ClientId, Row<client::Model>>,
+    contact_keys: HashMap<ContactName, Row<contact_key::Model>>,
+    pub(crate) contacts: HashMap<ContactId, Row<contact::Model>>,
+    conversations: HashMap<ConversationId, Row<conversation::Model>>,
+    conversation_of: HashMap<ContactId, ConversationId>,
+    message_keys: HashMap<(ClientId, String), MessageId>,
+    new_keys: Vec<message_key::Model>,
+    tokens: HashMap<(ClientId, String), BTreeSet<MessageId>>,
+    pub(crate) messages: HashMap<MessageId, Row<message::Model>>,
+    pub(crate) reactions: HashMap<(MessageId, ReactionBy), Row<reaction::Model>>,
+    waiting: Vec<Waiting>,
+    syncs: HashMap<(ClientId, SyncKind), Row<sync::Model>>,
+    statuses: BTreeMap<(MessageId, &'static str), message_status::Model>,
+    /// Conversations in which an API send has no WhatsApp id yet: echoes to them wait.
+    unsettled: HashSet<ConversationId>,
+    recount: BTreeSet<ConversationId>,
+    pub(crate) events: Vec<NewEvent>,
+}
+
+/// What the changes of a batch speak of.
+#[derive(Default)]
+struct Names {
+    clients: BTreeSet<ClientId>,
+    contacts: BTreeSet<String>,
+    messages: BTreeSet<String>,
+    tokens: BTreeSet<String>,
+    callbacks: BTreeSet<MessageId>,
+    has_echo: bool,
+    needs_syncs: bool,
+}
+
+impl Names {
+    fn party(&mut self, party: &Party) {
+        for name in [&party.phone_number, &party.user_id, &party.parent_user_id].into_iter().flatten() {
+            self.contacts.insert(name.clone());
+        }
+    }
+
+    fn message(&mut self, whatsapp_id: &str) {
+        self.messages.insert(whatsapp_id.to_owned());
+        self.tokens.extend(message_token(whatsapp_id));
+    }
+
+    fn of(changes: &[Routed]) -> Self {
+        let mut names = Self::default();
+        for routed in changes {
+            names.clients.insert(routed.client);
+            match &routed.change.kind {
+                ChangeKind::Message(seen) => {
+                    names.party(&seen.customer);
+                    names.message(&seen.whatsapp_id);
+                    names.has_echo |= seen.via == Via::Live && seen.author == Author::App;
+                    names.needs_syncs |= seen.via == Via::History;
+                }
+                ChangeKind::Status(status) => {
+                    names.party(&status.customer);
+                    names.message(&status.whatsapp_id);
+                    names.callbacks.extend(status.callback_data.as_deref().and_then(MessageId::parse));
+                }
+                ChangeKind::Edit(edit) => {
+                    names.party(&edit.customer);
+                    names.message(&edit.target);
+                }
+                ChangeKind::Delete(delete) => {
+                    names.party(&delete.customer);
+                    names.message(&delete.target);
+                }
+                ChangeKind::Reaction(reaction) => {
+                    names.party(&reaction.customer);
+                    names.message(&reaction.target);
+                }
+                ChangeKind::PhoneBook(entry) => {
+                    names.party(&entry.party);
+                    names.needs_syncs = true;
+                }
+                ChangeKind::Identity(identity) => {
+                    names.party(&identity.before);
+                    names.party(&identity.after);
+                }
+                ChangeKind::HistoryChunk(_) | ChangeKind::HistoryDeclined(_) => names.needs_syncs = true,
+                ChangeKind::Account(_)
+                | ChangeKind::Notice(_)
+                | ChangeKind::Ignored(_) => {}
+            }
+        }
+        names
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the engine addresses rows by client and by names that its bodies carry")]
+impl<'a> Work<'a> {
+    /// Reads all rows that the changes name.
+    pub(crate) async fn load(app: &'a App, tx: &'a DatabaseTransaction, changes: &[Routed]) -> Result<Self, DbErr> {
+        let names = Names::of(changes);
+        let mut work = Self {
+            app,
+            tx,
+            now: app.now(),
+            clients: HashMap::new(),
+            contact_keys: HashMap::new(),
+            contacts: HashMap::new(),
+            conversations: HashMap::new(),
+            conversation_of: HashMap::new(),
+            message_keys: HashMap::new(),
+            new_keys: Vec::new(),
+            tokens: HashMap::new(),
+            messages: HashMap::new(),
+            reactions: HashMap::new(),
+            waiting: Vec::new(),
+            syncs: HashMap::new(),
+            statuses: BTreeMap::new(),
+            unsettled: HashSet::new(),
+            recount: BTreeSet::new(),
+            events: Vec::new(),
+        };
+        work.load_clients(&names).await?;
+        if names.needs_syncs {
+            let clients = names.clients.iter().copied();
+            let rows = sync::Entity::find().filter(sync::Column::ClientId.is_in(clients)).all(tx).await?;
+            work.syncs.extend(rows.into_iter().map(|row| ((row.client_id, row.kind), Row::stored(row))));
+        }
+        let known = work.load_keys(&names).await?;
+        work.load_waiting(&names).await?;
+        work.load_messages(&names, known).await?;
+        work.load_contacts(&names).await?;
+        if names.has_echo {
+            work.load_unsettled().await?;
+        }
+        Ok(work)
+    }
+
+    async fn load_clients(&mut self, names: &Names) -> Result<(), DbErr> {
+        let ids: Vec<ClientId> = names.clients.iter().copied().collect();
+        for chunk in ids.chunks(IN_LIST) {
+            let rows = client::Entity::find().filter(client::Column::Id.is_in(chunk.iter().copied())).all(self.tx).await?;
+            self.clients.extend(rows.into_iter().map(|row| (row.id, Row::stored(row))));
+        }
+        Ok(())
+    }
+
+    /// Message keys by WhatsApp id and by token; returns the messages they name.
+    async fn load_keys(&mut self, names: &Names) -> Result<BTreeSet<MessageId>, DbErr> {
+        let mut known = BTreeSet::new();
+        let mut rows = Vec::new();
+        for chunk in chunks(&names.messages) {
+            let found = message_key::Entity::find().filter(message_key::Column::WhatsappId.is_in(chunk)).all(self.tx);
+            rows.extend(found.await?);
+        }
+        for chunk in chunks(&names.tokens) {
+            let found = message_key::Entity::find().filter(message_key::Column::Token.is_in(chunk)).all(self.tx);
+            rows.extend(found.await?);
+        }
+        for row in rows {
+            if names.clients.contains(&row.client_id) {
+                known.insert(row.message_id);
+                self.remember_key(&row);
+            }
+        }
+        Ok(known)
+    }
+
+    fn remember_key(&mut self, row: &message_key::Model) {
+        if let Some(token) = &row.token {
+            self.tokens.entry((row.client_id, token.clone())).or_default().insert(row.message_id);
+        }
+        self.message_keys.insert((row.client_id, row.whatsapp_id.clone()), row.message_id);
+    }
+
+    async fn load_waiting(&mut self, names: &Names) -> Result<(), DbErr> {
+        let mut seen = HashSet::new();
+        let mut rows = Vec::new();
+        for chunk in chunks(&names.messages) {
+            rows.extend(pending::Entity::find().filter(pending::Column::Target.is_in(chunk)).all(self.tx).await?);
+        }
+        for chunk in chunks(&names.tokens) {
+            rows.extend(pending::Entity::find().filter(pending::Column::Token.is_in(chunk)).all(self.tx).await?);
+        }
+        for model in rows {
+            if names.clients.contains(&model.client_id)
+                && seen.insert((model.client_id, model.target.clone(), model.hash.clone()))
+            {
+                self.waiting.push(Waiting { model, fresh: false, done: false });
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_messages(&mut self, names: &Names, known: BTreeSet<MessageId>) -> Result<(), DbErr> {
+        let ids: Vec<MessageId> = known.into_iter().chain(names.callbacks.iter().copied()).collect();
+        for chunk in ids.chunks(IN_LIST) {
+            let found = message::Entity::find().filter(message::Column::Id.is_in(chunk.iter().copied())).all(self.tx);
+            let rows = found.await?;
+            let rows = rows.into_iter().filter(|row| names.clients.contains(&row.client_id));
+            self.messages.extend(rows.map(|row| (row.id, Row::stored(row))));
+            let found = reaction::Entity::find().filter(reaction::Column::MessageId.is_in(chunk.iter().copied()));
+            for row in found.all(self.tx).await? {
+                self.reactions.insert((row.message_id, row.by), Row::stored(row));
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_contacts(&mut self, names: &Names) -> Result<(), DbErr> {
+        let mut ids = BTreeSet::new();
+        for chunk in chunks(&names.contacts) {
+            let found = contact_key::Entity::find().filter(contact_key::Column::Value.is_in(chunk)).all(self.tx).await?;
+            for row in found.into_iter().filter(|row| names.clients.contains(&row.client_id)) {
+                ids.insert(row.contact_id);
+                self.contact_keys.insert((row.client_id, row.kind, row.value.clone()), Row::stored(row));
+            }
+        }
+        let conversations: BTreeSet<ConversationId> =
+            self.messages.values().map(|row| row.model.conversation_id).collect();
+        let conversations: Vec<ConversationId> = conversations.into_iter().collect();
+        for chunk in conversations.chunks(IN_LIST) {
+            let found = conversation::Entity::find().filter(conversation::Column::Id.is_in(chunk.iter().copied()));
+            for row in found.all(self.tx).await? {
+                ids.insert(row.contact_id);
+                self.remember_conversation(row);
+            }
+        }
+        let ids: Vec<ContactId> = ids.into_iter().collect();
+        for chunk in ids.chunks(IN_LIST) {
+            let found = contact::Entity::find().filter(contact::Column::Id.is_in(chunk.iter().copied())).all(self.tx);
+            self.contacts.extend(found.await?.into_iter().map(|row| (row.id, Row::stored(row))));
+            let found = conversation::Entity::find().filter(conversation::Column::ContactId.is_in(chunk.iter().copied()));
+            for row in found.all(self.tx).await? {
+                self.remember_conversation(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn remember_conversation(&mut self, row: conversation::Model) {
+        self.conversation_of.insert(row.contact_id, row.id);
+        self.conversations.entry(row.id).or_insert_with(|| Row::stored(row));
+    }
+
+    /// Which of the conversations have an API send whose WhatsApp id is not known yet (invariant 2).
+    async fn load_unsettled(&mut self) -> Result<(), DbErr> {
+        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+        let recently = self.now.plus_seconds(-60);
+        for chunk in ids.chunks(IN_LIST) {
+            let sending: SelectStatement = Query::select()
+                .column(lane_entry::Column::ConversationId)
+                .from(lane_entry::Entity)
+                .and_where(lane_entry::Column::ConversationId.is_in(chunk.iter().copied()))
+                .and_where(lane_entry::Column::Sending.eq(true))
+                .to_owned();
+            for row in self.tx.query_all(&sending).await? {
+                self.unsettled.insert(ConversationId(row.try_get("", "conversation_id")?));
+            }
+            let unknown: SelectStatement = Query::select()
+                .column(message::Column::ConversationId)
+                .from(message::Entity)
+                .and_where(message::Column::ConversationId.is_in(chunk.iter().copied()))
+                .and_where(message::Column::SentAt.gt(recently.plus_seconds(-3600)))
+                .and_where(message::Column::Status.eq(MessageStatus::Unknown))
+                .and_where(message::Column::StatusAt.gt(recently))
+                .and_where(message::Column::WhatsappId.is_null())
+                .to_owned();
+            for row in self.tx.query_all(&unknown).await? {
+                self.unsettled.insert(ConversationId(row.try_get("", "conversation_id")?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything back. The events go to the caller: they are numbered last.
+    pub(crate) async fn flush(self, events: &mut Vec<NewEvent>) -> Result<(), ApplyError> {
+        let tx = self.tx;
+        db::upsert::<client::Entity, _>(tx, dirty(self.clients)).await?;
+        db::upsert::<sync::Entity, _>(tx, dirty(self.syncs)).await?;
+        db::upsert::<contact::Entity, _>(tx, dirty(self.contacts)).await?;
+        db::upsert::<contact_key::Entity, _>(tx, dirty(self.contact_keys)).await?;
+        db::upsert::<conversation::Entity, _>(tx, dirty(self.conversations)).await?;
+        db::upsert::<message::Entity, _>(tx, dirty(self.messages)).await?;
+        db::upsert::<message_key::Entity, _>(tx, self.new_keys).await?;
+        db::upsert::<reaction::Entity, _>(tx, dirty(self.reactions)).await?;
+        write_statuses(self.app, tx, self.statuses.into_values().collect()).await?;
+        let (fresh, done): (Vec<_>, Vec<_>) = self
+            .waiting
+            .into_iter()
+            .filter(|waiting| waiting.fresh != waiting.done)
+            .partition(|waiting| waiting.fresh);
+        db::upsert::<pending::Entity, _>(tx, fresh.into_iter().map(|waiting| waiting.model).collect()).await?;
+        for waiting in done {
+            let key = (waiting.model.client_id, waiting.model.target, waiting.model.hash);
+            pending::Entity::delete_by_id(key).exec(tx).await?;
+        }
+        recount_unread(tx, &self.recount).await?;
+        events.extend(self.events);
+        Ok(())
+    }
+}
+
+impl Work<'_> {
+    /// The partner of a client in this batch.
+    pub(crate) fn partner(&self, client: ClientId) -> Option<PartnerId> {
+        self.clients.get(&client).map(|row| row.model.partner_id)
+    }
+
+    /// Tells something, when the transaction commits.
+    pub(crate) fn tell(
+        &mut self,
+        client: ClientId,
+        kind: EventType,
+        occurred_at: Timestamp,
+        subject: Option<Uuid>,
+        data: Option<Value>,
+    ) {
+        if let Some(partner) = self.partner(client) {
+            self.events.push(NewEvent { partner, kind, occurred_at, client: Some(client), subject, data });
+        }
+    }
+
+    /// The contact that a name stands for.
+    pub(crate) fn contact_by(&self, client: ClientId, kind: ContactKeyKind, value: &str) -> Option<ContactId> {
+        self.contact_keys.get(&(client, kind, value.to_owned())).map(|row| row.model.contact_id)
+    }
+
+    /// When a name was last seen with its contact.
+    pub(crate) fn name_seen_at(&self, client: ClientId, kind: ContactKeyKind, value: &str) -> Timestamp {
+        self.contact_keys.get(&(client, kind, value.to_owned())).map_or(Timestamp(0), |row| row.model.seen_at)
+    }
+
+    /// Lets a name stand for a contact from now on.
+    pub(crate) fn name(
+        &mut self,
+        client: ClientId,
+        kind: ContactKeyKind,
+        value: &str,
+        contact: ContactId,
+        seen_at: Timestamp,
+    ) {
+        let model =
+            contact_key::Model { value: value.to_owned(), kind, client_id: client, contact_id: contact, seen_at };
+        self.contact_keys.insert((client, kind, value.to_owned()), Row::new(model));
+    }
+
+    /// Adds a contact.
+    pub(crate) fn add_contact(&mut self, model: contact::Model) -> ContactId {
+        let id = model.id;
+        self.contacts.insert(id, Row::new(model));
+        id
+    }
+
+    /// The conversation with a contact, made if there is none.
+    pub(crate) fn conversation_with(&mut self, client: ClientId, contact: ContactId) -> Option<ConversationId> {
+        if let Some(id) = self.conversation_of.get(&contact) {
+            return Some(*id);
+        }
+        let model = conversation::Model {
+            id: ConversationId::generate(),
+            partner_id: self.partner(client)?,
+            client_id: client,
+            contact_id: contact,
+            last_activity_at: Timestamp(0),
+            last_message_id: None,
+            window_opened_at: None,
+            window_message_id: None,
+            window_refused_at: None,
+            read_at: Timestamp(0),
+            unread_count: 0,
+            created_at: self.now,
+        };
+        let id = model.id;
+        self.conversation_of.insert(contact, id);
+        self.conversations.insert(id, Row::new(model));
+        Some(id)
+    }
+
+    /// The conversation with a contact, if there is one.
+    pub(crate) fn conversation_of(&self, contact: ContactId) -> Option<ConversationId> {
+        self.conversation_of.get(&contact).copied()
+    }
+
+    /// Changes a conversation.
+    pub(crate) fn conversation_mut(&mut self, id: ConversationId) -> Option<&mut conversation::Model> {
+        let row = self.conversations.get_mut(&id)?;
+        row.dirty = true;
+        Some(&mut row.model)
+    }
+
+    /// Whether an API send in this conversation has no WhatsApp id yet.
+    pub(crate) fn is_unsettled(&self, id: ConversationId) -> bool {
+        self.unsettled.contains(&id)
+    }
+
+    /// The message that goes by a WhatsApp id: the exact one, else one with the same trailing part inside the same
+    /// conversation, if exactly one fits (invariant 2).
+    pub(crate) fn message_by(
+        &self,
+        client: ClientId,
+        whatsapp_id: &str,
+        conversation: Option<ConversationId>,
+    ) -> Option<MessageId> {
+        if let Some(id) = self.message_keys.get(&(client, whatsapp_id.to_owned())) {
+            return Some(*id);
+        }
+        let token = message_token(whatsapp_id)?;
+        let mut fitting = self.tokens.get(&(client, token))?.iter().filter(|id| {
+            let of = self.messages.get(id).map(|row| row.model.conversation_id);
+            conversation.is_none() || of == conversation
+        });
+        match (fitting.next(), fitting.next()) {
+            (Some(id), None) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Another message of the same conversation and trailing part, when both ids are known: two rows that are one.
+    pub(crate) fn twin_of(&self, client: ClientId, whatsapp_id: &str, message: MessageId) -> Option<MessageId> {
+        let token = message_token(whatsapp_id)?;
+        let of = |id: &MessageId| self.messages.get(id).map(|row| row.model.conversation_id);
+        let own = of(&message)?;
+        self.tokens.get(&(client, token))?.iter().find(|id| **id != message && of(id) == Some(own)).copied()
+    }
+
+    /// Lets a WhatsApp id stand for a message.
+    pub(crate) fn key(&mut self, client: ClientId, whatsapp_id: &str, message: MessageId) {
+        if self.message_keys.contains_key(&(client, whatsapp_id.to_owned())) {
+            return;
+        }
+        let row = message_key::Model {
+            whatsapp_id: whatsapp_id.to_owned(),
+            client_id: client,
+            message_id: message,
+            token: message_token(whatsapp_id),
+        };
+        self.remember_key(&row);
+        self.new_keys.push(row);
+    }
+
+    /// Adds a message.
+    pub(crate) fn add_message(&mut self, model: message::Model) -> MessageId {
+        let id = model.id;
+        self.messages.insert(id, Row::new(model));
+        id
+    }
+
+    /// Notes a rung of the ladder.
+    pub(crate) fn note_status(&mut self, message: MessageId, status: MessageStatus, at: Timestamp, error: Option<Value>) {
+        let row = self.statuses.entry((message, status.word())).or_insert_with(|| message_status::Model {
+            message_id: message,
+            status,
+            at,
+            error: None,
+        });
+        row.at = Ord::min(row.at, at);
+        row.error = row.error.take().or(error);
+    }
+
+    /// Customer messages of this conversation are counted anew when the batch is written.
+    pub(crate) fn recount(&mut self, conversation: ConversationId) {
+        self.recount.insert(conversation);
+    }
+
+    /// Lets a change wait for its message.
+    pub(crate) fn wait(
+        &mut self,
+        client: ClientId,
+        target: &str,
+        change: &Value,
+        retry_at: Option<Timestamp>,
+    ) {
+        use sha2::Digest;
+        let hash = hex::encode(sha2::Sha256::digest(change.to_string().as_bytes()));
+        let known = self.waiting.iter().any(|waiting| {
+            waiting.model.client_id == client && waiting.model.target == target && waiting.model.hash == hash && !waiting.done
+        });
+        if !known {
+            let model = pending::Model {
+                client_id: client,
+                target: target.to_owned(),
+                hash,
+                token: message_token(target),
+                change: change.clone(),
+                received_at: self.now,
+                retry_at,
+            };
+            self.waiting.push(Waiting { model, fresh: true, done: false });
+        }
+    }
+
+    /// The changes that wait for this message, by any of its ids: their places, for [`Work::waiting`].
+    pub(crate) fn waiting_for(&self, client: ClientId, whatsapp_id: &str) -> Vec<usize> {
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
+        let token = message_token(whatsapp_id);
+        let fits = |waiting: &Waiting| {
+            let same = waiting.model.target == whatsapp_id || (token.is_some() && waiting.model.token == token);
+            waiting.model.client_id == client && same && !waiting.done
+        };
+        self.waiting.iter().enumerate().filter(|(_, waiting)| fits(waiting)).map(|(place, _)| place).collect()
+    }
+
+    /// A change that waits.
+    pub(crate) fn waiting(&self, place: usize) -> Option<Value> {
+        self.waiting.get(place).map(|waiting| waiting.model.change.clone())
+    }
+
+    /// It was applied.
+    pub(crate) fn waited(&mut self, place: usize) {
+        if let Some(waiting) = self.waiting.get_mut(place) {
+            waiting.done = true;
+        }
+    }
+
+    /// An import of a client, if it has a row.
+    pub(crate) fn sync_mut(&mut self, client: ClientId, kind: SyncKind) -> Option<&mut sync::Model> {
+        let row = self.syncs.get_mut(&(client, kind))?;
+        row.dirty = true;
+        Some(&mut row.model)
+    }
+}
+
+/// Rungs of the ladder: each once, with the earliest instant that was told.
+pub(crate) async fn write_statuses<C: ConnectionTrait>(
+    app: &App,
+    tx: &C,
+    rows: Vec<message_status::Model>,
+) -> Result<(), DbErr> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let at = |table: &str| Expr::cust(format!("{table}.\"at\""));
+    let earliest = db::least(app.db.backend(), at("message_status"), at("excluded"));
+    let conflict = OnConflict::columns([message_status::Column::MessageId, message_status::Column::Status])
+        .value(message_status::Column::At, earliest)
+        .to_owned();
+    for chunk in rows.chunks(IN_LIST) {
+        let rows = chunk.iter().cloned().map(|row| row.into_active_model().reset_all());
+        message_status::Entity::insert_many(rows).on_conflict(conflict.clone()).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}
+
+/// Counts the unread customer messages of conversations whose read mark moved.
+pub(crate) async fn recount_unread<C: ConnectionTrait>(
+    tx: &C,
+    conversations: &BTreeSet<ConversationId>,
+) -> Result<(), DbErr> {
+    if conversations.is_empty() {
+        return Ok(());
+    }
+    let unread = Query::select()
+        .expr(Expr::cust("count(*)"))
+        .from(message::Entity)
+        .and_where(
+            Expr::col((message::Entity, message::Column::ConversationId))
+                .equals((conversation::Entity, conversation::Column::Id)),
+        )
+        .and_where(
+            Expr::col((message::Entity, message::Column::SentAt))
+                .gt(Expr::col((conversation::Entity, conversation::Column::ReadAt))),
+        )
+        .and_where(message::Column::Direction.eq(entity::MessageDirection::Inbound))
+        .and_where(message::Column::Imported.eq(false))
+        .to_owned();
+    let update = Query::update()
+        .table(conversation::Entity)
+        .value(conversation::Column::UnreadCount, Expr::from(unread))
+        .and_where(conversation::Column::Id.is_in(conversations.iter().copied()))
+        .to_owned();
+    tx.execute(&update).await?;
+    Ok(())
+}
+
+fn chunks(names: &BTreeSet<String>) -> Vec<Vec<String>> {
+    let names: Vec<String> = names.iter().cloned().collect();
+    names.chunks(IN_LIST).map(<[String]>::to_vec).collect()
+}
+
+fn dirty<K: Hash + Eq, M>(rows: HashMap<K, Row<M>>) -> Vec<M> {
+    rows.into_values().filter(|row| row.dirty).map(|row| row.model).collect()
+}

@@ -1,0 +1,298 @@
+//! The commands of the binary.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use entity::{ApiKeyId, ClientId, InboundState, PartnerId, Timestamp};
+use serde_json::json;
+
+use crate::app::Installation;
+use crate::auth::Permission;
+use crate::clock::{Clock, to_datetime};
+use crate::config::{Config, DEFAULTS};
+use crate::ids::PublicId;
+use crate::inbound::store;
+use crate::partners::{self, NewKey};
+use crate::upstream::meta::check::check_line;
+use crate::{serve, telemetry};
+
+/// A self-hosted GraphQL backend for WhatsApp coexistence.
+#[derive(Parser)]
+#[command(name = "tandem", version)]
+struct Cli {
+    /// A file of settings, laid over the defaults; environment variables are laid over both.
+    #[arg(long, global = true, env = "TANDEM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API; with no WhatsApp app configured, with the simulator.
+    Serve {
+        /// Make a development partner with a key on the first start, and print the first steps.
+        #[arg(long)]
+        welcome: bool,
+    },
+    /// Bring the databases up to date, and make what is missing.
+    Migrate,
+    /// Print the GraphQL schema.
+    Schema,
+    /// Say whether the settings can be used.
+    CheckConfig {
+        /// Print all settings with their defaults instead.
+        #[arg(long)]
+        defaults: bool,
+    },
+    /// Partners: your tenants.
+    #[command(subcommand)]
+    Partner(PartnerCommand),
+    /// API keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Raw webhook bodies.
+    #[command(subcommand)]
+    Inbound(InboundCommand),
+    /// Run the WhatsApp simulator alone.
+    Simulator,
+}
+
+#[derive(Subcommand)]
+enum PartnerCommand {
+    /// Make a partner; prints its API key once.
+    Create {
+        /// Shown to people only.
+        #[arg(long)]
+        name: String,
+        /// One JSON object alone on standard output.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Make a key; prints it once.
+    Create {
+        /// The partner's id, such as prt_….
+        #[arg(long)]
+        partner: String,
+        /// Only these clients, such as cli_…; may be repeated.
+        #[arg(long)]
+        client: Vec<String>,
+        /// READ, SEND or ADMIN; may be repeated. Without: all.
+        #[arg(long)]
+        scope: Vec<String>,
+        /// Life of the key, such as 30d or 12h. Without: it does not end.
+        #[arg(long, value_parser = humantime::parse_duration)]
+        expires: Option<Duration>,
+        /// One JSON object alone on standard output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a key.
+    Revoke {
+        /// Such as key_….
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum InboundCommand {
+    /// Say what files of webhook bodies mean, without storing anything.
+    Check {
+        /// One body a file.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Bodies that were not applied, or not understood whole; newest first, one JSON object a line.
+    List {
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        most: u64,
+    },
+    /// Try bodies again that failed, made no sense or matched no number; after a fix.
+    Retry,
+}
+
+/// Runs the command line; the exit code says how it went.
+pub fn main() -> ExitCode {
+    // The one TLS provider, before any client is made; a second try changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "tandem: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// Prints a line on standard output. A reader that went away is no failure.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::CheckConfig { defaults: true } => {
+            say(DEFAULTS.trim_end());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Schema => {
+            say(crate::graphql::sdl().trim_end());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Inbound(InboundCommand::Check { files }) => return Ok(check_files(&files)),
+        _ => {}
+    }
+    let config = Config::load(cli.config.as_deref())?;
+    telemetry::start(&config)?;
+    match cli.command {
+        Command::Serve { welcome } => return serve::serve(config, welcome).await,
+        Command::Simulator => return serve::simulator(config).await,
+        Command::Migrate => {
+            Installation::open(config).await?;
+            say("The databases are up to date.");
+        }
+        Command::Partner(PartnerCommand::Create { name, json }) => create_partner(config, &name, json).await?,
+        Command::Key(KeyCommand::Create { partner, client, scope, expires, json }) => {
+            create_key(config, &partner, &client, &scope, expires, json).await?;
+        }
+        Command::Key(KeyCommand::Revoke { id }) => revoke_key(config, &id).await?,
+        Command::Inbound(InboundCommand::List { most }) => list_bodies(config, most).await?,
+        Command::Inbound(InboundCommand::Retry) => {
+            let installation = Installation::open(config).await?;
+            let states = [InboundState::Failed, InboundState::Rejected, InboundState::Unmatched];
+            let count = store::again(installation.inbound_db.write(), &states, Timestamp(0)).await?;
+            say(format!("{count} bodies wait to be applied again; `tandem serve` does it."));
+        }
+        Command::CheckConfig { .. } => {
+            let kind = if config.is_development() { "development, with the simulator" } else { "a real upstream" };
+            say(format!("The settings can be used: {kind}."));
+        }
+        Command::Schema | Command::Inbound(InboundCommand::Check { .. }) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_files(files: &[PathBuf]) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for file in files {
+        let name = file.display().to_string();
+        match std::fs::read(file) {
+            Ok(body) => {
+                say(check_line(&name, &body));
+                if serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_err() {
+                    code = ExitCode::FAILURE;
+                }
+            }
+            Err(error) => {
+                let error = format!("cannot be read: {error}");
+                say(json!({ "file": name, "fields": [], "changes": [], "unknown": [], "error": error }));
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}
+
+async fn create_partner(config: Config, name: &str, as_json: bool) -> anyhow::Result<()> {
+    if name.trim().is_empty() {
+        bail!("--name is empty; it needs the partner's name");
+    }
+    let installation = Installation::open(config).await?;
+    let created = partners::create(&installation, name.trim()).await?;
+    let id = created.partner.public();
+    if as_json {
+        say(json!({ "id": id, "name": name.trim(), "apiKey": created.api_key }));
+    } else {
+        say(format!("Partner {name} is {id}.\nIts API key, shown this once: {}", created.api_key));
+    }
+    Ok(())
+}
+
+async fn create_key(
+    config: Config,
+    partner: &str,
+    clients: &[String],
+    scopes: &[String],
+    expires: Option<Duration>,
+    as_json: bool,
+) -> anyhow::Result<()> {
+    let partner = PartnerId::parse(partner)
+        .with_context(|| format!("--partner is {partner:?}; it needs an id such as prt_ and 32 digits"))?;
+    let mut permissions = Vec::new();
+    for word in scopes {
+        let permission = Permission::parse(word);
+        permissions.push(permission.with_context(|| format!("--scope is {word:?}; it needs READ, SEND or ADMIN"))?);
+    }
+    if permissions.is_empty() {
+        permissions = Permission::ALL.to_vec();
+    }
+    let mut ids = Vec::new();
+    for text in clients {
+        let id = ClientId::parse(text);
+        ids.push(id.with_context(|| format!("--client is {text:?}; it needs an id such as cli_ and 32 digits"))?);
+    }
+    let installation = Installation::open(config).await?;
+    if !partners::exists(&installation, partner).await? {
+        bail!("there is no partner {}", partner.public());
+    }
+    let ids = partners::own_clients(&installation, partner, ids).await?;
+    let expires_at = expires.map(|life| {
+        Clock::real_now().plus_seconds(i64::try_from(life.as_secs()).unwrap_or(i64::MAX))
+    });
+    let new = NewKey {
+        name: "made on the command line",
+        clients: (!ids.is_empty()).then_some(ids),
+        permissions: permissions.clone(),
+        expires_at,
+    };
+    let created = partners::create_key(&installation, partner, new).await?;
+    let id = created.id.public();
+    if as_json {
+        let words: Vec<&str> = permissions.iter().map(|permission| permission.word()).collect();
+        let until = expires_at.map(|at| to_datetime(at).to_rfc3339());
+        say(json!({ "id": id, "apiKey": created.secret, "scopes": words, "clientIds": clients, "expiresAt": until }));
+    } else {
+        say(format!("Key {id}, shown this once: {}", created.secret));
+    }
+    Ok(())
+}
+
+async fn revoke_key(config: Config, id: &str) -> anyhow::Result<()> {
+    let key = ApiKeyId::parse(id).with_context(|| format!("{id:?} is no key's id, such as key_ and 32 digits"))?;
+    let installation = Installation::open(config).await?;
+    if !partners::revoke_key(&installation, key).await? {
+        bail!("there is no key {id} that still holds");
+    }
+    say(format!("Key {id} is revoked; within seconds nothing accepts it."));
+    Ok(())
+}
+
+async fn list_bodies(config: Config, most: u64) -> anyhow::Result<()> {
+    let installation = Installation::open(config).await?;
+    for body in store::troubled(&installation.inbound_db, most).await? {
+        say(json!({
+            "id": body.id.public(),
+            "receivedAt": to_datetime(body.received_at).to_rfc3339(),
+            "state": body.state.word(),
+            "error": body.error,
+            "partlyUnknown": body.partly_unknown,
+        }));
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! The doors: HTTP and WebSocket in, and nothing of the domain behind them.
+
+mod access;
+pub mod graphiql;
+pub mod graphql;
+mod health;
+mod onboarding_page;
+mod webhooks;
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+use crate::app::App;
+use access::Door;
+use graphiql::{GraphiqlStart, journey};
+use graphql::Limits;
+
+/// What exists in development only (invariant 13).
+#[derive(Clone, Debug, Default)]
+pub struct Development {
+    /// The development partner's key, for GraphiQL's first visit.
+    pub key: Option<String>,
+}
+
+/// All routes.
+pub fn router(app: Arc<App>, development: &Development) -> Router {
+    let config = &app.config;
+    let limits = Limits {
+        query_bytes: config.graphql.query_bytes,
+        body_bytes: config.graphql.body_bytes,
+        nesting: config.graphql.nesting,
+        fragments: config.graphql.fragments,
+        batch: config.graphql.batch,
+        introspection: config.is_development() || config.graphql.introspection,
+        request_timeout: Duration::from_secs(config.graphql.timeout_seconds),
+        operations_per_socket: config.graphql.subscriptions_per_socket,
+        ..Limits::default()
+    };
+    let start = GraphiqlStart { key: development.key.clone(), operations: journey() };
+    let schema = crate::graphql::schema(config);
+    let closed = config.is_development() && !config.development.open;
+    let pages = graphiql::router(start).layer(CompressionLayer::new());
+    let router = graphql::router(schema, Door::new(app.clone()), limits)
+        .merge(pages)
+        .merge(onboarding_page::router(app.clone()))
+        .merge(health::router(app.clone()))
+        // Outermost on the webhooks' side is nothing: a body is answered by what happened to it alone.
+        .merge(webhooks::router(app))
+        .layer(CatchPanicLayer::new());
+    if closed { router.layer(middleware::from_fn(loopback_host)) } else { router }
+}
+
+/// In development only names of this machine are answered: a page elsewhere that resolves its own name to 127.0.0.1 finds
+/// nothing here (DNS rebinding).
+async fn loopback_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    if host.is_some_and(is_loopback) {
+        return next.run(request).await;
+    }
+    (StatusCode::FORBIDDEN, "in development only this machine's own names are answered: localhost or 127.0.0.1\n")
+        .into_response()
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Serves until told to stop, then lets requests under way end.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
+    // Small frames go out at once: with Nagle's algorithm an event waits for the acknowledgement of the one before.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps Nagle's algorithm");
+        }
+    });
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        for host in ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "[::1]:8080", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["example.org", "localhost.example.org", "10.0.0.1:80", "[fe80::1]", ""] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The bodies on the disk: what waits, what became of it, and for how long it is kept.
+
+use entity::{InboundId, InboundState, Timestamp, inbound, inbound_unknown};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+
+use crate::db::Db;
+use crate::upstream::change::Unknown;
+
+/// What became of a body.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// Which body.
+    pub id: InboundId,
+    /// What became of it.
+    pub state: InboundState,
+    /// Why, when it was not applied.
+    pub error: Option<String>,
+    /// Something in it is not understood.
+    pub partly_unknown: bool,
+}
+
+/// How many bodies wait.
+///
+/// # Errors
+/// When the database is away.
+pub async fn count_pending(db: &Db) -> Result<i64, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
+    let count = inbound::Entity::find().filter(inbound::Column::State.eq(InboundState::Pending)).count(db.read()).await?;
+    Ok(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+/// The oldest bodies that wait: live traffic, or imports.
+///
+/// # Errors
+/// When the database is away.
+pub async fn pending(db: &Db, history: bool, most: u64) -> Result<Vec<inbound::Model>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
+    inbound::Entity::find()
+        .filter(inbound::Column::State.eq(InboundState::Pending))
+        .filter(inbound::Column::History.eq(history))
+        .order_by_asc(inbound::Column::Id)
+        .limit(most)
+        .all(db.read())
+        .await
+}
+
+/// Records what became of bodies, with one statement for each kind of verdict.
+///
+/// # Errors
+/// When the database is away: then they wait still, and are applied once more, which changes nothing.
+pub async fn settle(db: &Db, verdicts: Vec<Verdict>, now: Timestamp) -> Result<(), DbErr> {
+    let mut groups: Vec<(Verdict, Vec<InboundId>)> = Vec::new();
+    for verdict in verdicts {
+        let same = groups.iter_mut().find(|(group, _)| {
+            group.state == verdict.state
+                && group.error == verdict.error
+                && group.partly_unknown == verdict.partly_unknown
+        });
+        match same {
+            Some((_, ids)) => ids.push(verdict.id),
+            None => {
+                let id = verdict.id;
+                groups.push((verdict, vec![id]));
+            }
+        }
+    }
+    let tx = db.begin_write().await?;
+    for (verdict, ids) in groups {
+        for chunk in ids.chunks(1000) {
+            #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
+            inbound::Entity::update_many()
+                .set(inbound::ActiveModel {
+                    state: Set(verdict.state),
+                    error: Set(verdict.error.clone()),
+                    partly_unknown: Set(verdict.partly_unknown),
+                    settled_at: Set(Some(now)),
+                    ..Default::default()
+                })
+                .filter(inbound::Column::Id.is_in(chunk.iter().copied()))
+                .exec(&tx)
+                .await?;
+        }
+    }
+    tx.commit().await
+}
+
+/// Counts what was not understood.
+///
+/// # Errors
+/// When the database is away.
+pub async fn count_unknown(db: &Db, unknown: Vec<Unknown>, now: Timestamp) -> Result<(), DbErr> {
+    let mut counts: std::collections::BTreeMap<(String, String), i64> = std::collections::BTreeMap::new();
+    for one in unknown {
+        *counts.entry((one.what, one.value)).or_default() += 1;
+    }
+    let rows = counts.into_iter().map(|((what, value), count)| inbound_unknown::ActiveModel {
+        what: Set(what),
+        value: Set(value),
+        count: Set(count),
+        last_seen_at: Set(now),
+    });
+    let conflict = OnConflict::columns([inbound_unknown::Column::What, inbound_unknown::Column::Value])
+        .value(
+            inbound_unknown::Column::Count,
+            Expr::col((inbound_unknown::Entity, inbound_unknown::Column::Count)).add(Expr::cust("excluded.\"count\"")),
+        )
+        .update_column(inbound_unknown::Column::LastSeenAt)
+        .to_owned();
+    inbound_unknown::Entity::insert_many(rows).on_conflict(conflict).exec_without_returning(db.write()).await?;
+    Ok(())
+}
+
+/// A body, as `tandem inbound list` shows it: without its content.
+#[derive(Clone, Debug, FromQueryResult, serde::Serialize)]
+pub struct Listed {
+    /// Which.
+    pub id: InboundId,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// What became of it.
+    pub state: InboundState,
+    /// Why.
+    pub error: Option<String>,
+    /// Something in it is not understood.
+    pub partly_unknown: bool,
+}
+
+/// The newest bodies that were not applied whole.
+///
+/// # Errors
+/// When the database is away.
+pub async fn troubled(db: &Db, most: u64) -> Result<Vec<Listed>, DbErr> {
+    let troubled =
+        inbound::Column::State.ne(InboundState::Applied).or(inbound::Column::PartlyUnknown.eq(true));
+    #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
+    inbound::Entity::find()
+        .select_only()
+        .columns([
+            inbound::Column::Id,
+            inbound::Column::ReceivedAt,
+            inbound::Column::State,
+            inbound::Column::Error,
+            inbound::Column::PartlyUnknown,
+        ])
+        .filter(troubled)
+        .order_by_desc(inbound::Column::Id)
+        .limit(most)
+        .into_model()
+        .all(db.read())
+        .await
+}
+
+/// Lets bodies wait again: those for a number that was just connected, or what an operator wants tried once more.
+/// `received_since` bounds how far back. Says how many.
+///
+/// # Errors
+/// When the database is away.
+pub async fn again<C: ConnectionTrait>(
+    connection: &C,
+    states: &[InboundState],
+    received_since: Timestamp,
+) -> Result<u64, DbErr> {
+    let condition = inbound::Column::State
+        .is_in(states.iter().copied())
+        .or(inbound::Column::PartlyUnknown.eq(states.contains(&InboundState::Failed)).and(
+            Expr::value(states.contains(&InboundState::Failed)),
+        ));
+    #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
+    let done = inbound::Entity::update_many()
+        .set(inbound::ActiveModel {
+            state: Set(InboundState::Pending),
+            error: Set(None),
+            partly_unknown: Set(false),
+            settled_at: Set(None),
+            ..Default::default()
+        })
+        .filter(condition)
+        .filter(inbound::Column::ReceivedAt.gte(received_since))
+        .exec(connection)
+        .await?;
+    Ok(done.rows_affected)
+}
+
+/// Deletes bodies that were kept long enough; a bounded number at a time. Says how many went.
+///
+/// # Errors
+/// When the database is away.
+pub async fn prune(db: &Db, applied_before: Timestamp, others_before: Timestamp) -> Result<u64, DbErr> {
+    let whole = inbound::Column::State.eq(InboundState::Applied).and(inbound::Column::PartlyUnknown.eq(false));
+    let done = whole.and(inbound::Column::SettledAt.lt(applied_before)).or(inbound::Column::State
+        .ne(InboundState::Pending)
+        .and(inbound::Column::SettledAt.lt(others_before)));
+    #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
+    let ids: Vec<InboundId> = inbound::Entity::find()
+        .select_only()
+        .column(inbound::Column::Id)
+        .filter(done)
+        .limit(500)
+        .into_tuple()
+        .all(db.read())
+        .await?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
+    let gone = inbound::Entity::delete_many().filter(inbound::Column::Id.is_in(ids)).exec(db.write()).await?;
+    Ok(gone.rows_affected)
+}

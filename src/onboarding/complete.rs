@@ -1,0 +1,385 @@
+//! From what the browser got to a connected number (S2 to S5, R1, R2, R15). Judged by what WhatsApp says, never by what the
+//! browser says; `register` is never called: in coexistence it would take the number off the phone.
+
+use std::collections::BTreeSet;
+
+use entity::{
+    AliasKind, AppPresenceBasis, ClientId, ClientMode, ClientStatus, EventType, HistoryImport, InboundState, OnboardingId,
+    OnboardingStatus, SyncKind, SyncState, Timestamp, client, onboarding, sync,
+};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::failure::SignupFailure;
+use super::{Changed, Complete, advance, change, closed, is_closed, named, record, told};
+use crate::app::App;
+use crate::apply::merge::stands_for;
+use crate::auth::{Permission, Scope};
+use crate::clock::Clock;
+use crate::events::{self, NewEvent};
+use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
+use crate::ids::PublicId;
+use crate::inbound::store;
+use crate::upstream::meta::client::{CallError, PhoneNumber, TokenInfo};
+
+/// The only finish that counts.
+const FINISHED: &str = "FINISH_WHATSAPP_BUSINESS_APP_ONBOARDING";
+/// What a token must allow.
+const SCOPES: [&str; 2] = ["whatsapp_business_management", "whatsapp_business_messaging"];
+
+/// A number that WhatsApp confirmed, and what it takes to speak for it.
+struct Confirmed {
+    waba_id: String,
+    number: PhoneNumber,
+    token: SecretString,
+    token_expires_at: Option<Timestamp>,
+}
+
+/// Takes what the browser got from Embedded Signup as far as it goes.
+///
+/// # Errors
+/// NOT_FOUND, ONBOARDING_CLOSED. A failed signup is not an error: it is the onboarding's state, and the same link can be
+/// tried again.
+pub async fn complete(app: &App, scope: &Scope, input: Complete) -> Outcome<Changed> {
+    scope.require(Permission::Admin)?;
+    let onboarding = named(app, scope, input.onboarding).await?;
+    if is_closed(&onboarding, app.now()) {
+        return Err(closed(&onboarding).into());
+    }
+    if let Some(failure) = failure_of(app, &input) {
+        return fail(app, onboarding.id, failure).await;
+    }
+    let Some(code) = input.code.as_deref().filter(|code| !code.is_empty()) else {
+        // The event came alone: the code, which alone proves anything, may follow.
+        let position = app.hub.head(scope.partner()).await?;
+        return Ok(Changed { onboarding, position });
+    };
+    advance(app, onboarding.id, OnboardingStatus::SignedIn).await?;
+    let confirmed = match confirm(app, &input, code).await {
+        Ok(confirmed) => confirmed,
+        Err(Stop::Failed(failure)) => return fail(app, onboarding.id, failure).await,
+        Err(Stop::Unavailable(error)) => return Err(Failure::Unavailable(error)),
+    };
+    advance(app, onboarding.id, OnboardingStatus::NumberConfirmed).await?;
+    if let Err(stop) = subscribe(app, &confirmed).await {
+        return match stop {
+            Stop::Failed(failure) => fail(app, onboarding.id, failure).await,
+            Stop::Unavailable(error) => Err(Failure::Unavailable(error)),
+        };
+    }
+    match connect(app, onboarding.id, &confirmed).await? {
+        Ok(changed) => Ok(changed),
+        Err(failure) => fail(app, onboarding.id, failure).await,
+    }
+}
+
+/// Why it goes no further.
+enum Stop {
+    /// For this try.
+    Failed(SignupFailure),
+    /// WhatsApp cannot be reached; the browser's code may still be good.
+    Unavailable(anyhow::Error),
+}
+
+impl Stop {
+    /// A call failed.
+    fn of(error: CallError, code: &'static str, doing: &str) -> Self {
+        match error {
+            CallError::NotConnected(error) => Stop::Unavailable(error),
+            CallError::Refused(error) => Stop::Failed(SignupFailure {
+                code,
+                message: format!("{doing}: {error}"),
+                upstream_code: Some(error.code.to_string()),
+            }),
+            CallError::Unclear(why) => {
+                Stop::Failed(SignupFailure::new(code, format!("{doing}: WhatsApp gave no clear answer ({why})")))
+            }
+        }
+    }
+}
+
+/// What the browser reports as failed.
+fn failure_of(app: &App, input: &Complete) -> Option<SignupFailure> {
+    if let Some(error) = &input.error {
+        return Some(SignupFailure::of_meta(&error.code, error.message.as_deref(), &app.config.meta));
+    }
+    match input.event.as_deref() {
+        None | Some(FINISHED) => None,
+        Some("CANCEL") => {
+            let step = input.current_step.as_deref().map(|step| format!(" at {step}")).unwrap_or_default();
+            Some(SignupFailure::new("CANCELED", format!("The signup was left{step}.")))
+        }
+        Some("ERROR") => Some(SignupFailure::new("OTHER", "WhatsApp ended the signup with an error.")),
+        Some(other) => Some(SignupFailure {
+            code: "NOT_COEXISTENCE",
+            message: "The signup ended without the WhatsApp Business app: a number on the API alone is not what was asked \
+                      for. Nothing was registered."
+                .to_owned(),
+            upstream_code: Some(other.to_owned()),
+        }),
+    }
+}
+
+async fn fail(app: &App, id: OnboardingId, failure: SignupFailure) -> Outcome<Changed> {
+    change(app, id, OnboardingStatus::Failed, |row| {
+        row.failure_code = Some(failure.code.to_owned());
+        row.failure_message = Some(failure.message);
+        row.failure_upstream_code = failure.upstream_code;
+    })
+    .await
+}
+
+/// Code to token, token to account, account to number.
+async fn confirm(app: &App, input: &Complete, code: &str) -> Result<Confirmed, Stop> {
+    let upstream = &app.upstream;
+    let refused = "TOKEN_REFUSED";
+    let token =
+        upstream.exchange_code(code).await.map_err(|e| Stop::of(e, refused, "The signup's code was not accepted"))?;
+    let info = upstream
+        .debug_token(&token.secret)
+        .await
+        .map_err(|e| Stop::of(e, refused, "WhatsApp's permission could not be checked"))?;
+    let accounts = accounts(app, input, &info).map_err(Stop::Failed)?;
+    let token_expires_at =
+        info.expires_at.or_else(|| token.expires_in.map(|seconds| Clock::real_now().plus_seconds(seconds)));
+    let mut found: Option<(String, PhoneNumber)> = None;
+    for waba in accounts {
+        let numbers = upstream
+            .phone_numbers(&waba, &token.secret)
+            .await
+            .map_err(|e| Stop::of(e, "OTHER", "WhatsApp did not name the number"))?;
+        for number in numbers.into_iter().filter(|number| number.is_on_biz_app == Some(true)) {
+            let better = found.as_ref().is_none_or(|(_, known)| {
+                let named = |n: &PhoneNumber| input.phone_number_id.as_ref() == Some(&n.id);
+                (named(&number), number.last_onboarded_time) > (named(known), known.last_onboarded_time)
+            });
+            if better {
+                found = Some((waba.clone(), number));
+            }
+        }
+    }
+    let Some((waba_id, number)) = found else {
+        return Err(Stop::Failed(SignupFailure::new(
+            "NOT_COEXISTENCE",
+            "The account has no number that lives in the WhatsApp Business app.",
+        )));
+    };
+    Ok(Confirmed { waba_id, number, token: token.secret, token_expires_at })
+}
+
+/// The accounts that the token speaks for. The browser's word counts only where the token agrees.
+fn accounts(app: &App, input: &Complete, info: &TokenInfo) -> Result<Vec<String>, SignupFailure> {
+    let refuse = |why: &str| Err(SignupFailure::new("TOKEN_REFUSED", why));
+    if !info.is_valid || info.app_id != app.upstream.settings.app_id {
+        return refuse("WhatsApp's permission is not valid for this service.");
+    }
+    let missing: Vec<&str> = SCOPES.into_iter().filter(|scope| !info.scopes.iter().any(|have| have == scope)).collect();
+    if !missing.is_empty() {
+        return refuse(&format!("The signup did not grant {}.", missing.join(" and ")));
+    }
+    match &input.waba_id {
+        Some(waba) if info.waba_ids.is_empty() || info.waba_ids.contains(waba) => Ok(vec![waba.clone()]),
+        Some(_) => refuse("The signup granted another account than the browser named."),
+        None if info.waba_ids.is_empty() => refuse("WhatsApp named no account: send the wabaId of the signup's event too."),
+        None => Ok(info.waba_ids.clone()),
+    }
+}
+
+/// Subscribes to the account's webhooks and reads it back: without, the imports would be lost for good.
+async fn subscribe(app: &App, confirmed: &Confirmed) -> Result<(), Stop> {
+    let stop = |error| Stop::of(error, "OTHER", "The account's webhooks could not be subscribed");
+    app.upstream.subscribe(&confirmed.waba_id, &confirmed.token).await.map_err(stop)?;
+    if app.upstream.subscribed(&confirmed.waba_id, &confirmed.token).await.map_err(stop)? {
+        return Ok(());
+    }
+    Err(Stop::Failed(SignupFailure::new("OTHER", "WhatsApp did not keep the subscription to the account's webhooks.")))
+}
+
+/// Makes the number the client's, in one transaction; or says why it cannot be.
+async fn connect(app: &App, id: OnboardingId, confirmed: &Confirmed) -> Outcome<Result<Changed, SignupFailure>> {
+    let now = app.now();
+    let tx = app.db.begin_write().await?;
+    #[expect(clippy::disallowed_methods, reason = "its id came through Scope")]
+    let row = onboarding::Entity::find_by_id(id).lock_exclusive().one(&tx).await?;
+    let Some(mut onboarding) = row else {
+        return Err(Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding").into());
+    };
+    if is_closed(&onboarding, now) {
+        return Err(closed(&onboarding).into());
+    }
+    let mut events = Vec::new();
+    let client = match owner(&tx, &mut onboarding, confirmed, now, &mut events).await? {
+        Ok(client) => client,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let client = connected(app, client, &onboarding, confirmed, now)?;
+    let syncs = syncs(app, &client, now);
+    crate::db::upsert::<client::Entity, _>(&tx, vec![client.clone()]).await?;
+    crate::db::upsert::<sync::Entity, _>(&tx, syncs).await?;
+    onboarding.status = OnboardingStatus::Connected;
+    onboarding.failure_code = None;
+    onboarding.failure_message = None;
+    onboarding.failure_upstream_code = None;
+    record(&tx, onboarding.clone(), OnboardingStatus::Connected, now).await?;
+    events.push(told(&onboarding, OnboardingStatus::Connected, now));
+    events.push(NewEvent {
+        partner: client.partner_id,
+        kind: EventType::ClientConnected,
+        occurred_at: now,
+        client: Some(client.id),
+        subject: None,
+        data: None,
+    });
+    let heads = events::commit(&app.hub, tx, events).await?;
+    // What WhatsApp told before we knew the number.
+    let since = Ord::max(onboarding.created_at, now.plus_seconds(-app.config.inbound.unmatched_hours * 3600));
+    let waiting = store::again(app.inbound_db.write(), &[InboundState::Unmatched], since).await?;
+    app.inbox.waits(i64::try_from(waiting).unwrap_or(0));
+    app.apply_wake.notify_one();
+    app.sync_wake.notify_one();
+    app.lanes_wake.notify_one();
+    let position = heads.get(&onboarding.partner_id).copied().unwrap_or(0);
+    Ok(Ok(Changed { onboarding, position }))
+}
+
+/// The client that the number belongs to: the link's, or the one that had it before (R15). A number is connected with one
+/// partner of the installation at a time; nothing is told about the other.
+async fn owner(
+    tx: &DatabaseTransaction,
+    onboarding: &mut onboarding::Model,
+    confirmed: &Confirmed,
+    now: Timestamp,
+    events: &mut Vec<NewEvent>,
+) -> Result<Result<client::Model, SignupFailure>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "whether anybody holds the number, whoever it is")]
+    let of_number = client::Entity::find().filter(client::Column::PhoneNumberId.eq(&confirmed.number.id));
+    // Found, locked, then read: what the applier may write meanwhile is not overwritten.
+    let mut ids: BTreeSet<ClientId> = of_number.clone().all(tx).await?.into_iter().map(|row| row.id).collect();
+    ids.insert(onboarding.client_id);
+    crate::db::lock_clients(tx, &ids).await?;
+    let holders = of_number.all(tx).await?;
+    let elsewhere = holders.iter().any(|holder| {
+        holder.partner_id != onboarding.partner_id
+            && matches!(holder.status, ClientStatus::Connected | ClientStatus::Paused)
+    });
+    if elsewhere {
+        return Ok(Err(SignupFailure::new("NUMBER_IN_USE", "The number is connected already.")));
+    }
+    #[expect(clippy::disallowed_methods, reason = "the onboarding's own client")]
+    let linked = client::Entity::find_by_id(onboarding.client_id).one(tx).await?;
+    let Some(linked) = linked else { return Err(DbErr::RecordNotFound("the onboarding's client".to_owned())) };
+    let known = holders.into_iter().find(|holder| holder.partner_id == onboarding.partner_id);
+    match known {
+        Some(known) if known.id == linked.id => Ok(Ok(known)),
+        _ if linked.phone_number_id.as_ref().is_some_and(|id| *id != confirmed.number.id) => {
+            let own = linked.phone_number.as_deref().unwrap_or_default();
+            let message = format!(
+                "This link reconnects {own}, but {} was connected; make a new onboarding for the other number.",
+                confirmed.number.display_phone_number
+            );
+            Ok(Err(SignupFailure::new("OTHER", message)))
+        }
+        None => Ok(Ok(linked)),
+        Some(known) => {
+            merge(tx, onboarding, &linked, &known, now, events).await?;
+            Ok(Ok(known))
+        }
+    }
+}
+
+/// The client that was made for the link is closed: its id goes on answering with the one that is known already.
+#[expect(clippy::disallowed_methods, reason = "rows of the two clients, by their own ids")]
+async fn merge(
+    tx: &DatabaseTransaction,
+    onboarding: &mut onboarding::Model,
+    linked: &client::Model,
+    known: &client::Model,
+    now: Timestamp,
+    events: &mut Vec<NewEvent>,
+) -> Result<(), DbErr> {
+    onboarding::Entity::update_many()
+        .col_expr(onboarding::Column::ClientId, Expr::value(known.id))
+        .filter(onboarding::Column::ClientId.eq(linked.id))
+        .exec(tx)
+        .await?;
+    onboarding.client_id = known.id;
+    client::Entity::delete_by_id(linked.id).exec(tx).await?;
+    stands_for(tx, known.partner_id, AliasKind::Client, linked.id.uuid(), known.id.uuid()).await?;
+    events.push(NewEvent {
+        partner: known.partner_id,
+        kind: EventType::ClientMerged,
+        occurred_at: now,
+        client: Some(known.id),
+        subject: None,
+        data: Some(json!({ "mergedId": linked.id })),
+    });
+    Ok(())
+}
+
+/// The client's row, from now on.
+fn connected(
+    app: &App,
+    client: client::Model,
+    onboarding: &onboarding::Model,
+    confirmed: &Confirmed,
+    now: Timestamp,
+) -> Outcome<client::Model> {
+    let token = app.key.seal(client.id.uuid().as_bytes(), &confirmed.token).map_err(Failure::Internal)?;
+    Ok(client::Model {
+        mode: ClientMode::Coexistence,
+        status: ClientStatus::Connected,
+        phone_number: Some(confirmed.number.display_phone_number.clone()),
+        phone_number_id: Some(confirmed.number.id.clone()),
+        waba_id: Some(confirmed.waba_id.clone()),
+        display_name: confirmed.number.verified_name.clone().or(client.display_name),
+        display_name_at: now,
+        profile_at: Timestamp(0),
+        token_sealed: Some(token),
+        token_expires_at: confirmed.token_expires_at,
+        history_import: onboarding.history_import,
+        shares_history: None,
+        first_connected_at: client.first_connected_at.or(Some(now)),
+        connected_at: Some(now),
+        account_at: now.floor_second(),
+        account_rank: 0,
+        disconnected_at: None,
+        disconnect_reason: None,
+        disconnect_upstream_reason: None,
+        disconnect_initiated_by: None,
+        pause_reason: None,
+        last_seen_at: Some(now),
+        last_seen_basis: Some(AppPresenceBasis::Connection),
+        visit_raised_days: 0,
+        ..client
+    })
+}
+
+/// Both imports, at their beginning. Contacts are always asked for; the history as the partner chose (R3).
+fn syncs(app: &App, client: &client::Model, now: Timestamp) -> Vec<sync::Model> {
+    let begin = |kind, wanted: bool, state| sync::Model {
+        client_id: client.id,
+        kind,
+        state,
+        percent: 0,
+        items: 0,
+        intent_at: wanted.then_some(now),
+        requested_at: None,
+        request_id: None,
+        deadline_at: Some(now.plus_seconds(app.config.sync.deadline_seconds)),
+        next_attempt_at: wanted.then_some(now),
+        attempts: 0,
+        refusal: None,
+        started_at: None,
+        finished_at: None,
+        last_chunk_at: None,
+        complete_seen: false,
+    };
+    let history = match client.history_import {
+        HistoryImport::Automatic => begin(SyncKind::History, true, SyncState::NotRequested),
+        HistoryImport::OnRequest => begin(SyncKind::History, false, SyncState::NotRequested),
+        HistoryImport::Never => begin(SyncKind::History, false, SyncState::Unavailable),
+    };
+    vec![begin(SyncKind::Contacts, true, SyncState::NotRequested), history]
+}

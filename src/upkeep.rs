@@ -1,0 +1,64 @@
+//! What must be looked at now and then: deadlines of links, visits of the app, profiles, lost hints, old bodies and the
+//! simulator's clock.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::clients::profile;
+use crate::failure::Failure;
+use crate::inbound::store;
+use crate::{onboarding, presence};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: i64 = 86_400;
+
+/// Looks after everything with a deadline, until the process ends.
+pub async fn run(app: Arc<App>) {
+    let every = Duration::from_secs(app.config.presence.check_seconds);
+    while !app.tasks.stopping().is_cancelled() {
+        round("links that are too late", onboarding::expire(&app)).await;
+        round("visits that are due", presence::raise_due(&app)).await;
+        round("profiles that are due", profile::refresh_due(&app)).await;
+        round("lost hints", async { Ok(app.hub.catch_up().await.map(|()| 0)?) }).await;
+        round("old bodies", prune(&app)).await;
+        pause(&app, every).await;
+    }
+}
+
+/// Follows the simulator's clock, which can move without any traffic (invariant 11).
+pub async fn follow_clock(app: Arc<App>) {
+    while !app.tasks.stopping().is_cancelled() {
+        if let Err(error) = app.upstream.simulator_clock().await {
+            tracing::warn!(%error, "the simulator's clock cannot be read right now");
+        }
+        pause(&app, SECOND).await;
+    }
+}
+
+async fn round(what: &'static str, job: impl Future<Output = Result<usize, Failure>>) {
+    match job.await {
+        Ok(_) => {}
+        Err(Failure::Internal(error) | Failure::Unavailable(error)) => {
+            tracing::warn!(%error, "{what} cannot be looked after right now");
+        }
+        // Closed, revoked or gone meanwhile: somebody else was quicker.
+        Err(Failure::Refused(_) | Failure::Forbidden(_)) => {}
+    }
+}
+
+async fn prune(app: &App) -> Result<usize, Failure> {
+    let now = app.now();
+    let applied_before = now.plus_seconds(-app.config.inbound.keep_applied_days * DAY);
+    let others_before = now.plus_seconds(-app.config.inbound.keep_other_days * DAY);
+    let gone = store::prune(&app.inbound_db, applied_before, others_before).await?;
+    Ok(usize::try_from(gone).unwrap_or(0))
+}
+
+async fn pause(app: &App, duration: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(duration) => {}
+        () = app.tasks.stopping().cancelled() => {}
+    }
+}

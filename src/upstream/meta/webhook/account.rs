@@ -1,0 +1,136 @@
+//! What concerns the account or the number itself, and every field without chats.
+
+use super::node::{Map, object};
+use super::{Entry, Reader};
+use crate::upstream::change::{
+    Account, AccountEvent, AccountSeen, ChangeKind, IgnoreReason, Notice, Restriction,
+};
+
+/// Fields that are known and have no effect of their own.
+const NOTICES: [&str; 24] = [
+    "account_alerts",
+    "account_review_update",
+    "account_settings_update",
+    "automatic_events",
+    "business_capability_update",
+    "business_status_update",
+    "business_username_update",
+    "business_username_updates",
+    "calls",
+    "flows",
+    "message_template_components_update",
+    "message_template_quality_update",
+    "message_template_status_update",
+    "messaging_handovers",
+    "partner_solutions",
+    "payment_configuration_update",
+    "phone_number_quality_update",
+    "phone_number_settings",
+    "security",
+    "standby",
+    "template_category_update",
+    "template_correct_category_detection",
+    "tracking_events",
+    "user_preferences",
+];
+
+/// Events of `account_update` that are known and have no effect of their own.
+const EVENTS: [&str; 10] = [
+    "ACCOUNT_VIOLATION",
+    "AD_ACCOUNT_LINKED",
+    "AUTH_INTL_PRICE_ELIGIBILITY_UPDATE",
+    "BUSINESS_PRIMARY_LOCATION_COUNTRY_UPDATE",
+    "MM_LITE_TERMS_SIGNED",
+    "PARTNER_APP_INSTALLED",
+    "PARTNER_APP_UNINSTALLED",
+    "PARTNER_CLIENT_CERTIFICATION_STATUS_UPDATE",
+    "VERIFIED_ACCOUNT",
+    "VOLUME_BASED_PRICING_TIER_UPDATE",
+];
+
+/// What a notice does not keep: people's words, and what is known of the change anyway.
+const NOT_KEPT: [&str; 8] = [
+    "messaging_product",
+    "metadata",
+    "contacts",
+    "messages",
+    "message_echoes",
+    "history",
+    "state_sync",
+    "field",
+];
+
+impl Reader {
+    pub(super) fn about_the_account(
+        &mut self,
+        entry: &Entry,
+        account: &Account,
+        field: &str,
+        value: &Map<'_>,
+    ) {
+        let event = match field {
+            "account_update" => {
+                let word = value.word("event").unwrap_or_default().to_ascii_uppercase();
+                if EVENTS.contains(&word.as_str()) {
+                    return self.notice(entry, account, format!("account_update.{word}"), value);
+                }
+                self.account_event(&word, value)
+            }
+            "account_offboarded" => Some(AccountEvent::Offboarded),
+            "account_reconnected" => Some(AccountEvent::Reconnected),
+            "phone_number_name_update" => match value.id("decision") {
+                Some(decision) => Some(AccountEvent::DisplayName {
+                    decision,
+                    name: value.string("requested_verified_name"),
+                }),
+                None => return self.unknown("phone_number_name_update.decision", "missing"),
+            },
+            _ if field.starts_with("group_") => return self.ignore(account, None, IgnoreReason::Group),
+            _ if NOTICES.contains(&field) => return self.notice(entry, account, field.to_owned(), value),
+            _ => return self.unknown("changes.field", field),
+        };
+        match event {
+            Some(event) => self.push(account, ChangeKind::Account(AccountSeen { event, at: entry.at })),
+            None => self.unknown("account_update.event", &value.word("event").unwrap_or_default()),
+        }
+    }
+
+    fn account_event(&mut self, word: &str, value: &Map<'_>) -> Option<AccountEvent> {
+        Some(match word {
+            "PARTNER_ADDED" => AccountEvent::PartnerAdded,
+            "PARTNER_REMOVED" => {
+                let told = |key| value.map("disconnection_info").and_then(|info| info.id(key));
+                AccountEvent::PartnerRemoved { reason: told("reason"), initiated_by: told("initiated_by") }
+            }
+            "ACCOUNT_OFFBOARDED" => AccountEvent::Offboarded,
+            "ACCOUNT_RECONNECTED" => AccountEvent::Reconnected,
+            "ACCOUNT_DELETED" => AccountEvent::Deleted,
+            "ACCOUNT_RESTRICTION" => AccountEvent::Restricted { restrictions: self.restrictions(value) },
+            "DISABLED_UPDATE" => {
+                let state = value.map("ban_info").and_then(|ban| ban.id("waba_ban_state"))?;
+                AccountEvent::Ban { state }
+            }
+            _ => return None,
+        })
+    }
+
+    fn restrictions(&mut self, value: &Map<'_>) -> Vec<Restriction> {
+        let mut restrictions = Vec::new();
+        for restriction in value.list("restriction_info") {
+            match object(restriction).map(|map| (map.id("restriction_type"), map)) {
+                Ok((Some(kind), map)) => {
+                    let until = self.timestamp(&map, "account_update.restriction_info", "expiration");
+                    restrictions.push(Restriction { kind, until });
+                }
+                Ok((None, _)) => self.unknown("account_update.restriction_info", "incomplete"),
+                Err(shape) => self.unknown("account_update.restriction_info", shape),
+            }
+        }
+        restrictions
+    }
+
+    fn notice(&mut self, entry: &Entry, account: &Account, topic: String, value: &Map<'_>) {
+        let detail = value.to_value(&NOT_KEPT);
+        self.push(account, ChangeKind::Notice(Notice { topic, at: entry.at, detail }));
+    }
+}
