@@ -4,8 +4,11 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use entity::{ClientId, InboundId, InboundState, MessageId, Timestamp, inbound, message_key, pending};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use entity::{
+    ClientId, ConversationId, InboundId, InboundState, MessageId, Timestamp, inbound, message, message_key, pending,
+};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect};
 
 use super::messages::Waiting;
 use super::route::Routes;
@@ -330,20 +333,64 @@ pub async fn settle_named(app: &App, named: Vec<Named>) -> Result<(), ApplyError
     let due = pending::Entity::find().filter(pending::Column::Target.is_in(ids)).all(app.db.read()).await?;
     let due: Vec<pending::Model> =
         due.into_iter().filter(|row| named.iter().any(|one| one.client == row.client_id)).collect();
-    let mut changes = Vec::new();
-    for row in &due {
-        let (kind, at) = match serde_json::from_value(row.change.clone())? {
-            Waiting::Status { seen, at } => (ChangeKind::Status(Box::new(seen)), at),
-            Waiting::Edit { seen, at } => (ChangeKind::Edit(Box::new(seen)), at),
-            Waiting::Delete { seen, at } => (ChangeKind::Delete(seen), at),
-            Waiting::Reaction { seen, at } => (ChangeKind::Reaction(seen), at),
-            Waiting::Echo { seen, at } => (ChangeKind::Message(seen), at),
-        };
-        let change = Change { account: Account::default(), kind };
-        changes.push(Routed { client: row.client_id, change, received_at: at, waited: false });
-    }
+    let changes = due.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
     all(app, &changes).await?;
     forget(app, due).await
+}
+
+/// A change that waited, as it came.
+fn as_change(row: &pending::Model) -> Result<Routed, serde_json::Error> {
+    let (kind, at) = match serde_json::from_value(row.change.clone())? {
+        Waiting::Status { seen, at } => (ChangeKind::Status(Box::new(seen)), at),
+        Waiting::Edit { seen, at } => (ChangeKind::Edit(Box::new(seen)), at),
+        Waiting::Delete { seen, at } => (ChangeKind::Delete(seen), at),
+        Waiting::Reaction { seen, at } => (ChangeKind::Reaction(seen), at),
+        Waiting::Echo { seen, at } => (ChangeKind::Message(seen), at),
+    };
+    let change = Change { account: Account::default(), kind };
+    Ok(Routed { client: row.client_id, change, received_at: at, waited: false })
+}
+
+/// What waits under another id of a message of this conversation, whose contact goes by one more name now: it may fit.
+/// Taken out; what still does not fit waits again.
+#[expect(clippy::disallowed_methods, reason = "the engine's own queue, of one client")]
+pub(super) async fn take_up(
+    tx: &DatabaseTransaction,
+    client: ClientId,
+    conversation: ConversationId,
+) -> Result<Vec<Routed>, ApplyError> {
+    let waiting = pending::Entity::find()
+        .filter(pending::Column::ClientId.eq(client))
+        .filter(pending::Column::Token.is_not_null())
+        .filter(pending::Column::RetryAt.is_null())
+        .limit(1)
+        .one(tx)
+        .await?;
+    if waiting.is_none() {
+        return Ok(Vec::new());
+    }
+    let of_conversation = Query::select()
+        .column((message_key::Entity, message_key::Column::Token))
+        .from(message_key::Entity)
+        .inner_join(
+            message::Entity,
+            Expr::col((message::Entity, message::Column::Id))
+                .equals((message_key::Entity, message_key::Column::MessageId)),
+        )
+        .and_where(message::Column::ConversationId.eq(conversation))
+        .and_where(message_key::Column::Token.is_not_null())
+        .to_owned();
+    let rows = pending::Entity::find()
+        .filter(pending::Column::ClientId.eq(client))
+        .filter(pending::Column::RetryAt.is_null())
+        .filter(pending::Column::Token.in_subquery(of_conversation))
+        .all(tx)
+        .await?;
+    let changes = rows.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
+    for row in rows {
+        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).exec(tx).await?;
+    }
+    Ok(changes)
 }
 
 /// Changes that were applied wait no longer.
