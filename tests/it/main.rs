@@ -2,5 +2,12 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall say where")]
 
+mod control;
 mod harness;
+mod imports;
 mod journey;
+mod leaving;
+mod onboarding;
+mod phone_book;
+mod presence;
+mod profile;
