@@ -22,6 +22,8 @@ pub mod partners;
 
 // The domain.
 pub mod clients;
+pub mod contacts;
+pub mod conversations;
 pub mod messages;
 pub mod onboarding;
 pub mod presence;
