@@ -1,10 +1,10 @@
 //! What turns the disk's bodies into rows: live traffic first, imports in small steps behind it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use entity::{InboundId, InboundState, Timestamp, inbound, pending};
+use entity::{ClientId, InboundId, InboundState, Timestamp, inbound, pending};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 
 use super::messages::Waiting;
@@ -181,7 +181,7 @@ async fn take(app: &App, rows: Vec<inbound::Model>) -> Result<Vec<Taken>, ApplyE
     if !unknown.is_empty() {
         store::count_unknown(&app.inbound_db, unknown, app.now()).await?;
     }
-    let mut accounts = std::collections::HashSet::new();
+    let mut accounts = HashSet::new();
     for (_, _, content) in &decoded {
         accounts.extend(content.changes.iter().map(|change| change.account.clone()));
     }
@@ -195,8 +195,8 @@ async fn discards(
     app: &App,
     routes: &Routes,
     decoded: &[(InboundId, Timestamp, Decoded)],
-) -> Result<Vec<entity::ClientId>, DbErr> {
-    let named: std::collections::BTreeSet<entity::ClientId> = decoded
+) -> Result<Vec<ClientId>, DbErr> {
+    let named: BTreeSet<ClientId> = decoded
         .iter()
         .flat_map(|(_, received_at, content)| {
             content.changes.iter().filter(|change| is_history(change)).flat_map(|change| routes.of(change, *received_at))
@@ -228,7 +228,7 @@ fn is_history(change: &Change) -> bool {
 
 fn route(
     routes: &Routes,
-    discards: &[entity::ClientId],
+    discards: &[ClientId],
     id: InboundId,
     received_at: Timestamp,
     content: Decoded,
@@ -286,27 +286,31 @@ async fn echoes(app: &Arc<App>) -> Result<(), ApplyError> {
         }
     }
     all(app, &changes).await?;
-    for row in due {
-        #[expect(clippy::disallowed_methods, reason = "the row that was just applied, by its key")]
-        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).exec(app.db.write()).await?;
-    }
-    Ok(())
+    forget(app, due).await
 }
 
-/// Applies at once what waits for a message that just got its WhatsApp id.
+/// A WhatsApp id that a message just got, by the answer to its send.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Whose.
+    pub client: ClientId,
+    /// Its id.
+    pub whatsapp_id: String,
+}
+
+/// Applies what waits for these ids, because it came before the answer did.
 ///
 /// # Errors
-/// When the database refuses or is away: then it goes on waiting.
-pub async fn settle_pending(app: &App, client: entity::ClientId, whatsapp_ids: &[String]) -> Result<(), ApplyError> {
-    #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by client and id")]
-    let due = pending::Entity::find()
-        .filter(pending::Column::ClientId.eq(client))
-        .filter(pending::Column::Target.is_in(whatsapp_ids.iter().cloned()))
-        .all(app.db.read())
-        .await?;
-    if due.is_empty() {
+/// When the database refuses or is away: then changes go on waiting.
+pub async fn settle_named(app: &App, named: Vec<Named>) -> Result<(), ApplyError> {
+    if named.is_empty() {
         return Ok(());
     }
+    let ids = named.iter().map(|one| one.whatsapp_id.clone());
+    #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by id")]
+    let due = pending::Entity::find().filter(pending::Column::Target.is_in(ids)).all(app.db.read()).await?;
+    let due: Vec<pending::Model> =
+        due.into_iter().filter(|row| named.iter().any(|one| one.client == row.client_id)).collect();
     let mut changes = Vec::new();
     for row in &due {
         let (kind, at) = match serde_json::from_value(row.change.clone())? {
@@ -317,10 +321,15 @@ pub async fn settle_pending(app: &App, client: entity::ClientId, whatsapp_ids: &
             Waiting::Echo { seen, at } => (ChangeKind::Message(seen), at),
         };
         let change = Change { account: Account::default(), kind };
-        changes.push(Routed { client, change, received_at: at, waited: false });
+        changes.push(Routed { client: row.client_id, change, received_at: at, waited: false });
     }
-    apply(app, &changes, &mut Span::default()).await?;
-    for row in due {
+    all(app, &changes).await?;
+    forget(app, due).await
+}
+
+/// Changes that were applied wait no longer.
+async fn forget(app: &App, rows: Vec<pending::Model>) -> Result<(), ApplyError> {
+    for row in rows {
         #[expect(clippy::disallowed_methods, reason = "the row that was just applied, by its key")]
         pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).exec(app.db.write()).await?;
     }

@@ -19,7 +19,7 @@ use super::slots::{REST, Slots};
 use super::verdict::{Outcome, Verdict};
 use super::{backoff, claim, lease};
 use crate::app::App;
-use crate::apply;
+use crate::apply::engine::{Named, settle_named};
 use crate::conversations::window;
 use crate::events;
 use crate::upstream::meta::client::CallError;
@@ -96,7 +96,7 @@ struct Round {
     clients: HashMap<ClientId, client::Model>,
     /// To be sent now.
     leaving: Vec<lane_entry::Model>,
-    named: Vec<(ClientId, String)>,
+    named: Vec<Named>,
 }
 
 impl Lane {
@@ -527,21 +527,17 @@ impl Engine {
         self.settle(round.named);
     }
 
-    /// Changes may wait for the ids that messages just got: an edit or an echo that overtook the answer.
-    fn settle(&self, named: Vec<(ClientId, String)>) {
-        let mut by_client: BTreeMap<ClientId, Vec<String>> = BTreeMap::new();
-        for (client, whatsapp_id) in named {
-            by_client.entry(client).or_default().push(whatsapp_id);
-        }
-        if by_client.is_empty() {
+    /// Changes may wait for the ids that messages just got: an edit or an echo that overtook the answer. Beside the
+    /// rounds, which must not wait for it.
+    fn settle(&self, named: Vec<Named>) {
+        if named.is_empty() {
             return;
         }
         let app = self.app.clone();
         self.app.tasks.spawn(async move {
-            for (client, ids) in by_client {
-                if let Err(error) = apply::engine::settle_pending(&app, client, &ids).await {
-                    tracing::warn!(%error, "what waits for a message cannot be applied right now; it goes on waiting");
-                }
+            if let Err(error) = settle_named(&app, named).await {
+                // They wait on; an echo is taken up again by itself.
+                tracing::warn!(%error, "changes that waited for a send cannot be applied right now");
             }
         });
     }

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::claim::{IN_LIST, forget};
 use super::verdict::{Outcome, Verdict};
+use crate::apply::engine::Named;
 use crate::apply::merge;
 use crate::db;
 use crate::events::NewEvent;
@@ -54,7 +55,7 @@ impl From<Done> for Judged {
 pub(super) struct Recorded {
     pub(super) events: Vec<NewEvent>,
     /// WhatsApp ids that messages got: changes may wait for them.
-    pub(super) named: Vec<(ClientId, String)>,
+    pub(super) named: Vec<Named>,
 }
 
 /// Everything that is written, gathered first.
@@ -179,7 +180,7 @@ impl Writes {
             message_id: entry.message_id,
             token: message_token(&accepted.message_id),
         });
-        recorded.named.push((entry.client_id, accepted.message_id.clone()));
+        recorded.named.push(Named { client: entry.client_id, whatsapp_id: accepted.message_id.clone() });
         self.climb(one, MessageStatus::Accepted, None, &mut recorded.events)
     }
 
