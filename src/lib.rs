@@ -24,6 +24,7 @@ pub mod partners;
 pub mod clients;
 pub mod contacts;
 pub mod conversations;
+pub mod lookup;
 pub mod messages;
 pub mod onboarding;
 pub mod presence;

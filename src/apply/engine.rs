@@ -12,7 +12,7 @@ use super::route::Routes;
 use super::{ApplyError, Routed, Span, apply};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::failure::is_busy;
+use crate::failure::{Failure, Outcome, is_busy};
 use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
 use crate::upstream::meta::webhook::decode;
@@ -334,4 +334,23 @@ async fn forget(app: &App, rows: Vec<pending::Model>) -> Result<(), ApplyError> 
         pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).exec(app.db.write()).await?;
     }
     Ok(())
+}
+
+/// Changes wait so long for their message, seconds: as long as WhatsApp may still deliver it.
+const WAITING_ENDS: i64 = 30 * 86_400;
+
+/// Drops changes whose message never came; a bounded number at a time. Says how many.
+///
+/// # Errors
+/// When the database is away.
+pub async fn give_up(app: &App) -> Outcome<usize> {
+    #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by age")]
+    let old = pending::Entity::find()
+        .filter(pending::Column::ReceivedAt.lt(app.now().plus_seconds(-WAITING_ENDS)))
+        .limit(500)
+        .all(app.db.read())
+        .await?;
+    let count = old.len();
+    forget(app, old).await.map_err(|error| Failure::Internal(error.into()))?;
+    Ok(count)
 }

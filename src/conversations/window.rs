@@ -3,7 +3,7 @@
 use entity::{Timestamp, client, conversation};
 
 /// How long a window stays open, seconds.
-const OPEN_FOR: i64 = 24 * 3600;
+pub(super) const OPEN_FOR: i64 = 24 * 3600;
 
 /// When the window closes, or closed; none if no message opened one since the number was connected. What a message
 /// before the connection opened was with somebody else; what WhatsApp refused (131047), it knows better than we do.

@@ -1,5 +1,7 @@
 //! Tenants and their keys.
 
+pub mod queries;
+
 use entity::{ApiKeyId, ClientId, PartnerId, Timestamp, api_key, partner};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
