@@ -224,6 +224,12 @@ pub(crate) async fn messages(
     }
     db::upsert::<message_status::Entity, _>(tx, kept).await?;
     join_reactions(tx, stays.id, gone.id).await?;
+    // A reaction that waits in a lane names the message reacted to.
+    lane_entry::Entity::update_many()
+        .col_expr(lane_entry::Column::MessageId, Expr::value(stays.id))
+        .filter(lane_entry::Column::MessageId.eq(gone.id))
+        .exec(tx)
+        .await?;
     message::Entity::delete_by_id(gone.id).exec(tx).await?;
     let (id, partner, conversation, occurred_at) = (stays.id, stays.partner_id, stays.conversation_id, stays.sent_at);
     db::upsert::<message::Entity, _>(tx, vec![stays]).await?;
