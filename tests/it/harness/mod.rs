@@ -168,8 +168,11 @@ impl Tandem {
     }
 
     pub async fn create_phone(&self, input: Value) {
-        self.simulate("mutation($input: CreatePhoneInput!) { createPhone(input: $input) { phoneNumber } }", json!({ "input": input }))
-            .await;
+        self.simulate(
+            "mutation($input: CreatePhoneInput!) { createPhone(input: $input) { phoneNumber } }",
+            json!({ "input": input }),
+        )
+        .await;
     }
 
     /// A new onboarding: its id.
@@ -229,8 +232,12 @@ impl Tandem {
         use sea_orm::EntityTrait;
         use tandem::ids::PublicId;
         let id = entity::ClientId::parse(client).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "the database's view, for a body that names the number")]
-        let row = entity::client::Entity::find_by_id(id).one(self.running().app.db.read()).await.unwrap().unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the database's view, for a body that names the number"
+        )]
+        let row =
+            entity::client::Entity::find_by_id(id).one(self.running().app.db.read()).await.unwrap().unwrap();
         row.phone_number_id.unwrap()
     }
 
@@ -280,7 +287,11 @@ impl Tandem {
     }
 
     pub async fn advance_clock(&self, seconds: i64) {
-        self.simulate("mutation($seconds: Int!) { advanceClock(seconds: $seconds) }", json!({ "seconds": seconds })).await;
+        self.simulate(
+            "mutation($seconds: Int!) { advanceClock(seconds: $seconds) }",
+            json!({ "seconds": seconds }),
+        )
+        .await;
     }
 
     /// What the phone's screen shows, newest first.
@@ -319,14 +330,16 @@ impl Tandem {
     pub async fn post(&self, body: Vec<u8>) -> u16 {
         let secret = &self.running().app.upstream.settings.app_secrets[0];
         let signature = tandem::upstream::meta::signature::sign(secret, &body);
-        let request = self.http.post(format!("{}/webhooks/meta", self.url())).header("x-hub-signature-256", signature);
+        let request =
+            self.http.post(format!("{}/webhooks/meta", self.url())).header("x-hub-signature-256", signature);
         request.body(body).send().await.unwrap().status().as_u16()
     }
 }
 
 impl Drop for Tandem {
     fn drop(&mut self) {
-        let (running, simulator, postgres) = (self.running.take(), self.simulator.take(), self.postgres.take());
+        let (running, simulator, postgres) =
+            (self.running.take(), self.simulator.take(), self.postgres.take());
         let healthy = running.as_ref().is_none_or(|running| !running.app.tasks.failed());
         if let Some(running) = &running {
             running.app.tasks.stopping().cancel();
