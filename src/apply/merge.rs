@@ -8,7 +8,7 @@ use entity::{
     ReactionBy, SyncKind, Timestamp, alias, contact, contact_key, conversation, lane_entry, message,
     message_key, message_status, reaction, sync,
 };
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
 use serde_json::json;
 use uuid::Uuid;
@@ -44,7 +44,7 @@ pub(crate) async fn stands_for<C: ConnectionTrait>(
 #[expect(clippy::disallowed_methods, reason = "the import of the client whose rows are merged")]
 async fn counted_twice(tx: &DatabaseTransaction, client: ClientId, kind: SyncKind) -> Result<(), DbErr> {
     sync::Entity::update_many()
-        .col_expr(sync::Column::Items, Expr::col(sync::Column::Items).sub(1))
+        .col_expr(sync::Column::Items, sea_orm::sea_query::ExprTrait::sub(Expr::col(sync::Column::Items), 1))
         .filter(sync::Column::ClientId.eq(client))
         .filter(sync::Column::Kind.eq(kind))
         .filter(sync::Column::Items.gt(0))
