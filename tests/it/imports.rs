@@ -11,7 +11,8 @@ const NUMBER: &str = "+4915120000201";
 const ANNA: &str = "+4915770000201";
 const BEN: &str = "+4915770000202";
 const DAY: i64 = 86_400;
-const SYNC: &str = "historySync { state percent items requestedAt deadlineAt startedAt finishedAt remedy } status";
+const SYNC: &str =
+    "historySync { state percent items requestedAt deadlineAt startedAt finishedAt remedy } status";
 
 fn seconds(at: &Value) -> i64 {
     DateTime::parse_from_rfc3339(at.as_str().unwrap()).unwrap().timestamp()
@@ -41,7 +42,8 @@ async fn everything(t: &Tandem, client: &str) -> BTreeMap<String, Value> {
 async fn chats(t: &Tandem) -> BTreeMap<String, Value> {
     let query = "query($n: PhoneNumber!) { phone(phoneNumber: $n) { messages(first: 1000000) { id text at media group } } }";
     let data = t.simulate(query, json!({ "n": NUMBER })).await;
-    let all = data["phone"]["messages"].as_array().unwrap().iter().filter(|message| message["group"].is_null());
+    let all =
+        data["phone"]["messages"].as_array().unwrap().iter().filter(|message| message["group"].is_null());
     all.map(|message| (message["id"].as_str().unwrap().to_owned(), message.clone())).collect()
 }
 
@@ -65,10 +67,16 @@ async fn r03_six_months_of_single_chats_are_imported_and_nothing_else() {
     let connected_at = seconds(&t.client(&client, "connectedAt").await["connectedAt"]);
     let (chats, here) = (chats(&t).await, everything(&t, &client).await);
 
-    let shared: BTreeSet<&String> =
-        chats.iter().filter(|(_, m)| connected_at - seconds(&m["at"]) < 180 * DAY - 60).map(|(id, _)| id).collect();
-    let too_old: BTreeSet<&String> =
-        chats.iter().filter(|(_, m)| connected_at - seconds(&m["at"]) > 180 * DAY + 60).map(|(id, _)| id).collect();
+    let shared: BTreeSet<&String> = chats
+        .iter()
+        .filter(|(_, m)| connected_at - seconds(&m["at"]) < 180 * DAY - 60)
+        .map(|(id, _)| id)
+        .collect();
+    let too_old: BTreeSet<&String> = chats
+        .iter()
+        .filter(|(_, m)| connected_at - seconds(&m["at"]) > 180 * DAY + 60)
+        .map(|(id, _)| id)
+        .collect();
     assert!(!too_old.is_empty() && shared.len() > 200, "{} {}", too_old.len(), shared.len());
     assert!(shared.iter().all(|id| here.contains_key(*id)), "all of the six months");
     assert!(too_old.iter().all(|id| !here.contains_key(*id)), "and not a day more");
@@ -88,7 +96,10 @@ async fn r03_six_months_of_single_chats_are_imported_and_nothing_else() {
         let age = connected_at - seconds(&message["sentAt"]);
         if age < 14 * DAY - 60 {
             assert_eq!(message["content"]["state"], "PENDING", "{message:#}");
-            assert_eq!(message["content"]["kind"].as_str().unwrap().to_lowercase(), on_the_phone["media"].as_str().unwrap());
+            assert_eq!(
+                message["content"]["kind"].as_str().unwrap().to_lowercase(),
+                on_the_phone["media"].as_str().unwrap()
+            );
         } else if age > 14 * DAY + 60 {
             assert_eq!(message["content"]["state"], "PLACEHOLDER", "{message:#}");
         }
@@ -97,10 +108,14 @@ async fn r03_six_months_of_single_chats_are_imported_and_nothing_else() {
     assert!(late > 0 && here.values().any(|message| message["content"]["state"] == "PLACEHOLDER"));
 
     let sync = t.client(&client, SYNC).await["historySync"].clone();
-    assert_eq!((&sync["state"], &sync["percent"], &sync["items"]), (&json!("DONE"), &json!(100), &json!(here.len())));
+    assert_eq!(
+        (&sync["state"], &sync["percent"], &sync["items"]),
+        (&json!("DONE"), &json!(100), &json!(here.len()))
+    );
 
     // Imports are quiet: no message is told, no window opens, nothing is unread; only files that came late may be told.
-    let types = ["MESSAGE_INCOMING", "MESSAGE_OUTGOING", "MESSAGE_STATUS", "MESSAGE_UPDATED", "MESSAGE_REACTION"];
+    let types =
+        ["MESSAGE_INCOMING", "MESSAGE_OUTGOING", "MESSAGE_STATUS", "MESSAGE_UPDATED", "MESSAGE_REACTION"];
     let told = t.told(&before, &types, "... on Event { type }").await;
     assert!(told.iter().all(|event| event["type"] == "MESSAGE_UPDATED") && told.len() <= late, "{told:#?}");
     let query = "query($id: ID!) { conversations(clientIds: [$id], first: 100) { nodes { unreadCount window { isOpen } } } }";
@@ -121,7 +136,8 @@ async fn r03_a_file_that_comes_late_fills_its_placeholder() {
     message.as_object_mut().unwrap().remove("text");
     let id = message["id"].clone();
     t.hear(&chunk).await;
-    let fields = "id text imported content { __typename ... on MediaContent { kind state mimeType caption } }";
+    let fields =
+        "id text imported content { __typename ... on MediaContent { kind state mimeType caption } }";
     let placeholder = t.history(&client, fields).await;
     let shown = json!({ "__typename": "MediaContent", "kind": null, "state": "PLACEHOLDER", "mimeType": null, "caption": null });
     assert_eq!(placeholder[0]["content"], shown);
@@ -136,7 +152,8 @@ async fn r03_a_file_that_comes_late_fills_its_placeholder() {
     });
     let body = ids.body("history", json!({ "contacts": [{ "wa_id": &ANNA[1..] }], "messages": [file] }));
     t.hear(&body).await;
-    let told = updates.until(|data| data["events"]["type"] == "MESSAGE_UPDATED").await["events"]["message"].clone();
+    let told =
+        updates.until(|data| data["events"]["type"] == "MESSAGE_UPDATED").await["events"]["message"].clone();
     assert_eq!((&told["id"], &told["text"]), (&placeholder[0]["id"], &json!("So sah es aus")));
     assert_eq!(told["imported"], true, "an image of three days ago is not news");
     assert_eq!((&told["content"]["kind"], &told["content"]["state"]), (&json!("IMAGE"), &json!("PENDING")));
@@ -157,7 +174,14 @@ async fn r03_on_request_waits_to_be_asked_for() {
     assert!(sync["remedy"].as_str().unwrap().contains("requestHistorySync"));
     assert_eq!(sync["requestedAt"], Value::Null);
 
-    let ask = async || t.mutate("requestHistorySync", json!({ "clientId": client }), "sync { state deadlineAt } client { id }").await;
+    let ask = async || {
+        t.mutate(
+            "requestHistorySync",
+            json!({ "clientId": client }),
+            "sync { state deadlineAt } client { id }",
+        )
+        .await
+    };
     let payload = ask().await;
     assert_eq!(payload["userErrors"], json!([]), "{payload:#}");
     assert_eq!(payload["client"]["id"], json!(client));
@@ -174,7 +198,8 @@ async fn r03_on_request_is_over_after_a_day() {
     t.phone(NUMBER, 5, 30).await;
     let client = t.imported(NUMBER, true, json!({ "history": "ON_REQUEST" })).await;
     t.advance_clock(DAY + 1).await;
-    let payload = t.mutate("requestHistorySync", json!({ "clientId": client }), "sync { state } client { id }").await;
+    let payload =
+        t.mutate("requestHistorySync", json!({ "clientId": client }), "sync { state } client { id }").await;
     assert_eq!(code(&payload), "SYNC_DEADLINE_PASSED");
     assert_eq!((&payload["sync"], &payload["client"]), (&Value::Null, &Value::Null));
     assert_eq!(history_calls(&t).await, 0, "WhatsApp is not asked in vain");
@@ -184,8 +209,14 @@ async fn r03_on_request_is_over_after_a_day() {
     // A new connection begins a new day.
     t.disconnect(NUMBER, "ACCOUNT_DISCONNECTED", "USER").await;
     t.settle().await;
-    assert_eq!(code(&t.mutate("requestHistorySync", json!({ "clientId": client }), "sync { state }").await), "CLIENT_NOT_CONNECTED");
-    assert_eq!(t.imported(NUMBER, true, json!({ "history": "ON_REQUEST", "clientId": client })).await, client);
+    assert_eq!(
+        code(&t.mutate("requestHistorySync", json!({ "clientId": client }), "sync { state }").await),
+        "CLIENT_NOT_CONNECTED"
+    );
+    assert_eq!(
+        t.imported(NUMBER, true, json!({ "history": "ON_REQUEST", "clientId": client })).await,
+        client
+    );
     let payload = t.mutate("requestHistorySync", json!({ "clientId": client }), "sync { state }").await;
     assert_eq!(payload["userErrors"], json!([]), "{payload:#}");
     t.settle().await;
@@ -209,7 +240,10 @@ async fn r03_never_asks_for_nothing_and_discards_what_comes_unread() {
     let at = t.clock().await - 5 * DAY;
     t.hear(&ids.chunk(1, 1, 100, &[(ANNA, "from the past", at)])).await;
     assert_eq!(everything(&t, &client).await, BTreeMap::new());
-    assert_eq!(t.told(&before, &["SYNC_PROGRESS", "ONBOARDING_CHANGED", "CONTACT_ADDED"], "type").await, Vec::<Value>::new());
+    assert_eq!(
+        t.told(&before, &["SYNC_PROGRESS", "ONBOARDING_CHANGED", "CONTACT_ADDED"], "type").await,
+        Vec::<Value>::new()
+    );
     assert_eq!(t.client(&client, SYNC).await["historySync"], sync);
     let search = json!({ "id": client, "search": "from the past" });
     let query = "query($id: ID!, $search: String) { contacts(clientId: $id, filter: { inPhoneBook: false }) { nodes { id } }
@@ -231,12 +265,16 @@ async fn s07_permission_that_was_not_given_is_declined() {
     let before = t.cursor().await;
     let client = t.imported(NUMBER, false, json!({})).await;
     let sync = t.client(&client, "historySync { state items percent finishedAt refusal remedy }").await["historySync"].clone();
-    assert_eq!((&sync["state"], &sync["items"], &sync["percent"]), (&json!("DECLINED"), &json!(0), &json!(0)));
+    assert_eq!(
+        (&sync["state"], &sync["items"], &sync["percent"]),
+        (&json!("DECLINED"), &json!(0), &json!(0))
+    );
     assert!(sync["refusal"].as_str().unwrap().contains("not shared"), "{sync:#}");
     assert!(sync["remedy"].as_str().unwrap().contains("chose not to share"), "{sync:#}");
     assert_eq!(everything(&t, &client).await, BTreeMap::new());
     let told = t.told(&before, &["SYNC_PROGRESS"], "... on SyncEvent { kind state }").await;
-    let states: Vec<&Value> = told.iter().filter(|event| event["kind"] == "HISTORY").map(|event| &event["state"]).collect();
+    let states: Vec<&Value> =
+        told.iter().filter(|event| event["kind"] == "HISTORY").map(|event| &event["state"]).collect();
     assert_eq!(states.last(), Some(&&json!("DECLINED")), "{told:#?}");
 
     // Silence afterwards is no stall: nobody has to guess.
@@ -281,7 +319,10 @@ async fn s07_an_import_can_be_watched_although_its_chunks_come_out_of_order() {
         let ids = told["conversationIds"].as_array().unwrap();
         assert!(!ids.is_empty());
         changed.extend(ids.iter().map(|id| id.as_str().unwrap().to_owned()));
-        assert_eq!(told["progress"]["state"], "DONE", "the node shows the present state, the event what it was then");
+        assert_eq!(
+            told["progress"]["state"], "DONE",
+            "the node shows the present state, the event what it was then"
+        );
         // It can be done before all is here: no gap shows that the last chunk of a phase is still to come.
         assert!(state == "RUNNING" || state == "DONE", "{state}");
         if items.last() == Some(&900) {
@@ -295,16 +336,24 @@ async fn s07_an_import_can_be_watched_although_its_chunks_come_out_of_order() {
     assert!(percents[0] < 100);
     let query = "query($id: ID!) { conversations(clientIds: [$id], first: 100) { nodes { id } } }";
     let conversations = t.data(query, json!({ "id": client })).await["conversations"]["nodes"].clone();
-    let all: BTreeSet<String> =
-        conversations.as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(changed, all, "every conversation was named, so that an open frontend knows what to read again");
+    let all: BTreeSet<String> = conversations
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        changed, all,
+        "every conversation was named, so that an open frontend knows what to read again"
+    );
 }
 
 /// A connected phone whose past comes by hand: WhatsApp is asked, and stays silent.
 async fn silent(t: &Tandem) -> (String, crate::harness::wire::Ids) {
     t.phone(NUMBER, 2, 60).await;
     let onboarding = t.onboarding(json!({})).await;
-    let fields = json!({ "fields": ["messages", "smb_message_echoes", "smb_app_state_sync", "account_update"] });
+    let fields =
+        json!({ "fields": ["messages", "smb_message_echoes", "smb_app_state_sync", "account_update"] });
     t.simulate("mutation($fields: [String!]!) { subscribeFields(fields: $fields) }", fields).await;
     let signup = t.signup(NUMBER, true).await;
     let payload = t.complete(&onboarding, &signup).await;
@@ -328,13 +377,19 @@ async fn s06_s07_an_import_that_fell_silent_says_what_to_do_and_goes_on_by_itsel
     assert_eq!((&told["kind"], &told["state"]), (&json!("HISTORY"), &json!("STALLED")));
     let remedy = told["progress"]["remedy"].as_str().unwrap();
     assert!(remedy.contains("open the WhatsApp Business app on the phone"), "{remedy}");
-    assert_eq!(code(&t.mutate("requestHistorySync", json!({ "clientId": client }), "sync { state }").await),
-        "SYNC_ALREADY_REQUESTED", "what can be asked only once is not wasted");
+    assert_eq!(
+        code(&t.mutate("requestHistorySync", json!({ "clientId": client }), "sync { state }").await),
+        "SYNC_ALREADY_REQUESTED",
+        "what can be asked only once is not wasted"
+    );
 
     let at = t.clock().await;
     t.hear(&ids.chunk(0, 1, 40, &[(ANNA, "yesterday", at - 3_600)])).await;
     let told = imports.next().await["syncProgress"].clone();
-    assert_eq!((&told["state"], &told["percent"], &told["items"]), (&json!("RUNNING"), &json!(40), &json!(1)));
+    assert_eq!(
+        (&told["state"], &told["percent"], &told["items"]),
+        (&json!("RUNNING"), &json!(40), &json!(1))
+    );
     assert_eq!(told["progress"]["remedy"], Value::Null);
     t.advance_clock(605).await;
     assert_eq!(imports.next().await["syncProgress"]["state"], "STALLED", "again, after ten minutes more");
@@ -353,14 +408,22 @@ async fn s07_a_hundred_percent_is_not_done_while_a_chunk_is_missing() {
     let mut hear = async |phase: i32, order: i32, progress: i32, days: i64| {
         t.hear(&ids.chunk(phase, order, progress, &[(ANNA, "then", at - days * DAY)])).await;
         let told = imports.next().await["syncProgress"].clone();
-        (told["state"].as_str().unwrap().to_owned(), told["percent"].as_i64().unwrap(), told["items"].as_i64().unwrap())
+        (
+            told["state"].as_str().unwrap().to_owned(),
+            told["percent"].as_i64().unwrap(),
+            told["items"].as_i64().unwrap(),
+        )
     };
     assert_eq!(hear(2, 1, 100, 100).await, ("RUNNING".to_owned(), 100, 1), "the last one first");
     assert_eq!(hear(1, 2, 60, 50).await, ("RUNNING".to_owned(), 100, 2));
     assert_eq!(hear(0, 1, 20, 0).await, ("RUNNING".to_owned(), 100, 3));
     assert_eq!(hear(0, 1, 20, 0).await, ("RUNNING".to_owned(), 100, 3), "the same once more");
     assert_eq!(hear(1, 1, 40, 20).await, ("DONE".to_owned(), 100, 4), "the gap is filled");
-    assert_eq!(hear(1, 3, 70, 60).await, ("DONE".to_owned(), 100, 5), "what comes after is applied all the same");
+    assert_eq!(
+        hear(1, 3, 70, 60).await,
+        ("DONE".to_owned(), 100, 5),
+        "what comes after is applied all the same"
+    );
     assert_eq!(everything(&t, &client).await.len(), 5);
 }
 
@@ -398,6 +461,8 @@ async fn s07_a_live_message_that_the_import_brings_too_is_one_message() {
     let here = everything(&t, &client).await;
     assert_eq!(here.len(), 91);
     assert_eq!(here[&id]["imported"], false);
-    let told = t.told(&before, &["MESSAGE_INCOMING"], "... on IncomingMessageEvent { message { whatsappId } }").await;
+    let told = t
+        .told(&before, &["MESSAGE_INCOMING"], "... on IncomingMessageEvent { message { whatsappId } }")
+        .await;
     assert_eq!(told, [json!({ "message": { "whatsappId": id } })]);
 }

@@ -10,9 +10,9 @@ const CUSTOMER: &str = "+4915770000101";
 const STATE: &str = "status failure { code message remedy upstreamCode } steps { status }";
 const OUTGOING: &str =
     "subscription($after: EventCursor) { outgoingMessages(after: $after) { message { text } } }";
-const INCOMING: &str =
-    "subscription($after: EventCursor) { incomingMessages(after: $after) { message { text client { id } } } }";
-const PROGRESS: &str = "subscription($id: ID!, $after: EventCursor) { onboardingProgress(onboardingId: $id, after: $after) {
+const INCOMING: &str = "subscription($after: EventCursor) { incomingMessages(after: $after) { message { text client { id } } } }";
+const PROGRESS: &str =
+    "subscription($id: ID!, $after: EventCursor) { onboardingProgress(onboardingId: $id, after: $after) {
     type status onboarding { id status sharesHistory } } }";
 
 /// The codes of a payload's user errors, with the fields that they name.
@@ -22,7 +22,11 @@ fn refusals(payload: &Value) -> Vec<(String, Value)> {
 }
 
 fn refused(payload: &Value, code: &str) {
-    assert_eq!(refusals(payload).iter().map(|(code, _)| code.as_str()).collect::<Vec<_>>(), [code], "{payload:#}");
+    assert_eq!(
+        refusals(payload).iter().map(|(code, _)| code.as_str()).collect::<Vec<_>>(),
+        [code],
+        "{payload:#}"
+    );
 }
 
 fn steps(onboarding: &Value) -> Vec<&str> {
@@ -48,7 +52,10 @@ async fn r01_a_number_of_the_regular_app_is_moved_and_the_same_link_then_succeed
     assert_eq!(payload["userErrors"], json!([]), "a failed signup is a state, not an error");
     let failure = &payload["onboarding"]["failure"];
     assert_eq!(payload["onboarding"]["status"], "FAILED");
-    assert_eq!((&failure["code"], &failure["upstreamCode"]), (&json!("NOT_A_BUSINESS_APP_NUMBER"), &json!("2655095")));
+    assert_eq!(
+        (&failure["code"], &failure["upstreamCode"]),
+        (&json!("NOT_A_BUSINESS_APP_NUMBER"), &json!("2655095"))
+    );
     let remedy = failure["remedy"].as_str().unwrap();
     assert!(remedy.contains("WhatsApp Business app") && remedy.contains("same number"), "{remedy}");
     assert_eq!(payload["onboarding"]["client"]["status"], "ONBOARDING");
@@ -59,7 +66,10 @@ async fn r01_a_number_of_the_regular_app_is_moved_and_the_same_link_then_succeed
     let payload = t.complete(&onboarding, &t.signup(NUMBER, true).await).await;
     assert_eq!(payload["onboarding"]["status"], "CONNECTED", "{payload:#}");
     assert_eq!(payload["onboarding"]["failure"], Value::Null);
-    assert_eq!(payload["onboarding"]["client"], json!({ "id": client, "status": "CONNECTED", "phoneNumber": NUMBER }));
+    assert_eq!(
+        payload["onboarding"]["client"],
+        json!({ "id": client, "status": "CONNECTED", "phoneNumber": NUMBER })
+    );
     let now = t.onboarding_now(&onboarding, STATE).await;
     assert!(steps(&now).contains(&"FAILED") && steps(&now).contains(&"CONNECTED"), "{now:#}");
 }
@@ -80,7 +90,11 @@ async fn r02_an_app_that_is_too_old_is_told_the_version_that_it_needs() {
     let payload = t.complete(&onboarding, &t.signup(NUMBER, true).await).await;
     assert_eq!(payload["onboarding"]["status"], "CONNECTED", "{payload:#}");
     let client = payload["onboarding"]["client"]["id"].as_str().unwrap();
-    assert_eq!(t.client(client, "app { version }").await["app"]["version"], Value::Null, "Meta does not tell it");
+    assert_eq!(
+        t.client(client, "app { version }").await["app"]["version"],
+        Value::Null,
+        "Meta does not tell it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,10 +121,14 @@ async fn r13_devices_are_unlinked_and_windows_and_watches_are_invisible_to_the_a
     let linked = t.simulate(devices, json!({ "n": NUMBER })).await;
     assert_eq!(linked["phone"]["linkedDevices"], json!([]));
 
-    let capabilities = t.client(&client, "capabilities { feature availability note }").await["capabilities"].clone();
+    let capabilities =
+        t.client(&client, "capabilities { feature availability note }").await["capabilities"].clone();
     let of = |feature: &str| {
         let all = capabilities.as_array().unwrap();
-        all.iter().find(|one| one["feature"] == feature).unwrap_or_else(|| panic!("no {feature}: {all:#?}")).clone()
+        all.iter()
+            .find(|one| one["feature"] == feature)
+            .unwrap_or_else(|| panic!("no {feature}: {all:#?}"))
+            .clone()
     };
     for (feature, availability) in [
         ("LINKED_WEB", "APP_AND_API"),
@@ -127,7 +145,9 @@ async fn r13_devices_are_unlinked_and_windows_and_watches_are_invisible_to_the_a
     }
 
     let mut outgoing = t.subscribe(OUTGOING, json!({})).await;
-    for (device, text) in [("WINDOWS", "from the PC"), ("WEAROS", "from the watch"), ("WEB", "from the browser")] {
+    for (device, text) in
+        [("WINDOWS", "from the PC"), ("WEAROS", "from the watch"), ("WEB", "from the browser")]
+    {
         t.act("link", "LinkInput", json!({ "phoneNumber": NUMBER, "device": device })).await;
         let input = json!({ "phoneNumber": NUMBER, "with": CUSTOMER, "text": text, "device": device });
         t.write("writeFromApp", input).await;
@@ -135,7 +155,8 @@ async fn r13_devices_are_unlinked_and_windows_and_watches_are_invisible_to_the_a
     let heard = outgoing.next().await;
     assert_eq!(heard["outgoingMessages"]["message"]["text"], "from the browser");
     t.settle().await;
-    let texts: Vec<Value> = t.history(&client, "text").await.iter().map(|message| message["text"].clone()).collect();
+    let texts: Vec<Value> =
+        t.history(&client, "text").await.iter().map(|message| message["text"].clone()).collect();
     assert_eq!(texts, ["from the browser"], "the others reach the customer and no one else");
     let screen = t.screen(NUMBER).await;
     assert_eq!(screen.iter().filter(|message| message["group"].is_null()).count(), 3, "{screen:#?}");
@@ -170,8 +191,10 @@ async fn r14_only_what_whatsapp_confirms_connects_a_number() {
     // That used up the code: it works once.
     let payload = t.complete(&onboarding, &signup).await;
     assert_eq!(payload["onboarding"]["failure"]["code"], "TOKEN_REFUSED", "{payload:#}");
-    assert_eq!(t.client(payload["onboarding"]["client"]["id"].as_str().unwrap(), "phoneNumberIsTemporary").await,
-        json!({ "phoneNumberIsTemporary": true }));
+    assert_eq!(
+        t.client(payload["onboarding"]["client"]["id"].as_str().unwrap(), "phoneNumberIsTemporary").await,
+        json!({ "phoneNumberIsTemporary": true })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +202,8 @@ async fn r14_a_signup_that_is_left_or_ends_without_the_app_connects_nothing() {
     let t = Tandem::new().await;
     let onboarding = t.onboarding(json!({})).await;
     let input = json!({ "onboardingId": onboarding, "event": "CANCEL", "currentStep": "PHONE_NUMBER_SETUP" });
-    let payload = t.mutate("completeOnboarding", input, "onboarding { status failure { code message } }").await;
+    let payload =
+        t.mutate("completeOnboarding", input, "onboarding { status failure { code message } }").await;
     assert_eq!(payload["onboarding"]["failure"]["code"], "CANCELED");
     assert!(payload["onboarding"]["failure"]["message"].as_str().unwrap().contains("PHONE_NUMBER_SETUP"));
 
@@ -206,7 +230,8 @@ async fn s01_a_temporary_number_of_its_own_stands_in_until_the_real_one_replaces
         let payload = t.mutate("createOnboarding", input, fields).await;
         clients.push(payload["onboarding"]["client"].clone());
     }
-    let mut numbers: Vec<&str> = clients.iter().map(|client| client["phoneNumber"].as_str().unwrap()).collect();
+    let mut numbers: Vec<&str> =
+        clients.iter().map(|client| client["phoneNumber"].as_str().unwrap()).collect();
     for number in &numbers {
         assert!(number.starts_with("+97257") && number.len() == 13, "{number}");
         assert!(number[1..].bytes().all(|byte| byte.is_ascii_digit()), "{number}");
@@ -214,7 +239,11 @@ async fn s01_a_temporary_number_of_its_own_stands_in_until_the_real_one_replaces
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers.len(), 40, "each has its own");
-    assert!(clients.iter().all(|client| client["phoneNumberIsTemporary"] == true && client["status"] == "ONBOARDING"));
+    assert!(
+        clients
+            .iter()
+            .all(|client| client["phoneNumberIsTemporary"] == true && client["status"] == "ONBOARDING")
+    );
     assert!(clients.iter().all(|client| client["mode"] == "COEXISTENCE"));
 
     t.phone(NUMBER, 2, 0).await;
@@ -286,14 +315,18 @@ async fn s04_every_step_is_told_when_there_is_evidence_for_it() {
     // The choice is known from the first piece of history: a step and an event, while the status stays.
     let heard = next().await;
     assert_eq!(heard["status"], "HISTORY_CHOSEN");
-    assert_eq!(heard["onboarding"], json!({ "id": onboarding, "status": "CONNECTED", "sharesHistory": true }));
+    assert_eq!(
+        heard["onboarding"],
+        json!({ "id": onboarding, "status": "CONNECTED", "sharesHistory": true })
+    );
     t.open_app(NUMBER).await;
     t.settle().await;
     let now = t.onboarding_now(&onboarding, STATE).await;
     assert_eq!(now["status"], "CONNECTED");
     let taken = ["CREATED", "OPENED", "SIGNED_IN", "NUMBER_CONFIRMED", "CONNECTED", "HISTORY_CHOSEN"];
     assert_eq!(steps(&now), taken, "each once");
-    let all = t.told(&after, &["ONBOARDING_CHANGED"], "... on OnboardingEvent { status client { id } }").await;
+    let all =
+        t.told(&after, &["ONBOARDING_CHANGED"], "... on OnboardingEvent { status client { id } }").await;
     assert_eq!(all.iter().map(|event| event["status"].as_str().unwrap()).collect::<Vec<_>>(), taken);
     assert!(all.iter().all(|event| event["client"]["id"] == json!(client)));
 }
@@ -354,7 +387,8 @@ async fn s08_who_does_not_listen_yet_is_warned() {
 async fn s08_nobody_is_onboarded_while_whatsapp_does_not_tell_what_is_needed() {
     let t = Tandem::new().await;
     let fields = "mutation($fields: [String!]!) { subscribeFields(fields: $fields) }";
-    let create = async || t.mutate("createOnboarding", json!({ "businessName": "Shop" }), "onboarding { id }").await;
+    let create =
+        async || t.mutate("createOnboarding", json!({ "businessName": "Shop" }), "onboarding { id }").await;
     t.simulate(fields, json!({ "fields": ["messages", "account_update", "history"] })).await;
     let payload = create().await;
     refused(&payload, "UPSTREAM_NOT_LISTENING");
@@ -377,7 +411,11 @@ async fn s08_nobody_is_onboarded_while_whatsapp_does_not_tell_what_is_needed() {
     let payload = create().await;
     assert_eq!(payload["userErrors"], json!([]), "right away: {payload:#}");
     let count = t.data("{ onboardings { nodes { id } } }", json!({})).await;
-    assert_eq!(count["onboardings"]["nodes"].as_array().unwrap().len(), 1, "what was refused left nothing behind");
+    assert_eq!(
+        count["onboardings"]["nodes"].as_array().unwrap().len(),
+        1,
+        "what was refused left nothing behind"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -431,7 +469,11 @@ async fn a_link_ends_when_its_time_is_over() {
         t.mutate("createOnboarding", input, "onboarding { id }").await
     };
     for seconds in [0, -1, 59, 30 * 86_400 + 1] {
-        assert_eq!(refusals(&create(seconds).await), [("INVALID".to_owned(), json!(["expiresInSeconds"]))], "{seconds}");
+        assert_eq!(
+            refusals(&create(seconds).await),
+            [("INVALID".to_owned(), json!(["expiresInSeconds"]))],
+            "{seconds}"
+        );
     }
     let short = create(3_600).await["onboarding"]["id"].as_str().unwrap().to_owned();
     let long = create(86_400).await["onboarding"]["id"].as_str().unwrap().to_owned();
@@ -468,10 +510,14 @@ async fn one_key_makes_one_onboarding() {
     assert_ne!(many[0]["onboarding"], Value::Null);
     let again = create("first", "Shop").await;
     assert_eq!(again, many[0]);
-    assert_eq!(refusals(&create("first", "Another shop").await), [("IDEMPOTENCY_CONFLICT".to_owned(), json!(["idempotencyKey"]))]);
+    assert_eq!(
+        refusals(&create("first", "Another shop").await),
+        [("IDEMPOTENCY_CONFLICT".to_owned(), json!(["idempotencyKey"]))]
+    );
     let other = create("second", "Shop").await;
     assert_ne!(other["onboarding"]["id"], many[0]["onboarding"]["id"]);
-    let query = "{ onboardings(filter: { reference: \"shop-1\" }) { nodes { id } } clients { nodes { id } } }";
+    let query =
+        "{ onboardings(filter: { reference: \"shop-1\" }) { nodes { id } } clients { nodes { id } } }";
     let listed = t.data(query, json!({})).await;
     assert_eq!(listed["onboardings"]["nodes"].as_array().unwrap().len(), 2);
     assert_eq!(listed["clients"]["nodes"].as_array().unwrap().len(), 2);
@@ -493,7 +539,8 @@ async fn s05_webhooks_that_come_before_the_onboarding_is_finished_are_applied() 
     let onboarding = t.onboarding(json!({ "history": "NEVER" })).await;
     t.hear(&ids.incoming(CUSTOMER, "wamid.MEANWHILE", t.clock().await, "meanwhile")).await;
     t.hear(&nobodys.incoming(CUSTOMER, "wamid.NOBODY", t.clock().await, "for nobody")).await;
-    let states = async || -> Vec<Value> { t.inbound_list().await.iter().map(|body| body["state"].clone()).collect() };
+    let states =
+        async || -> Vec<Value> { t.inbound_list().await.iter().map(|body| body["state"].clone()).collect() };
     assert_eq!(states().await, ["UNMATCHED", "UNMATCHED", "UNMATCHED"]);
 
     let mut incoming = t.subscribe(INCOMING, json!({})).await;
@@ -505,7 +552,11 @@ async fn s05_webhooks_that_come_before_the_onboarding_is_finished_are_applied() 
     let texts = t.history(client, "text").await;
     assert_eq!(texts, [json!({ "text": "meanwhile" })]);
     let listed = t.inbound_list().await;
-    assert_eq!(listed.iter().map(|body| &body["state"]).collect::<Vec<_>>(), ["UNMATCHED", "UNMATCHED"], "{listed:#?}");
+    assert_eq!(
+        listed.iter().map(|body| &body["state"]).collect::<Vec<_>>(),
+        ["UNMATCHED", "UNMATCHED"],
+        "{listed:#?}"
+    );
     assert!(listed[0]["error"].as_str().unwrap().contains("number"), "{listed:#?}");
 }
 

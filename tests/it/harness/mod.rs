@@ -3,6 +3,7 @@
 //! `TEST_POSTGRES_URL` (set by `make test` for its second round) makes a Postgres database for each test instead of SQLite
 //! files. Nothing here sleeps: tests wait for what they expect to hear, on a subscription.
 
+pub mod meta;
 mod socket;
 pub mod wire;
 
@@ -22,6 +23,12 @@ pub use socket::Subscription;
 
 /// Longest wait for anything that a test expects.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether the long loads were asked for (`make soak`).
+pub fn is_soak() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
+    std::env::var("TANDEM_SOAK").is_ok()
+}
 
 /// Service, simulator and a partner.
 pub struct Tandem {
@@ -162,8 +169,11 @@ impl Tandem {
     }
 
     pub async fn create_phone(&self, input: Value) {
-        self.simulate("mutation($input: CreatePhoneInput!) { createPhone(input: $input) { phoneNumber } }", json!({ "input": input }))
-            .await;
+        self.simulate(
+            "mutation($input: CreatePhoneInput!) { createPhone(input: $input) { phoneNumber } }",
+            json!({ "input": input }),
+        )
+        .await;
     }
 
     /// A new onboarding: its id.
@@ -218,6 +228,20 @@ impl Tandem {
         payload["onboarding"]["client"]["id"].as_str().unwrap().to_owned()
     }
 
+    /// Meta's id of a client's number, which only the database knows.
+    pub async fn phone_number_id(&self, client: &str) -> String {
+        use sea_orm::EntityTrait;
+        use tandem::ids::PublicId;
+        let id = entity::ClientId::parse(client).unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the database's view, for a body that names the number"
+        )]
+        let row =
+            entity::client::Entity::find_by_id(id).one(self.running().app.db.read()).await.unwrap().unwrap();
+        row.phone_number_id.unwrap()
+    }
+
     /// A phone without a past, connected, its imports over: the client's id.
     pub async fn connected(&self, number: &str) -> String {
         self.phone(number, 2, 0).await;
@@ -234,7 +258,8 @@ impl Tandem {
 
     /// Follows the imports of a client.
     pub async fn imports(&self, client: &str, after: Option<&str>) -> Subscription {
-        let query = "subscription($id: ID!, $after: EventCursor) { syncProgress(clientId: $id, after: $after) {
+        let query =
+            "subscription($id: ID!, $after: EventCursor) { syncProgress(clientId: $id, after: $after) {
             kind state percent items since until conversationIds progress { state percent items remedy } } }";
         self.subscribe(query, json!({ "id": client, "after": after })).await
     }
@@ -277,7 +302,11 @@ impl Tandem {
 
     /// Moves the simulator's clock; when this returns the service has heard of it, which it otherwise does in a second.
     pub async fn advance_clock(&self, seconds: i64) {
-        self.simulate("mutation($seconds: Int!) { advanceClock(seconds: $seconds) }", json!({ "seconds": seconds })).await;
+        self.simulate(
+            "mutation($seconds: Int!) { advanceClock(seconds: $seconds) }",
+            json!({ "seconds": seconds }),
+        )
+        .await;
         self.running().app.upstream.simulator_clock().await.unwrap();
     }
 
@@ -289,7 +318,8 @@ impl Tandem {
 
     /// One of the simulator's mutations that take an `input`.
     pub async fn act(&self, mutation: &str, input_type: &str, input: Value) {
-        let query = format!("mutation($input: {input_type}!) {{ {mutation}(input: $input) {{ __typename }} }}");
+        let query =
+            format!("mutation($input: {input_type}!) {{ {mutation}(input: $input) {{ __typename }} }}");
         self.simulate(&query, json!({ "input": input })).await;
     }
 
@@ -334,13 +364,17 @@ impl Tandem {
 
     /// Up to 100 messages of a client, newest first, with these fields.
     pub async fn history(&self, client: &str, fields: &str) -> Vec<Value> {
-        let query = format!("query($id: ID!) {{ history(clientId: $id, first: 100) {{ nodes {{ {fields} }} }} }}");
+        let query =
+            format!("query($id: ID!) {{ history(clientId: $id, first: 100) {{ nodes {{ {fields} }} }} }}");
         self.data(&query, json!({ "id": client })).await["history"]["nodes"].as_array().unwrap().clone()
     }
 
     /// Where the stream stands now.
     pub async fn cursor(&self) -> String {
-        self.data("{ viewer { eventCursor } }", json!({})).await["viewer"]["eventCursor"].as_str().unwrap().to_owned()
+        self.data("{ viewer { eventCursor } }", json!({})).await["viewer"]["eventCursor"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// What the stream holds after a cursor, of these types, with these fields of an entry.
@@ -363,15 +397,26 @@ impl Tandem {
     /// Runs the binary beside the service, on the same data: what it printed, if it succeeded.
     pub async fn command(&self, arguments: &[&str]) -> String {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tandem"));
-        command.args(arguments).envs(self.environment.iter().cloned()).env("TANDEM_LOG", "error").kill_on_drop(true);
-        let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("the command does not end").unwrap();
+        command
+            .args(arguments)
+            .envs(self.environment.iter().cloned())
+            .env("TANDEM_LOG", "error")
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output())
+            .await
+            .expect("the command does not end")
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// What `tandem inbound list` shows: bodies that were not applied whole, newest first.
     pub async fn inbound_list(&self) -> Vec<Value> {
-        self.command(&["inbound", "list"]).await.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.command(&["inbound", "list"])
+            .await
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// What the phone's screen shows, newest first.
@@ -428,14 +473,16 @@ impl Tandem {
     pub async fn post(&self, body: Vec<u8>) -> u16 {
         let secret = &self.running().app.upstream.settings.app_secrets[0];
         let signature = tandem::upstream::meta::signature::sign(secret, &body);
-        let request = self.http.post(format!("{}/webhooks/meta", self.url())).header("x-hub-signature-256", signature);
+        let request =
+            self.http.post(format!("{}/webhooks/meta", self.url())).header("x-hub-signature-256", signature);
         request.body(body).send().await.unwrap().status().as_u16()
     }
 }
 
 impl Drop for Tandem {
     fn drop(&mut self) {
-        let (running, simulator, postgres) = (self.running.take(), self.simulator.take(), self.postgres.take());
+        let (running, simulator, postgres) =
+            (self.running.take(), self.simulator.take(), self.postgres.take());
         let healthy = running.as_ref().is_none_or(|running| !running.app.tasks.failed());
         if let Some(running) = &running {
             running.app.tasks.stopping().cancel();
