@@ -9,6 +9,7 @@
 
 mod control;
 mod convergence;
+mod echoes;
 mod harness;
 mod imports;
 mod journey;
