@@ -21,8 +21,7 @@ async fn r06_a_message_of_the_app_waits_for_a_send_to_the_same_person_and_no_lon
     t.simulate("mutation($input: TroubleInput!) { trouble(input: $input) }", slow).await;
     let sent = t.send(&client, CUSTOMER, json!({ "text": { "body": "from the API" } }), "k").await;
     assert_eq!(sent["userErrors"], json!([]), "{sent:#}");
-    events.until(|data| data["events"]["status"] == "SENDING").await;
-    // Nobody can say yet that this is not the echo of what is on the wire.
+    // While that is on the wire nobody can say that this is not its echo.
     t.app_writes(NUMBER, CUSTOMER, "from the app").await;
     events.until(|data| data["events"]["status"] == "ACCEPTED").await;
     let heard = events.until(|data| data["events"]["type"] == "MESSAGE_OUTGOING").await;
