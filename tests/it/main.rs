@@ -7,6 +7,7 @@
     reason = "a test that cannot go on shall say where"
 )]
 
+mod coexistence_page;
 mod control;
 mod convergence;
 mod echoes;
