@@ -8,5 +8,6 @@
 )]
 
 mod convergence;
+mod crash;
 mod harness;
 mod journey;

@@ -40,7 +40,6 @@ pub struct Tandem {
     pub http: reqwest::Client,
     environment: Vec<(String, String)>,
     simulator_url: String,
-    postgres: Option<(String, String)>,
     _dir: TempDir,
 }
 
@@ -67,8 +66,8 @@ impl Tandem {
             ("TANDEM_DATA_DIR".to_owned(), dir.path().join("data").display().to_string()),
             ("TANDEM_SIMULATOR_URL".to_owned(), simulator_url.clone()),
         ];
-        if let Some((_, url)) = &postgres {
-            environment.push(("DATABASE_URL".to_owned(), url.clone()));
+        if let Some(url) = postgres {
+            environment.push(("DATABASE_URL".to_owned(), url));
         }
         for (name, value) in settings {
             environment.push(((*name).to_owned(), (*value).to_owned()));
@@ -83,10 +82,9 @@ impl Tandem {
             simulator: Some(simulator),
             key: created.api_key,
             partner: created.partner.public(),
-            http: client(),
+            http: http_client(),
             environment,
             simulator_url,
-            postgres,
             _dir: dir,
         }
     }
@@ -338,17 +336,12 @@ impl Tandem {
 
 impl Drop for Tandem {
     fn drop(&mut self) {
-        let (running, simulator, postgres) =
-            (self.running.take(), self.simulator.take(), self.postgres.take());
+        let (running, simulator) = (self.running.take(), self.simulator.take());
         let healthy = running.as_ref().is_none_or(|running| !running.app.tasks.failed());
         if let Some(running) = &running {
             running.app.tasks.stopping().cancel();
         }
         drop((running, simulator));
-        if let Some((admin, url)) = postgres {
-            // The server itself is thrown away after the run; this keeps it small meanwhile.
-            drop((admin, url));
-        }
         assert!(healthy || std::thread::panicking(), "an engine died during the test");
     }
 }
@@ -362,8 +355,8 @@ async fn close(installation: Installation) {
     installation.inbound_db.close().await.unwrap();
 }
 
-/// A Postgres database of its own, if a server was named: the server's address and the database's.
-async fn database() -> Option<(String, String)> {
+/// A Postgres database of its own, if a server was named; it goes when the server is thrown away after the run.
+pub async fn database() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
     let admin = std::env::var("TEST_POSTGRES_URL").ok()?;
     let name = format!("t_{}", tandem::secrets::random_hex(8));
@@ -371,10 +364,12 @@ async fn database() -> Option<(String, String)> {
     connection.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
     connection.close().await.unwrap();
     let (server, _) = admin.rsplit_once('/').unwrap();
-    Some((admin.clone(), format!("{server}/{name}")))
+    Some(format!("{server}/{name}"))
 }
 
-fn client() -> reqwest::Client {
+/// A client of its own, with a time-out.
+pub fn http_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     #[expect(clippy::disallowed_methods, reason = "the tests' own client, with a time-out")]
     reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
 }
