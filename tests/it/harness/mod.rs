@@ -4,6 +4,7 @@
 //! files. Nothing here sleeps: tests wait for what they expect to hear, on a subscription.
 
 mod socket;
+mod world;
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tandem::serve::Running;
 use tempfile::TempDir;
 
 pub use socket::Subscription;
+pub use world::{ADA, BEN, DAY, FIXED, SHOP};
 
 /// Longest wait for anything that a test expects.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -217,13 +219,30 @@ impl Tandem {
         payload["onboarding"]["client"]["id"].as_str().unwrap().to_owned()
     }
 
+    /// Connects a phone and opens its app: the client's id, once its imports are over.
+    pub async fn imported(&self, number: &str, extra: Value) -> String {
+        let over =
+            "subscription { events(filter: { types: [SYNC_PROGRESS] }) { ... on SyncEvent { kind state } } }";
+        let mut imports = self.subscribe(over, json!({})).await;
+        let mut waits =
+            if extra["history"] == "NEVER" { vec!["CONTACTS"] } else { vec!["CONTACTS", "HISTORY"] };
+        let client = self.connect(number, true, extra).await;
+        self.open_app(number).await;
+        while !waits.is_empty() {
+            // Once a chunk of the history is here, the others are due: `settle` waits for them.
+            let came =
+                |data: &Value| data["events"]["state"] == "DONE" || data["events"]["state"] == "RUNNING";
+            let import = imports.until(came).await;
+            waits.retain(|kind| import["events"]["kind"] != *kind);
+        }
+        self.settle().await;
+        client
+    }
+
     /// A phone without a past, connected, its imports over: the client's id.
     pub async fn connected(&self, number: &str) -> String {
         self.phone(number, 2, 0).await;
-        let client = self.connect(number, true, json!({ "history": "NEVER" })).await;
-        self.open_app(number).await;
-        self.settle().await;
-        client
+        self.imported(number, json!({ "history": "NEVER" })).await
     }
 
     pub async fn open_app(&self, number: &str) {
@@ -263,7 +282,11 @@ impl Tandem {
     }
 
     pub async fn advance_clock(&self, seconds: i64) {
-        self.simulate("mutation($seconds: Int!) { advanceClock(seconds: $seconds) }", json!({ "seconds": seconds })).await;
+        self.simulate(
+            "mutation($seconds: Int!) { advanceClock(seconds: $seconds) }",
+            json!({ "seconds": seconds }),
+        )
+        .await;
     }
 
     /// What the phone's screen shows, newest first.
@@ -302,14 +325,16 @@ impl Tandem {
     pub async fn post(&self, body: Vec<u8>) -> u16 {
         let secret = &self.running().app.upstream.settings.app_secrets[0];
         let signature = tandem::upstream::meta::signature::sign(secret, &body);
-        let request = self.http.post(format!("{}/webhooks/meta", self.url())).header("x-hub-signature-256", signature);
+        let request =
+            self.http.post(format!("{}/webhooks/meta", self.url())).header("x-hub-signature-256", signature);
         request.body(body).send().await.unwrap().status().as_u16()
     }
 }
 
 impl Drop for Tandem {
     fn drop(&mut self) {
-        let (running, simulator, postgres) = (self.running.take(), self.simulator.take(), self.postgres.take());
+        let (running, simulator, postgres) =
+            (self.running.take(), self.simulator.take(), self.postgres.take());
         let healthy = running.as_ref().is_none_or(|running| !running.app.tasks.failed());
         if let Some(running) = &running {
             running.app.tasks.stopping().cancel();

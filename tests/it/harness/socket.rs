@@ -21,11 +21,13 @@ impl Subscription {
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
         let (mut socket, _) = connect_async(request).await.unwrap();
-        let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {key}") } });
+        let init =
+            json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {key}") } });
         socket.send(Message::text(init.to_string())).await.unwrap();
         let mut subscription = Self { socket, cursor: None };
         assert_eq!(subscription.frame().await["type"], "connection_ack");
-        let start = json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } });
+        let start =
+            json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } });
         subscription.socket.send(Message::text(start.to_string())).await.unwrap();
         // Frames are handled in order: when the pong is here, so is the subscription.
         subscription.socket.send(Message::text(json!({ "type": "ping" }).to_string())).await.unwrap();
@@ -80,6 +82,20 @@ impl Subscription {
                 return data;
             }
         }
+    }
+
+    /// How the service closes the socket: code and words. What it says before is passed over.
+    pub async fn closed(&mut self) -> (u16, String) {
+        let closing = async {
+            loop {
+                match self.socket.next().await.expect("the socket ended").expect("the socket failed") {
+                    Message::Close(close) => return close.expect("it is closed without a code"),
+                    _ => {}
+                }
+            }
+        };
+        let close = tokio::time::timeout(PATIENCE, closing).await.expect("the socket stays open");
+        (close.code.into(), close.reason.to_string())
     }
 
     /// Goes away without a word.
