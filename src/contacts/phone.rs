@@ -39,7 +39,8 @@ fn split(text: &str) -> Option<(bool, String)> {
 
 /// Blanks, and the marks for the direction of writing that a number carries when it is copied from a chat.
 fn is_mark(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_whitespace()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entity::{ClientId, ClientStatus, EventType, HistoryImport, SyncKind, SyncState, Timestamp, client, sync};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use entity::{
+    ClientId, ClientStatus, EventType, HistoryImport, SyncKind, SyncState, Timestamp, client, sync,
+};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use crate::app::App;
 use crate::apply::{Span, progress, settles};
@@ -26,11 +28,16 @@ const ROUND: u64 = 100;
 /// Longest pause between two tries.
 const LONGEST_PAUSE: i64 = 3600;
 
-/// Asks WhatsApp for an import: records the wish; the engine asks at once.
+/// Asks WhatsApp for an import: records the wish, then asks; if that fails, the engine asks again.
 ///
 /// # Errors
 /// NOT_FOUND, CLIENT_NOT_CONNECTED, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, INVALID (history: NEVER).
-pub async fn request(app: &App, scope: &Scope, client: ClientId, kind: SyncKind) -> Outcome<(client::Model, i64)> {
+pub async fn request(
+    app: &App,
+    scope: &Scope,
+    client: ClientId,
+    kind: SyncKind,
+) -> Outcome<(client::Model, i64)> {
     scope.require(Permission::Admin)?;
     let client = clients::named(app, scope, client).await?;
     clients::require_connected(&client)?;
@@ -57,10 +64,10 @@ pub async fn request(app: &App, scope: &Scope, client: ClientId, kind: SyncKind)
         return Err(Refusal::new(RefusalCode::SyncDeadlinePassed, "clientId", why).into());
     }
     row.intent_at = Some(now);
-    row.next_attempt_at = Some(now);
+    row.next_attempt_at = Some(now.plus_seconds(app.config.sync.retry_seconds));
     crate::db::upsert::<sync::Entity, _>(&tx, vec![row]).await?;
     events::commit(&app.hub, tx, Vec::new()).await?;
-    app.sync_wake.notify_one();
+    ask_now(app, client.id).await?;
     let position = app.hub.head(client.partner_id).await?;
     Ok((client, position))
 }
@@ -74,27 +81,40 @@ pub async fn run(app: Arc<App>) {
             }
         }
         tokio::select! {
-            () = app.sync_wake.notified() => {}
             () = app.tasks.stopping().cancelled() => {}
             () = tokio::time::sleep(LOOK) => {}
         }
     }
 }
 
+/// Makes the first try of what was just wished for a client.
+///
+/// # Errors
+/// When the database is away. That WhatsApp does not answer is no error: it is asked again.
+pub async fn ask_now(app: &App, client: ClientId) -> Outcome<()> {
+    for wish in wished().filter(sync::Column::ClientId.eq(client)).all(app.db.read()).await? {
+        ask_one(app, &wish).await?;
+    }
+    Ok(())
+}
+
 /// Wishes without an outcome: contacts before history, as Meta wants it.
-async fn ask(app: &App) -> Outcome<()> {
-    #[expect(clippy::disallowed_methods, reason = "upkeep over all partners")]
-    let wished = sync::Entity::find()
+fn wished() -> Select<sync::Entity> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "upkeep over all partners; a caller's client came through Scope"
+    )]
+    sync::Entity::find()
         .filter(sync::Column::IntentAt.is_not_null())
         .filter(sync::Column::RequestedAt.is_null())
         .filter(sync::Column::Refusal.is_null())
-        .filter(sync::Column::NextAttemptAt.lte(app.now()))
         .order_by_asc(sync::Column::ClientId)
         .order_by_asc(sync::Column::Kind) // CONTACTS before HISTORY
         .limit(ROUND)
-        .all(app.db.read())
-        .await?;
-    for wish in wished {
+}
+
+async fn ask(app: &App) -> Outcome<()> {
+    for wish in wished().filter(sync::Column::NextAttemptAt.lte(app.now())).all(app.db.read()).await? {
         ask_one(app, &wish).await?;
     }
     Ok(())
@@ -107,7 +127,12 @@ async fn ask_one(app: &App, wish: &sync::Model) -> Outcome<()> {
         return put_off(app, wish, "the client is not connected").await;
     };
     if wish.deadline_at.is_some_and(|deadline| app.now() >= deadline) {
-        return outcome(app, wish, Answer::Refused("WhatsApp did not take the request within 24 hours".to_owned())).await;
+        return outcome(
+            app,
+            wish,
+            Answer::Refused("WhatsApp did not take the request within 24 hours".to_owned()),
+        )
+        .await;
     }
     let (Some(number), Some(sealed)) = (&client.phone_number_id, &client.token_sealed) else {
         return put_off(app, wish, "the client has no access").await;
@@ -117,7 +142,9 @@ async fn ask_one(app: &App, wish: &sync::Model) -> Outcome<()> {
         Ok(request_id) => Answer::Accepted(Some(request_id)),
         Err(CallError::Refused(error)) if error.code == SYNC_ALREADY_REQUESTED => Answer::Accepted(None),
         Err(CallError::Refused(error)) if error.code == SYNC_DECLINED => Answer::Declined(error.to_string()),
-        Err(CallError::Refused(error)) if error.code == SYNC_DEADLINE_PASSED => Answer::Refused(error.to_string()),
+        Err(CallError::Refused(error)) if error.code == SYNC_DEADLINE_PASSED => {
+            Answer::Refused(error.to_string())
+        }
         Err(error) => return put_off(app, wish, &error.to_string()).await,
     };
     outcome(app, wish, answer).await
@@ -133,7 +160,8 @@ enum Answer {
 /// may already have been taken: 2593107 says so, and counts as success.
 async fn put_off(app: &App, wish: &sync::Model, why: &str) -> Outcome<()> {
     tracing::info!(client = %wish.client_id.public(), kind = wish.kind.word(), why, "an import is asked for again later");
-    let pause = app.config.sync.retry_seconds.saturating_mul(1 << wish.attempts.clamp(0, 10)).min(LONGEST_PAUSE);
+    let pause =
+        app.config.sync.retry_seconds.saturating_mul(1 << wish.attempts.clamp(0, 10)).min(LONGEST_PAUSE);
     edit(app, wish, |row, now| {
         row.attempts = row.attempts.saturating_add(1);
         row.next_attempt_at = Some(now.plus_seconds(pause));
@@ -220,7 +248,9 @@ async fn edit(
     #[expect(clippy::disallowed_methods, reason = "the client of that row")]
     let client = client::Entity::find_by_id(of.client_id).one(&tx).await?;
     // A new connection began its imports anew meanwhile.
-    let (Some(mut row), Some(client)) = (row.filter(|row| row.intent_at == of.intent_at), client) else { return Ok(()) };
+    let (Some(mut row), Some(client)) = (row.filter(|row| row.intent_at == of.intent_at), client) else {
+        return Ok(());
+    };
     let mut events = Vec::new();
     if edit(&mut row, now) {
         events.push(NewEvent {

@@ -10,6 +10,8 @@
 mod access;
 mod changes;
 mod chats;
+mod convergence;
+mod crash;
 mod harness;
 mod journey;
 mod limits;

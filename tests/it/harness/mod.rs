@@ -3,6 +3,7 @@
 //! `TEST_POSTGRES_URL` (set by `make test` for its second round) makes a Postgres database for each test instead of SQLite
 //! files. Nothing here sleeps: tests wait for what they expect to hear, on a subscription.
 
+pub mod meta;
 mod socket;
 mod world;
 
@@ -24,6 +25,12 @@ pub use world::{ADA, BEN, DAY, FIXED, SHOP};
 /// Longest wait for anything that a test expects.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Whether the long loads were asked for (`make soak`).
+pub fn is_soak() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
+    std::env::var("TANDEM_SOAK").is_ok()
+}
+
 /// Service, simulator and a partner.
 pub struct Tandem {
     running: Option<Running>,
@@ -35,7 +42,6 @@ pub struct Tandem {
     pub http: reqwest::Client,
     environment: Vec<(String, String)>,
     simulator_url: String,
-    postgres: Option<(String, String)>,
     _dir: TempDir,
 }
 
@@ -62,8 +68,8 @@ impl Tandem {
             ("TANDEM_DATA_DIR".to_owned(), dir.path().join("data").display().to_string()),
             ("TANDEM_SIMULATOR_URL".to_owned(), simulator_url.clone()),
         ];
-        if let Some((_, url)) = &postgres {
-            environment.push(("DATABASE_URL".to_owned(), url.clone()));
+        if let Some(url) = postgres {
+            environment.push(("DATABASE_URL".to_owned(), url));
         }
         for (name, value) in settings {
             environment.push(((*name).to_owned(), (*value).to_owned()));
@@ -78,10 +84,9 @@ impl Tandem {
             simulator: Some(simulator),
             key: created.api_key,
             partner: created.partner.public(),
-            http: client(),
+            http: http_client(),
             environment,
             simulator_url,
-            postgres,
             _dir: dir,
         }
     }
@@ -163,8 +168,11 @@ impl Tandem {
     }
 
     pub async fn create_phone(&self, input: Value) {
-        self.simulate("mutation($input: CreatePhoneInput!) { createPhone(input: $input) { phoneNumber } }", json!({ "input": input }))
-            .await;
+        self.simulate(
+            "mutation($input: CreatePhoneInput!) { createPhone(input: $input) { phoneNumber } }",
+            json!({ "input": input }),
+        )
+        .await;
     }
 
     /// A new onboarding: its id.
@@ -237,6 +245,20 @@ impl Tandem {
         }
         self.settle().await;
         client
+    }
+
+    /// Meta's id of a client's number, which only the database knows.
+    pub async fn phone_number_id(&self, client: &str) -> String {
+        use sea_orm::EntityTrait;
+        use tandem::ids::PublicId;
+        let id = entity::ClientId::parse(client).unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the database's view, for a body that names the number"
+        )]
+        let row =
+            entity::client::Entity::find_by_id(id).one(self.running().app.db.read()).await.unwrap().unwrap();
+        row.phone_number_id.unwrap()
     }
 
     /// A phone without a past, connected, its imports over: the client's id.
@@ -333,17 +355,12 @@ impl Tandem {
 
 impl Drop for Tandem {
     fn drop(&mut self) {
-        let (running, simulator, postgres) =
-            (self.running.take(), self.simulator.take(), self.postgres.take());
+        let (running, simulator) = (self.running.take(), self.simulator.take());
         let healthy = running.as_ref().is_none_or(|running| !running.app.tasks.failed());
         if let Some(running) = &running {
             running.app.tasks.stopping().cancel();
         }
         drop((running, simulator));
-        if let Some((admin, url)) = postgres {
-            // The server itself is thrown away after the run; this keeps it small meanwhile.
-            drop((admin, url));
-        }
         assert!(healthy || std::thread::panicking(), "an engine died during the test");
     }
 }
@@ -357,8 +374,8 @@ async fn close(installation: Installation) {
     installation.inbound_db.close().await.unwrap();
 }
 
-/// A Postgres database of its own, if a server was named: the server's address and the database's.
-async fn database() -> Option<(String, String)> {
+/// A Postgres database of its own, if a server was named; it goes when the server is thrown away after the run.
+pub async fn database() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
     let admin = std::env::var("TEST_POSTGRES_URL").ok()?;
     let name = format!("t_{}", tandem::secrets::random_hex(8));
@@ -366,10 +383,12 @@ async fn database() -> Option<(String, String)> {
     connection.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
     connection.close().await.unwrap();
     let (server, _) = admin.rsplit_once('/').unwrap();
-    Some((admin.clone(), format!("{server}/{name}")))
+    Some(format!("{server}/{name}"))
 }
 
-fn client() -> reqwest::Client {
+/// A client of its own, with a time-out.
+pub fn http_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     #[expect(clippy::disallowed_methods, reason = "the tests' own client, with a time-out")]
     reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
 }
