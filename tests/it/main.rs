@@ -7,7 +7,16 @@
     reason = "a test that cannot go on shall say where"
 )]
 
+mod access;
+mod changes;
+mod chats;
 mod convergence;
 mod crash;
 mod harness;
 mod journey;
+mod limits;
+mod people;
+mod reading;
+mod sending;
+mod stream;
+mod webhooks;

@@ -5,6 +5,7 @@
 
 pub mod meta;
 mod socket;
+mod world;
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tandem::serve::Running;
 use tempfile::TempDir;
 
 pub use socket::Subscription;
+pub use world::{ADA, BEN, DAY, FIXED, SHOP};
 
 /// Longest wait for anything that a test expects.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -225,6 +227,26 @@ impl Tandem {
         payload["onboarding"]["client"]["id"].as_str().unwrap().to_owned()
     }
 
+    /// Connects a phone and opens its app: the client's id, once its imports are over.
+    pub async fn imported(&self, number: &str, extra: Value) -> String {
+        let over =
+            "subscription { events(filter: { types: [SYNC_PROGRESS] }) { ... on SyncEvent { kind state } } }";
+        let mut imports = self.subscribe(over, json!({})).await;
+        let mut waits =
+            if extra["history"] == "NEVER" { vec!["CONTACTS"] } else { vec!["CONTACTS", "HISTORY"] };
+        let client = self.connect(number, true, extra).await;
+        self.open_app(number).await;
+        while !waits.is_empty() {
+            // Once a chunk of the history is here, the others are due: `settle` waits for them.
+            let came =
+                |data: &Value| data["events"]["state"] == "DONE" || data["events"]["state"] == "RUNNING";
+            let import = imports.until(came).await;
+            waits.retain(|kind| import["events"]["kind"] != *kind);
+        }
+        self.settle().await;
+        client
+    }
+
     /// Meta's id of a client's number, which only the database knows.
     pub async fn phone_number_id(&self, client: &str) -> String {
         use sea_orm::EntityTrait;
@@ -242,10 +264,7 @@ impl Tandem {
     /// A phone without a past, connected, its imports over: the client's id.
     pub async fn connected(&self, number: &str) -> String {
         self.phone(number, 2, 0).await;
-        let client = self.connect(number, true, json!({ "history": "NEVER" })).await;
-        self.open_app(number).await;
-        self.settle().await;
-        client
+        self.imported(number, json!({ "history": "NEVER" })).await
     }
 
     pub async fn open_app(&self, number: &str) {

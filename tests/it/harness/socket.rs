@@ -84,6 +84,20 @@ impl Subscription {
         }
     }
 
+    /// How the service closes the socket: code and words. What it says before is passed over.
+    pub async fn closed(&mut self) -> (u16, String) {
+        let closing = async {
+            loop {
+                match self.socket.next().await.expect("the socket ended").expect("the socket failed") {
+                    Message::Close(close) => return close.expect("it is closed without a code"),
+                    _ => {}
+                }
+            }
+        };
+        let close = tokio::time::timeout(PATIENCE, closing).await.expect("the socket stays open");
+        (close.code.into(), close.reason.to_string())
+    }
+
     /// Goes away without a word.
     pub fn cut(self) -> Option<String> {
         self.cursor
