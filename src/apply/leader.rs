@@ -46,7 +46,8 @@ impl Leader {
     /// Lets another process go on at once.
     pub(super) async fn resign(&mut self) {
         if let Some((mut connection, _)) = self.session.take() {
-            let given_up = sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK).execute(&mut *connection).await;
+            let given_up =
+                sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK).execute(&mut *connection).await;
             if let Err(error) = given_up {
                 tracing::debug!(%error, "the lock goes with the connection");
             }
