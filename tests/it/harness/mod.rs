@@ -21,7 +21,7 @@ use tandem::serve::Running;
 use tempfile::TempDir;
 
 pub use socket::Subscription;
-pub use world::{ADA, BEN, DAY, FIXED, SHOP};
+pub use world::{ADA, BEN, DAY, SHOP};
 
 /// Longest wait for anything that a test expects.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -316,17 +316,10 @@ impl Tandem {
         chrono::DateTime::parse_from_rfc3339(data["clock"].as_str().unwrap()).unwrap().timestamp()
     }
 
-    /// One of the simulator's mutations that take an `input`.
-    pub async fn act(&self, mutation: &str, input_type: &str, input: Value) {
-        let query =
-            format!("mutation($input: {input_type}!) {{ {mutation}(input: $input) {{ __typename }} }}");
-        self.simulate(&query, json!({ "input": input })).await;
-    }
-
     /// The connection of a phone ends, for a reason as WhatsApp names it.
     pub async fn disconnect(&self, number: &str, reason: &str, initiated_by: &str) {
         let input = json!({ "phoneNumber": number, "reason": reason, "initiatedBy": initiated_by });
-        self.act("disconnect", "DisconnectInput", input).await;
+        self.act("disconnect", input).await;
     }
 
     /// Calls to WhatsApp's endpoints whose path contains this, oldest first.
@@ -394,29 +387,9 @@ impl Tandem {
         }
     }
 
-    /// Runs the binary beside the service, on the same data: what it printed, if it succeeded.
-    pub async fn command(&self, arguments: &[&str]) -> String {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tandem"));
-        command
-            .args(arguments)
-            .envs(self.environment.iter().cloned())
-            .env("TANDEM_LOG", "error")
-            .kill_on_drop(true);
-        let output = tokio::time::timeout(PATIENCE, command.output())
-            .await
-            .expect("the command does not end")
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
     /// What `tandem inbound list` shows: bodies that were not applied whole, newest first.
     pub async fn inbound_list(&self) -> Vec<Value> {
-        self.command(&["inbound", "list"])
-            .await
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        self.lines(&["inbound", "list"]).await
     }
 
     /// What the phone's screen shows, newest first.
