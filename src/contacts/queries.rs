@@ -32,7 +32,8 @@ pub async fn list(
     if let Some(words) = &filter.search {
         // A number is kept without what people write between its digits.
         let number = phone::part(words);
-        select = select.filter(search::contains_lowered(contact::Column::Search, number.as_deref().unwrap_or(words)));
+        select = select
+            .filter(search::contains_lowered(contact::Column::Search, number.as_deref().unwrap_or(words)));
     }
     if let Some(present) = filter.in_phone_book {
         select = select.filter(contact::Column::InPhoneBook.eq(present));

@@ -33,9 +33,15 @@ pub struct Filter {
 impl Filter {
     fn admits(&self, row: &event::Model) -> bool {
         self.types.as_ref().is_none_or(|types| types.contains(&row.kind))
-            && self.clients.as_ref().is_none_or(|clients| row.client_id.is_some_and(|id| clients.contains(&id)))
+            && self
+                .clients
+                .as_ref()
+                .is_none_or(|clients| row.client_id.is_some_and(|id| clients.contains(&id)))
             && self.subject.is_none_or(|subject| row.subject_id == Some(subject))
-            && self.statuses.as_ref().is_none_or(|statuses| status(row).is_some_and(|status| statuses.contains(&status)))
+            && self
+                .statuses
+                .as_ref()
+                .is_none_or(|statuses| status(row).is_some_and(|status| statuses.contains(&status)))
     }
 
     /// A client that goes on under another id is still the one that was asked for.

@@ -57,7 +57,10 @@ impl Subscription {
     ) -> Result<BoxStream<'static, Result<OutgoingMessageEvent>>> {
         let joined = join(ctx).await?;
         let filter = of_types(ctx, client_ids, &[entity::EventType::MessageOutgoing]).await?;
-        follow(ctx, joined, after, filter, |item| if let StreamItem::Outgoing(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Outgoing(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// Messages that customers send.
@@ -71,7 +74,10 @@ impl Subscription {
     ) -> Result<BoxStream<'static, Result<IncomingMessageEvent>>> {
         let joined = join(ctx).await?;
         let filter = of_types(ctx, client_ids, &[entity::EventType::MessageIncoming]).await?;
-        follow(ctx, joined, after, filter, |item| if let StreamItem::Incoming(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Incoming(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// Sent, delivered, read, failed: of messages from the API and of messages from the app (the provider's *read status*
@@ -89,7 +95,10 @@ impl Subscription {
         let filter = of_types(ctx, client_ids, &[entity::EventType::MessageStatus]).await?;
         let statuses = statuses.map(|statuses| statuses.into_iter().map(Into::into).collect());
         let filter = Filter { statuses, ..filter };
-        follow(ctx, joined, after, filter, |item| if let StreamItem::Status(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Status(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// The phone book as it changes, and customers who write for the first time: the provider's *contact* webhook.
@@ -105,7 +114,10 @@ impl Subscription {
         let types = [ContactAdded, ContactUpdated, ContactRemoved, ContactMerged];
         let joined = join(ctx).await?;
         let filter = of_types(ctx, client_ids, &types).await?;
-        follow(ctx, joined, after, filter, |item| if let StreamItem::Contact(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Contact(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// The steps of one onboarding.
@@ -126,7 +138,10 @@ impl Subscription {
             subject: Some(onboarding.id.0),
             ..Filter::default()
         };
-        follow(ctx, joined, after, filter, |item| if let StreamItem::Onboarding(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Onboarding(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// The imports of one client.
@@ -139,7 +154,10 @@ impl Subscription {
         let joined = join(ctx).await?;
         named_client(ctx, client_id).await?;
         let filter = of_types(ctx, Some(vec![client_id]), &[entity::EventType::SyncProgress]).await?;
-        follow(ctx, joined, after, filter, |item| if let StreamItem::Sync(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Sync(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// Clients that are connected, paused, resumed, disconnected, renamed or merged, and visits of the app that are due.
@@ -163,7 +181,10 @@ impl Subscription {
         ];
         let joined = join(ctx).await?;
         let filter = of_types(ctx, client_ids, &types).await?;
-        follow(ctx, joined, after, filter, |item| if let StreamItem::Client(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Client(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 }
 
@@ -172,7 +193,10 @@ async fn join(ctx: &Context<'_>) -> Result<Joined> {
     Ok(Joined::new(ctx.app(), ctx.reader()?).await?)
 }
 
-async fn clients(ctx: &Context<'_>, given: Option<Vec<Given<ClientId>>>) -> Result<Option<HashSet<ClientId>>> {
+async fn clients(
+    ctx: &Context<'_>,
+    given: Option<Vec<Given<ClientId>>>,
+) -> Result<Option<HashSet<ClientId>>> {
     match named_clients(ctx, given).await? {
         None => Ok(None),
         Some(clients) => Ok(Some(events::queries::Filter::clients(ctx.app(), ctx.scope(), &clients).await?)),
@@ -232,7 +256,9 @@ async fn tell(
     partner: entity::PartnerId,
     chunk: Vec<Result<Item, CursorError>>,
 ) -> Vec<Result<(String, StreamItem)>> {
-    let rows = chunk.iter().filter_map(|item| if let Ok(Item::Event(row)) = item { Some(row.clone()) } else { None });
+    let rows = chunk
+        .iter()
+        .filter_map(|item| if let Ok(Item::Event(row)) = item { Some(row.clone()) } else { None });
     let mut events = match event::events(app, loaders, rows.collect()).await {
         Ok(events) => events.into_iter().peekable(),
         Err(error) => return vec![Err(error)],
@@ -249,7 +275,10 @@ async fn tell(
             }
             Ok(Item::CaughtUp(position)) => {
                 let cursor = app.cursor(partner, position);
-                told.push(Ok((cursor.clone(), StreamItem::CaughtUp(CaughtUp { cursor: EventCursor(cursor) }))));
+                told.push(Ok((
+                    cursor.clone(),
+                    StreamItem::CaughtUp(CaughtUp { cursor: EventCursor(cursor) }),
+                )));
             }
             Err(error) => told.push(Err(error.into())),
         }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entity::{
-    ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, Timestamp, conversation, message, message_key,
-    message_status, reaction,
+    ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, Timestamp, conversation, message,
+    message_key, message_status, reaction,
 };
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use uuid::Uuid;
@@ -79,7 +79,8 @@ pub async fn history(
     if let Some(words) = &filter.search {
         select = select.filter(search::contains(&[Column::Text], words));
     }
-    page(db.read(), select, Ordering { key: Some(Column::SentAt), id: Column::Id, descending: true }, args).await
+    page(db.read(), select, Ordering { key: Some(Column::SentAt), id: Column::Id, descending: true }, args)
+        .await
 }
 
 /// A filter that names one conversation makes a list of that conversation, whose own index then gives it in order.
@@ -126,7 +127,10 @@ pub async fn statuses(
 ///
 /// # Errors
 /// When the database is away.
-pub async fn reactions(db: &Db, messages: &[MessageId]) -> Result<HashMap<MessageId, Vec<reaction::Model>>, DbErr> {
+pub async fn reactions(
+    db: &Db,
+    messages: &[MessageId],
+) -> Result<HashMap<MessageId, Vec<reaction::Model>>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "parts of messages that came through the scope")]
     let rows = reaction::Entity::find()
         .filter(reaction::Column::MessageId.is_in(messages.iter().copied()))
