@@ -4,15 +4,17 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use entity::{ClientId, InboundId, InboundState, MessageId, Timestamp, inbound, message_key, pending};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use entity::{
+    ClientId, ConversationId, InboundId, InboundState, Timestamp, inbound, message, message_key, pending,
+};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect};
 
 use super::messages::Waiting;
 use super::route::Routes;
-use super::{ApplyError, Routed, Span, apply, merge};
+use super::{ApplyError, Routed, Span, apply};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::events;
 use crate::failure::{Failure, Outcome, is_busy};
 use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
@@ -290,18 +292,16 @@ async fn echoes(app: &Arc<App>) -> Result<(), ApplyError> {
     forget(app, due).await
 }
 
-/// A message that just got its WhatsApp id, by the answer to its send.
+/// A WhatsApp id that a message just got, by the answer to its send.
 #[derive(Clone, Debug)]
 pub struct Named {
     /// Whose.
     pub client: ClientId,
-    /// The message (or the one reacted to).
-    pub message: MessageId,
     /// Its id.
     pub whatsapp_id: String,
 }
 
-/// Joins what came under these ids before the answer did: a row that an echo made, and changes that wait.
+/// Applies what waits for these ids, because it came before the answer did.
 ///
 /// # Errors
 /// When the database refuses or is away: then changes go on waiting.
@@ -309,41 +309,69 @@ pub async fn settle_named(app: &App, named: Vec<Named>) -> Result<(), ApplyError
     if named.is_empty() {
         return Ok(());
     }
-    let ids: Vec<String> = named.iter().map(|one| one.whatsapp_id.clone()).collect();
-    #[expect(clippy::disallowed_methods, reason = "the engine's own sends, by client and id")]
-    let keys = message_key::Entity::find()
-        .filter(message_key::Column::WhatsappId.is_in(ids.clone()))
-        .all(app.db.read())
-        .await?;
-    for one in &named {
-        let other = keys.iter().find(|key| {
-            key.client_id == one.client && key.whatsapp_id == one.whatsapp_id && key.message_id != one.message
-        });
-        let Some(other) = other else { continue };
-        let tx = app.db.begin_write().await?;
-        crate::db::lock_clients(&tx, &BTreeSet::from([one.client])).await?;
-        let mut events = Vec::new();
-        merge::messages(&tx, one.client, one.message, other.message_id, &mut events).await?;
-        events::commit(&app.hub, tx, events).await?;
-    }
+    let ids = named.iter().map(|one| one.whatsapp_id.clone());
     #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by id")]
     let due = pending::Entity::find().filter(pending::Column::Target.is_in(ids)).all(app.db.read()).await?;
     let due: Vec<pending::Model> =
         due.into_iter().filter(|row| named.iter().any(|one| one.client == row.client_id)).collect();
-    let mut changes = Vec::new();
-    for row in &due {
-        let (kind, at) = match serde_json::from_value(row.change.clone())? {
-            Waiting::Status { seen, at } => (ChangeKind::Status(Box::new(seen)), at),
-            Waiting::Edit { seen, at } => (ChangeKind::Edit(Box::new(seen)), at),
-            Waiting::Delete { seen, at } => (ChangeKind::Delete(seen), at),
-            Waiting::Reaction { seen, at } => (ChangeKind::Reaction(seen), at),
-            Waiting::Echo { seen, at } => (ChangeKind::Message(seen), at),
-        };
-        let change = Change { account: Account::default(), kind };
-        changes.push(Routed { client: row.client_id, change, received_at: at, waited: false });
-    }
+    let changes = due.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
     all(app, &changes).await?;
     forget(app, due).await
+}
+
+/// A change that waited, as it came.
+fn as_change(row: &pending::Model) -> Result<Routed, serde_json::Error> {
+    let (kind, at) = match serde_json::from_value(row.change.clone())? {
+        Waiting::Status { seen, at } => (ChangeKind::Status(Box::new(seen)), at),
+        Waiting::Edit { seen, at } => (ChangeKind::Edit(Box::new(seen)), at),
+        Waiting::Delete { seen, at } => (ChangeKind::Delete(seen), at),
+        Waiting::Reaction { seen, at } => (ChangeKind::Reaction(seen), at),
+        Waiting::Echo { seen, at } => (ChangeKind::Message(seen), at),
+    };
+    let change = Change { account: Account::default(), kind };
+    Ok(Routed { client: row.client_id, change, received_at: at, waited: false })
+}
+
+/// What waits under another id of a message of this conversation, whose contact goes by one more name now: it may fit.
+/// Taken out; what still does not fit waits again.
+#[expect(clippy::disallowed_methods, reason = "the engine's own queue, of one client")]
+pub(super) async fn take_up(
+    tx: &DatabaseTransaction,
+    client: ClientId,
+    conversation: ConversationId,
+) -> Result<Vec<Routed>, ApplyError> {
+    let waiting = pending::Entity::find()
+        .filter(pending::Column::ClientId.eq(client))
+        .filter(pending::Column::Token.is_not_null())
+        .filter(pending::Column::RetryAt.is_null())
+        .limit(1)
+        .one(tx)
+        .await?;
+    if waiting.is_none() {
+        return Ok(Vec::new());
+    }
+    let of_conversation = Query::select()
+        .column((message_key::Entity, message_key::Column::Token))
+        .from(message_key::Entity)
+        .inner_join(
+            message::Entity,
+            Expr::col((message::Entity, message::Column::Id))
+                .equals((message_key::Entity, message_key::Column::MessageId)),
+        )
+        .and_where(message::Column::ConversationId.eq(conversation))
+        .and_where(message_key::Column::Token.is_not_null())
+        .to_owned();
+    let rows = pending::Entity::find()
+        .filter(pending::Column::ClientId.eq(client))
+        .filter(pending::Column::RetryAt.is_null())
+        .filter(pending::Column::Token.in_subquery(of_conversation))
+        .all(tx)
+        .await?;
+    let changes = rows.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
+    for row in rows {
+        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).exec(tx).await?;
+    }
+    Ok(changes)
 }
 
 /// Changes that were applied wait no longer.

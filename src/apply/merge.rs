@@ -35,7 +35,8 @@ pub(crate) async fn stands_for<C: ConnectionTrait>(
     db::upsert::<alias::Entity, _>(tx, vec![alias::Model { id: gone, kind, target: stays, partner_id: partner }]).await
 }
 
-/// Merges two contacts of one client, their conversations, and messages that turn out to be the same.
+/// Merges two contacts of one client, their conversations, and messages that turn out to be the same. Returns the
+/// conversation that is left, if there is one.
 #[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
 pub(crate) async fn contacts(
     tx: &DatabaseTransaction,
@@ -43,12 +44,12 @@ pub(crate) async fn contacts(
     a: ContactId,
     b: ContactId,
     events: &mut Vec<NewEvent>,
-) -> Result<(), DbErr> {
+) -> Result<Option<ConversationId>, DbErr> {
     let both = contact::Entity::find().filter(contact::Column::Id.is_in([a, b])).all(tx).await?;
-    let Ok([first, second]) = <[contact::Model; 2]>::try_from(both) else { return Ok(()) };
+    let Ok([first, second]) = <[contact::Model; 2]>::try_from(both) else { return Ok(None) };
     let (mut stays, gone) = if first.id < second.id { (first, second) } else { (second, first) };
     if stays.client_id != client || gone.client_id != client {
-        return Ok(());
+        return Ok(None);
     }
     let announced = (stays.announced, gone.announced);
     join_contact(&mut stays, &gone);
@@ -64,14 +65,16 @@ pub(crate) async fn contacts(
     stands_for(tx, stays.partner_id, AliasKind::Contact, gone.id.uuid(), stays.id.uuid()).await?;
 
     let of = |id: ContactId| conversation::Entity::find().filter(conversation::Column::ContactId.eq(id)).one(tx);
-    match (of(stays.id).await?, of(gone.id).await?) {
-        (Some(kept), Some(lost)) => conversations(tx, client, kept, lost, stays.id, events).await?,
+    let conversation = match (of(stays.id).await?, of(gone.id).await?) {
+        (Some(kept), Some(lost)) => Some(conversations(tx, client, kept, lost, stays.id, events).await?),
         (None, Some(mut lost)) => {
+            let id = lost.id;
             lost.contact_id = stays.id;
             db::upsert::<conversation::Entity, _>(tx, vec![lost]).await?;
+            Some(id)
         }
-        (_, None) => {}
-    }
+        (kept, None) => kept.map(|kept| kept.id),
+    };
     // Told only if somebody was told of the one that goes; if only that one was told of, the other takes its place.
     if announced.1 {
         events.push(NewEvent {
@@ -83,7 +86,7 @@ pub(crate) async fn contacts(
             data: Some(json!({ "mergedId": gone.id })),
         });
     }
-    Ok(())
+    Ok(conversation)
 }
 
 /// The later word of each field holds.
@@ -120,7 +123,7 @@ async fn conversations(
     b: conversation::Model,
     contact: ContactId,
     events: &mut Vec<NewEvent>,
-) -> Result<(), DbErr> {
+) -> Result<ConversationId, DbErr> {
     let (mut stays, gone) = if a.id < b.id { (a, b) } else { (b, a) };
     message::Entity::update_many()
         .col_expr(message::Column::ConversationId, Expr::value(stays.id))
@@ -148,7 +151,8 @@ async fn conversations(
     db::upsert::<conversation::Entity, _>(tx, vec![stays]).await?;
     stands_for(tx, partner, AliasKind::Conversation, gone.id.uuid(), id.uuid()).await?;
     twins(tx, client, id, events).await?;
-    recount_unread(tx, &BTreeSet::from([id])).await
+    recount_unread(tx, &BTreeSet::from([id])).await?;
+    Ok(id)
 }
 
 /// Messages that were kept apart because their conversations were: the same trailing part of their ids.
@@ -220,6 +224,12 @@ pub(crate) async fn messages(
     }
     db::upsert::<message_status::Entity, _>(tx, kept).await?;
     join_reactions(tx, stays.id, gone.id).await?;
+    // A reaction that waits in a lane names the message reacted to.
+    lane_entry::Entity::update_many()
+        .col_expr(lane_entry::Column::MessageId, Expr::value(stays.id))
+        .filter(lane_entry::Column::MessageId.eq(gone.id))
+        .exec(tx)
+        .await?;
     message::Entity::delete_by_id(gone.id).exec(tx).await?;
     let (id, partner, conversation, occurred_at) = (stays.id, stays.partner_id, stays.conversation_id, stays.sent_at);
     db::upsert::<message::Entity, _>(tx, vec![stays]).await?;

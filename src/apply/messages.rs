@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::contacts::{self, Mode};
-use super::work::{Row, Work};
+use super::work::{Row, Within, Work};
 use super::{Halt, Interrupt, Span, account, sync};
 use crate::clock::Clock;
 use crate::ids::PublicId;
@@ -50,13 +50,13 @@ pub(super) fn seen(
         Some(contact) => work.conversation_with(client, contact),
         // It names nobody (a medium of the history may): it can only complete a message that is there.
         None => work
-            .message_by(client, &seen.whatsapp_id, None)
+            .message_by(client, &seen.whatsapp_id, Within::Anywhere)
             .and_then(|id| work.messages.get(&id))
             .map(|row| row.model.conversation_id),
     };
     let Some(conversation) = conversation else { return Ok(()) };
     let live = seen.via == Via::Live;
-    let known = work.message_by(client, &seen.whatsapp_id, Some(conversation));
+    let known = work.message_by(client, &seen.whatsapp_id, Within::Conversation(conversation));
     if let Some(id) = known
         && let Some(twin) = work.twin_of(client, &seen.whatsapp_id, id)
     {
@@ -343,6 +343,10 @@ fn climb(
     Ok(())
 }
 
+fn names_nobody(party: &Party) -> bool {
+    party.phone_number.is_none() && party.user_id.is_none() && party.parent_user_id.is_none()
+}
+
 /// The message that a change speaks of, in the conversation that its party names.
 fn target(
     work: &mut Work<'_>,
@@ -352,8 +356,12 @@ fn target(
     at: Timestamp,
 ) -> Result<Option<MessageId>, Halt> {
     let contact = contacts::resolve(work, client, party, at, Mode::Find)?;
-    let conversation = contact.and_then(|contact| work.conversation_of(contact));
-    Ok(work.message_by(client, whatsapp_id, conversation))
+    let within = match contact.and_then(|contact| work.conversation_of(contact)) {
+        Some(conversation) => Within::Conversation(conversation),
+        None if names_nobody(party) => Within::Anywhere,
+        None => Within::Nowhere,
+    };
+    Ok(work.message_by(client, whatsapp_id, within))
 }
 
 /// What became of a message.

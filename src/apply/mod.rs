@@ -134,10 +134,11 @@ async fn apply_within(
     span: &mut Span,
     events: &mut Vec<NewEvent>,
 ) -> Result<(), ApplyError> {
-    let mut rest = changes;
-    // Ends: each round either applies at least one change or merges two rows into one.
-    loop {
-        let mut work = Work::load(app, tx, rest).await?;
+    let mut rest = changes.to_vec();
+    // Ends: each round applies at least one change, or merges two rows into one, or takes up what waited for a name that
+    // is known now.
+    while !rest.is_empty() {
+        let mut work = Work::load(app, tx, &rest).await?;
         let mut interrupted = None;
         for (index, routed) in rest.iter().enumerate() {
             match one(&mut work, routed, span).await {
@@ -149,14 +150,25 @@ async fn apply_within(
                 Err(Halt::Failed(error)) => return Err(error),
             }
         }
-        work.flush(events).await?;
-        let Some((index, interrupt)) = interrupted else { return Ok(()) };
-        match interrupt {
-            Interrupt::Contacts(client, a, b) => merge::contacts(tx, client, a, b, events).await?,
-            Interrupt::Messages(client, a, b) => merge::messages(tx, client, a, b, events).await?,
+        let mut named = work.flush(events).await?;
+        rest = match interrupted {
+            None => Vec::new(),
+            Some((index, interrupt)) => {
+                match interrupt {
+                    Interrupt::Contacts(client, a, b) => {
+                        let conversation = merge::contacts(tx, client, a, b, events).await?;
+                        named.extend(conversation.map(|conversation| (client, conversation)));
+                    }
+                    Interrupt::Messages(client, a, b) => merge::messages(tx, client, a, b, events).await?,
+                }
+                rest.split_off(index)
+            }
+        };
+        for (client, conversation) in named {
+            rest.extend(engine::take_up(tx, client, conversation).await?);
         }
-        rest = &rest[index..];
     }
+    Ok(())
 }
 
 async fn one(work: &mut Work<'_>, routed: &Routed, span: &mut Span) -> Result<(), Halt> {

@@ -77,7 +77,20 @@ pub struct Work<'a> {
     /// Conversations in which an API send has no WhatsApp id yet: echoes to them wait.
     unsettled: HashSet<ConversationId>,
     recount: BTreeSet<ConversationId>,
+    /// Contacts that go by one more name: what waits for their messages may find them now.
+    renamed: BTreeSet<ContactId>,
     pub(crate) events: Vec<NewEvent>,
+}
+
+/// Where a message may be that is not found by its exact id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Within {
+    /// Whoever it is about is not known: it waits.
+    Nowhere,
+    /// The conversation with whom it is about.
+    Conversation(ConversationId),
+    /// It does not say whom it is about.
+    Anywhere,
 }
 
 /// What the changes of a batch speak of.
@@ -174,6 +187,7 @@ impl<'a> Work<'a> {
             statuses: BTreeMap::new(),
             unsettled: HashSet::new(),
             recount: BTreeSet::new(),
+            renamed: BTreeSet::new(),
             events: Vec::new(),
         };
         work.load_clients(&names).await?;
@@ -329,9 +343,18 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Writes everything back. The events go to the caller: they are numbered last.
-    pub(crate) async fn flush(self, events: &mut Vec<NewEvent>) -> Result<(), ApplyError> {
+    /// Writes everything back. The events go to the caller: they are numbered last. Returns the conversations whose contact
+    /// goes by one more name.
+    pub(crate) async fn flush(
+        self,
+        events: &mut Vec<NewEvent>,
+    ) -> Result<Vec<(ClientId, ConversationId)>, ApplyError> {
         let tx = self.tx;
+        let renamed = self
+            .renamed
+            .iter()
+            .filter_map(|contact| Some((self.contacts.get(contact)?.model.client_id, *self.conversation_of.get(contact)?)))
+            .collect();
         db::upsert::<client::Entity, _>(tx, dirty(self.clients)).await?;
         db::upsert::<sync::Entity, _>(tx, dirty(self.syncs)).await?;
         db::upsert::<contact::Entity, _>(tx, dirty(self.contacts)).await?;
@@ -353,7 +376,7 @@ impl<'a> Work<'a> {
         }
         recount_unread(tx, &self.recount).await?;
         events.extend(self.events);
-        Ok(())
+        Ok(renamed)
     }
 }
 
@@ -398,7 +421,10 @@ impl Work<'_> {
     ) {
         let model =
             contact_key::Model { value: value.to_owned(), kind, client_id: client, contact_id: contact, seen_at };
-        self.contact_keys.insert((client, kind, value.to_owned()), Row::new(model));
+        let known = self.contact_keys.insert((client, kind, value.to_owned()), Row::new(model));
+        if known.is_none_or(|known| known.model.contact_id != contact) {
+            self.renamed.insert(contact);
+        }
     }
 
     /// Adds a contact.
@@ -450,21 +476,19 @@ impl Work<'_> {
         self.unsettled.contains(&id)
     }
 
-    /// The message that goes by a WhatsApp id: the exact one, else one with the same trailing part inside the same
-    /// conversation, if exactly one fits (invariant 2).
-    pub(crate) fn message_by(
-        &self,
-        client: ClientId,
-        whatsapp_id: &str,
-        conversation: Option<ConversationId>,
-    ) -> Option<MessageId> {
+    /// The message that goes by a WhatsApp id: the exact one, else one with the same trailing part within these
+    /// conversations, if exactly one fits (invariant 2).
+    pub(crate) fn message_by(&self, client: ClientId, whatsapp_id: &str, within: Within) -> Option<MessageId> {
         if let Some(id) = self.message_keys.get(&(client, whatsapp_id.to_owned())) {
             return Some(*id);
         }
         let token = message_token(whatsapp_id)?;
-        let mut fitting = self.tokens.get(&(client, token))?.iter().filter(|id| {
-            let of = self.messages.get(id).map(|row| row.model.conversation_id);
-            conversation.is_none() || of == conversation
+        let mut fitting = self.tokens.get(&(client, token))?.iter().filter(|id| match within {
+            Within::Nowhere => false,
+            Within::Anywhere => true,
+            Within::Conversation(conversation) => {
+                self.messages.get(id).is_some_and(|row| row.model.conversation_id == conversation)
+            }
         });
         match (fitting.next(), fitting.next()) {
             (Some(id), None) => Some(*id),

@@ -2,5 +2,6 @@
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall say where")]
 
+mod convergence;
 mod harness;
 mod journey;

@@ -3,6 +3,7 @@
 //! `TEST_POSTGRES_URL` (set by `make test` for its second round) makes a Postgres database for each test instead of SQLite
 //! files. Nothing here sleeps: tests wait for what they expect to hear, on a subscription.
 
+pub mod meta;
 mod socket;
 
 use std::path::Path;
@@ -21,6 +22,12 @@ pub use socket::Subscription;
 
 /// Longest wait for anything that a test expects.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether the long loads were asked for (`make soak`).
+pub fn is_soak() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
+    std::env::var("TANDEM_SOAK").is_ok()
+}
 
 /// Service, simulator and a partner.
 pub struct Tandem {
@@ -215,6 +222,16 @@ impl Tandem {
         let payload = self.complete(&onboarding, &signup).await;
         assert_eq!(payload["onboarding"]["status"], "CONNECTED", "{payload:#}");
         payload["onboarding"]["client"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Meta's id of a client's number, which only the database knows.
+    pub async fn phone_number_id(&self, client: &str) -> String {
+        use sea_orm::EntityTrait;
+        use tandem::ids::PublicId;
+        let id = entity::ClientId::parse(client).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the database's view, for a body that names the number")]
+        let row = entity::client::Entity::find_by_id(id).one(self.running().app.db.read()).await.unwrap().unwrap();
+        row.phone_number_id.unwrap()
     }
 
     /// A phone without a past, connected, its imports over: the client's id.
