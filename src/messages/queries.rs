@@ -1,13 +1,13 @@
 //! Reads of messages.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use entity::{
     ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, Timestamp, conversation, message,
     message_key, message_status, reaction,
 };
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder};
 use uuid::Uuid;
 
 use crate::auth::Scope;
@@ -15,6 +15,7 @@ use crate::conversations;
 use crate::db::page::{Ordering, Page, PageArgs, page};
 use crate::db::{Db, search};
 use crate::lookup;
+use crate::upstream::meta::message_token;
 
 /// Whose messages.
 #[derive(Clone, Copy, Debug)]
@@ -147,16 +148,19 @@ pub async fn reactions(
     Ok(by_message)
 }
 
-/// A message of a client by one of its WhatsApp ids.
+/// A message by one of its WhatsApp ids, as another message of the same conversation names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WhatsappId {
     /// The client, which came through the scope.
     pub client: ClientId,
+    /// The conversation.
+    pub conversation: ConversationId,
     /// The id.
     pub id: String,
 }
 
-/// The messages under these WhatsApp ids, as far as they are known.
+/// The messages under these WhatsApp ids: by the exact id, else by the part that all ids of a message share, if exactly
+/// one message of the conversation fits (invariant 2).
 ///
 /// # Errors
 /// When the database is away.
@@ -165,20 +169,61 @@ pub async fn by_whatsapp_ids(
     scope: &Scope,
     ids: &[WhatsappId],
 ) -> Result<HashMap<WhatsappId, Arc<message::Model>>, DbErr> {
-    #[expect(clippy::disallowed_methods, reason = "leads to messages that are then read through the scope")]
-    let keys = message_key::Entity::find()
-        .filter(message_key::Column::WhatsappId.is_in(ids.iter().map(|id| id.id.as_str())))
-        .filter(message_key::Column::ClientId.is_in(ids.iter().map(|id| id.client)))
-        .all(db.read())
-        .await?;
-    let messages: Vec<Uuid> = keys.iter().map(|key| key.message_id.0).collect();
-    if messages.is_empty() {
+    let exact = keys(db, ids, message_key::Column::WhatsappId, |id| Some(id.id.clone())).await?;
+    let left: Vec<WhatsappId> = ids.iter().filter(|id| !exact.contains_key(*id)).cloned().collect();
+    let close = keys(db, &left, message_key::Column::Token, |id| message_token(&id.id)).await?;
+    let candidates: Vec<Uuid> = exact.values().chain(close.values()).flatten().map(|id| id.0).collect();
+    if candidates.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows = lookup::by_ids::<message::Entity>(db, scope, &messages).await?;
-    let named = keys.into_iter().filter_map(|key| {
-        let row = rows.get(&key.message_id.0).filter(|row| row.client_id == key.client_id)?;
-        Some((WhatsappId { client: key.client_id, id: key.whatsapp_id }, row.clone()))
-    });
+    let rows = lookup::by_ids::<message::Entity>(db, scope, &candidates).await?;
+    let mut found = HashMap::new();
+    for (id, messages) in exact {
+        if let Some(row) = messages.first().and_then(|message| rows.get(&message.0)) {
+            found.insert(id, row.clone());
+        }
+    }
+    for (id, messages) in close {
+        let mut fitting: Vec<&Arc<message::Model>> =
+            messages.iter().filter_map(|id| rows.get(&id.0)).collect();
+        fitting.retain(|row| row.conversation_id == id.conversation);
+        fitting.dedup_by_key(|row| row.id);
+        if let [row] = fitting[..] {
+            found.insert(id, row.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// The messages of the same client whose keys have, in this column, what is made of an id; by id.
+async fn keys(
+    db: &Db,
+    ids: &[WhatsappId],
+    column: message_key::Column,
+    made_of: impl Fn(&WhatsappId) -> Option<String>,
+) -> Result<HashMap<WhatsappId, Vec<MessageId>>, DbErr> {
+    let wanted: Vec<(&WhatsappId, String)> = ids.iter().filter_map(|id| Some((id, made_of(id)?))).collect();
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let clients: BTreeSet<ClientId> = wanted.iter().map(|(id, _)| id.client).collect();
+    #[expect(clippy::disallowed_methods, reason = "leads to messages that are then read through the scope")]
+    let rows = message_key::Entity::find()
+        .filter(column.is_in(wanted.iter().map(|(_, value)| value.as_str())))
+        .filter(message_key::Column::ClientId.is_in(clients))
+        .order_by_asc(message_key::Column::MessageId)
+        .all(db.read())
+        .await?;
+    let mut by_value: HashMap<(ClientId, String), Vec<MessageId>> = HashMap::new();
+    for row in rows {
+        let by_token = matches!(column, message_key::Column::Token);
+        let value = if by_token { row.token } else { Some(row.whatsapp_id) };
+        if let Some(value) = value {
+            by_value.entry((row.client_id, value)).or_default().push(row.message_id);
+        }
+    }
+    let named = wanted
+        .into_iter()
+        .filter_map(|(id, value)| Some((id.clone(), by_value.get(&(id.client, value))?.clone())));
     Ok(named.collect())
 }
