@@ -2,7 +2,9 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, MessageStatus, PartnerId, Timestamp};
+use crate::{
+    ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, MessageStatus, PartnerId, Timestamp,
+};
 
 /// A message: one row, whatever order echo, history, status and answer come in.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -174,7 +174,10 @@ async fn take(app: &App, rows: Vec<inbound::Model>) -> Result<Vec<Taken>, ApplyE
         let (id, received_at) = (row.id, row.received_at);
         let content = if row.body.len() > LARGE {
             let beside = tokio::task::spawn_blocking(move || decode(&row.body)).await;
-            beside.unwrap_or_else(|error| Decoded { error: Some(format!("decoding failed: {error}")), ..Decoded::default() })
+            beside.unwrap_or_else(|error| Decoded {
+                error: Some(format!("decoding failed: {error}")),
+                ..Decoded::default()
+            })
         } else {
             decode(&row.body)
         };
@@ -190,7 +193,10 @@ async fn take(app: &App, rows: Vec<inbound::Model>) -> Result<Vec<Taken>, ApplyE
     }
     let routes = Routes::load(app.db.read(), &accounts).await?;
     let discards = discards(app, &routes, &decoded).await?;
-    Ok(decoded.into_iter().map(|(id, received_at, content)| route(&routes, &discards, id, received_at, content)).collect())
+    Ok(decoded
+        .into_iter()
+        .map(|(id, received_at, content)| route(&routes, &discards, id, received_at, content))
+        .collect())
 }
 
 /// Clients whose history is discarded unread (R3: the partner chose NEVER).
@@ -202,7 +208,11 @@ async fn discards(
     let named: BTreeSet<ClientId> = decoded
         .iter()
         .flat_map(|(_, received_at, content)| {
-            content.changes.iter().filter(|change| is_history(change)).flat_map(|change| routes.of(change, *received_at))
+            content
+                .changes
+                .iter()
+                .filter(|change| is_history(change))
+                .flat_map(|change| routes.of(change, *received_at))
         })
         .collect();
     if named.is_empty() {
@@ -236,8 +246,12 @@ fn route(
     received_at: Timestamp,
     content: Decoded,
 ) -> Taken {
-    let mut verdict =
-        Verdict { id, state: InboundState::Applied, error: None, partly_unknown: !content.unknown.is_empty() };
+    let mut verdict = Verdict {
+        id,
+        state: InboundState::Applied,
+        error: None,
+        partly_unknown: !content.unknown.is_empty(),
+    };
     if let Some(error) = content.error {
         verdict.state = InboundState::Rejected;
         verdict.error = Some(error);
@@ -320,7 +334,7 @@ pub async fn settle_named(app: &App, named: Vec<Named>) -> Result<(), ApplyError
 }
 
 /// A change that waited, as it came.
-fn as_change(row: &pending::Model) -> Result<Routed, serde_json::Error> {
+pub(super) fn as_change(row: &pending::Model) -> Result<Routed, serde_json::Error> {
     let (kind, at) = match serde_json::from_value(row.change.clone())? {
         Waiting::Status { seen, at } => (ChangeKind::Status(Box::new(seen)), at),
         Waiting::Edit { seen, at } => (ChangeKind::Edit(Box::new(seen)), at),

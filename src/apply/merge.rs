@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use entity::{
-    AliasKind, ClientId, ContactId, ConversationId, EventType, MessageId, MessageOrigin, MessageStatus, ReactionBy,
-    Timestamp, alias, contact, contact_key, conversation, lane_entry, message, message_key, message_status, reaction,
+    AliasKind, ClientId, ContactId, ConversationId, EventType, MessageId, MessageOrigin, MessageStatus,
+    ReactionBy, SyncKind, Timestamp, alias, contact, contact_key, conversation, lane_entry, message,
+    message_key, message_status, reaction, sync,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
@@ -32,7 +33,24 @@ pub(crate) async fn stands_for<C: ConnectionTrait>(
         .filter(alias::Column::Target.eq(gone))
         .exec(tx)
         .await?;
-    db::upsert::<alias::Entity, _>(tx, vec![alias::Model { id: gone, kind, target: stays, partner_id: partner }]).await
+    db::upsert::<alias::Entity, _>(
+        tx,
+        vec![alias::Model { id: gone, kind, target: stays, partner_id: partner }],
+    )
+    .await
+}
+
+/// What an import counted as two is one.
+#[expect(clippy::disallowed_methods, reason = "the import of the client whose rows are merged")]
+async fn counted_twice(tx: &DatabaseTransaction, client: ClientId, kind: SyncKind) -> Result<(), DbErr> {
+    sync::Entity::update_many()
+        .col_expr(sync::Column::Items, sea_orm::sea_query::ExprTrait::sub(Expr::col(sync::Column::Items), 1))
+        .filter(sync::Column::ClientId.eq(client))
+        .filter(sync::Column::Kind.eq(kind))
+        .filter(sync::Column::Items.gt(0))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// Merges two contacts of one client, their conversations, and messages that turn out to be the same. Returns the
@@ -52,6 +70,9 @@ pub(crate) async fn contacts(
         return Ok(None);
     }
     let announced = (stays.announced, gone.announced);
+    if stays.book_at != Timestamp(0) && gone.book_at != Timestamp(0) {
+        counted_twice(tx, client, SyncKind::Contacts).await?;
+    }
     join_contact(&mut stays, &gone);
     let occurred_at = stays.changed_at;
 
@@ -64,7 +85,8 @@ pub(crate) async fn contacts(
     db::upsert::<contact::Entity, _>(tx, vec![stays.clone()]).await?;
     stands_for(tx, stays.partner_id, AliasKind::Contact, gone.id.uuid(), stays.id.uuid()).await?;
 
-    let of = |id: ContactId| conversation::Entity::find().filter(conversation::Column::ContactId.eq(id)).one(tx);
+    let of =
+        |id: ContactId| conversation::Entity::find().filter(conversation::Column::ContactId.eq(id)).one(tx);
     let conversation = match (of(stays.id).await?, of(gone.id).await?) {
         (Some(kept), Some(lost)) => Some(conversations(tx, client, kept, lost, stays.id, events).await?),
         (None, Some(mut lost)) => {
@@ -91,7 +113,12 @@ pub(crate) async fn contacts(
 
 /// The later word of each field holds.
 fn join_contact(stays: &mut contact::Model, gone: &contact::Model) {
-    fn later(stays: &mut Option<String>, stays_at: &mut Timestamp, gone: &Option<String>, gone_at: Timestamp) {
+    fn later(
+        stays: &mut Option<String>,
+        stays_at: &mut Timestamp,
+        gone: &Option<String>,
+        gone_at: Timestamp,
+    ) {
         if (gone_at, gone) > (*stays_at, &*stays) {
             stays.clone_from(gone);
             *stays_at = gone_at;
@@ -198,8 +225,12 @@ pub(crate) async fn messages(
         return Ok(());
     }
     let authority = |m: &message::Model| (std::cmp::Reverse(m.origin), m.id);
-    let (mut stays, gone) = if authority(&first) < authority(&second) { (first, second) } else { (second, first) };
+    let (mut stays, gone) =
+        if authority(&first) < authority(&second) { (first, second) } else { (second, first) };
     let was_told = !gone.imported;
+    if stays.in_history && gone.in_history {
+        counted_twice(tx, client, SyncKind::History).await?;
+    }
     join_message(&mut stays, &gone);
 
     message_key::Entity::update_many()
@@ -231,9 +262,12 @@ pub(crate) async fn messages(
         .exec(tx)
         .await?;
     message::Entity::delete_by_id(gone.id).exec(tx).await?;
-    let (id, partner, conversation, occurred_at) = (stays.id, stays.partner_id, stays.conversation_id, stays.sent_at);
+    let (id, partner, conversation, occurred_at) =
+        (stays.id, stays.partner_id, stays.conversation_id, stays.sent_at);
     db::upsert::<message::Entity, _>(tx, vec![stays]).await?;
-    for (column, _) in [(conversation::Column::LastMessageId, ()), (conversation::Column::WindowMessageId, ())] {
+    for (column, _) in
+        [(conversation::Column::LastMessageId, ()), (conversation::Column::WindowMessageId, ())]
+    {
         conversation::Entity::update_many()
             .col_expr(column, Expr::value(id))
             .filter(column.eq(gone.id))
@@ -296,7 +330,8 @@ fn join_message(stays: &mut message::Model, gone: &message::Model) {
 
 #[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
 async fn join_reactions(tx: &DatabaseTransaction, stays: MessageId, gone: MessageId) -> Result<(), DbErr> {
-    let rows = reaction::Entity::find().filter(reaction::Column::MessageId.is_in([stays, gone])).all(tx).await?;
+    let rows =
+        reaction::Entity::find().filter(reaction::Column::MessageId.is_in([stays, gone])).all(tx).await?;
     let rank = |row: &reaction::Model| (row.at, row.emoji.is_none(), row.emoji.clone());
     let mut kept = Vec::new();
     for by in [ReactionBy::Customer, ReactionBy::Business] {

@@ -1,15 +1,14 @@
 //! Messages and what happens to them (invariants 2, 3 and 10).
 
 use entity::{
-    AppPresenceBasis, ClientId, ConversationId, EventType, MessageDirection, MessageId, MessageOrigin, MessageStatus,
-    ReactionBy, SyncKind, Timestamp, message, reaction,
+    AppPresenceBasis, ClientId, ConversationId, EventType, MessageDirection, MessageId, MessageOrigin,
+    MessageStatus, ReactionBy, SyncKind, Timestamp, message, reaction,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::contacts::{self, Mode};
 use super::work::{Row, Within, Work};
-use super::{Halt, Interrupt, Span, account, sync};
+use super::{Halt, Interrupt, Span, account, contacts, sync};
 use crate::clock::Clock;
 use crate::ids::PublicId;
 use crate::messages::content::{Content, Media, Substance};
@@ -45,7 +44,7 @@ pub(super) fn seen(
     waited: bool,
     span: &mut Span,
 ) -> Result<(), Halt> {
-    let contact = contacts::resolve(work, client, &seen.customer, at, Mode::Make)?;
+    let contact = contacts::resolve(work, client, &seen.customer, at)?;
     let conversation = match contact {
         Some(contact) => work.conversation_with(client, contact),
         // It names nobody (a medium of the history may): it can only complete a message that is there.
@@ -355,7 +354,7 @@ fn target(
     party: &Party,
     at: Timestamp,
 ) -> Result<Option<MessageId>, Halt> {
-    let contact = contacts::resolve(work, client, party, at, Mode::Find)?;
+    let contact = contacts::resolve(work, client, party, at)?;
     let within = match contact.and_then(|contact| work.conversation_of(contact)) {
         Some(conversation) => Within::Conversation(conversation),
         None if names_nobody(party) => Within::Anywhere,
@@ -365,7 +364,12 @@ fn target(
 }
 
 /// What became of a message.
-pub(super) fn status(work: &mut Work<'_>, client: ClientId, seen: &StatusSeen, at: Timestamp) -> Result<bool, Halt> {
+pub(super) fn status(
+    work: &mut Work<'_>,
+    client: ClientId,
+    seen: &StatusSeen,
+    at: Timestamp,
+) -> Result<bool, Halt> {
     let mut id = target(work, client, &seen.whatsapp_id, &seen.customer, at)?;
     if id.is_none() {
         // The answer to the send is not recorded yet, or never came: the status tells which message it is.
@@ -409,7 +413,12 @@ fn refuse_window(work: &mut Work<'_>, id: MessageId, at: Timestamp) {
 }
 
 /// A message got other words.
-pub(super) fn edit(work: &mut Work<'_>, client: ClientId, seen: &EditSeen, at: Timestamp) -> Result<bool, Halt> {
+pub(super) fn edit(
+    work: &mut Work<'_>,
+    client: ClientId,
+    seen: &EditSeen,
+    at: Timestamp,
+) -> Result<bool, Halt> {
     if seen.by == Author::App {
         account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
     }
@@ -432,7 +441,12 @@ pub(super) fn edit(work: &mut Work<'_>, client: ClientId, seen: &EditSeen, at: T
 }
 
 /// A message was deleted for everyone: its words go, as they went on the phones.
-pub(super) fn delete(work: &mut Work<'_>, client: ClientId, seen: &DeleteSeen, at: Timestamp) -> Result<bool, Halt> {
+pub(super) fn delete(
+    work: &mut Work<'_>,
+    client: ClientId,
+    seen: &DeleteSeen,
+    at: Timestamp,
+) -> Result<bool, Halt> {
     if seen.by == Author::App {
         account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
     }

@@ -121,7 +121,9 @@ pub async fn apply(app: &App, changes: &[Routed], span: &mut Span) -> Result<(),
     apply_within(app, &tx, changes, span, &mut events).await?;
     let told: HashSet<entity::EventType> = events.iter().map(|event| event.kind).collect();
     events::commit(&app.hub, tx, events).await?;
-    if told.contains(&entity::EventType::ClientResumed) || told.contains(&entity::EventType::ClientDisconnected) {
+    if told.contains(&entity::EventType::ClientResumed)
+        || told.contains(&entity::EventType::ClientDisconnected)
+    {
         app.lanes_wake.notify_one();
     }
     Ok(())

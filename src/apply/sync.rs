@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entity::{ClientId, EventType, OnboardingStatus, SyncKind, SyncState, Timestamp, onboarding, onboarding_step, sync, sync_chunk};
+use entity::{
+    ClientId, EventType, OnboardingStatus, SyncKind, SyncState, Timestamp, onboarding, onboarding_step, sync,
+    sync_chunk,
+};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::json;
 
@@ -59,7 +62,9 @@ pub(super) async fn chunk(
     chunk: HistoryChunk,
     span: &mut Span,
 ) -> Result<(), Halt> {
-    let Some(connected_at) = work.clients.get(&client).and_then(|row| row.model.connected_at) else { return Ok(()) };
+    let Some(connected_at) = work.clients.get(&client).and_then(|row| row.model.connected_at) else {
+        return Ok(());
+    };
     let now = work.now;
     let row = sync_chunk::Model {
         client_id: client,
@@ -117,7 +122,11 @@ fn is_whole(chunks: &[sync_chunk::Model]) -> bool {
 }
 
 /// The client does not share its history: known, final until the next connection.
-pub(super) async fn declined(work: &mut Work<'_>, client: ClientId, error: &ReportedError) -> Result<(), Halt> {
+pub(super) async fn declined(
+    work: &mut Work<'_>,
+    client: ClientId,
+    error: &ReportedError,
+) -> Result<(), Halt> {
     let now = work.now;
     let shares = work.clients.get(&client).and_then(|row| row.model.shares_history);
     if shares == Some(true) {
@@ -149,14 +158,17 @@ async fn history_chosen(work: &mut Work<'_>, client: ClientId, shares: bool) -> 
     row.dirty = true;
     let of_client = onboarding::Entity::find().filter(onboarding::Column::ClientId.eq(client));
     let connected = of_client.filter(onboarding::Column::Status.eq(OnboardingStatus::Connected));
-    let Some(mut latest) = connected.order_by_desc(onboarding::Column::Id).all(work.tx).await?.into_iter().next() else {
+    let Some(mut latest) =
+        connected.order_by_desc(onboarding::Column::Id).all(work.tx).await?.into_iter().next()
+    else {
         return Ok(());
     };
     latest.shares_history = Some(shares);
     let id = latest.id;
     db::upsert::<onboarding::Entity, _>(work.tx, vec![latest]).await?;
     if first {
-        let step = onboarding_step::Model { onboarding_id: id, status: OnboardingStatus::HistoryChosen, at: now };
+        let step =
+            onboarding_step::Model { onboarding_id: id, status: OnboardingStatus::HistoryChosen, at: now };
         db::upsert::<onboarding_step::Entity, _>(work.tx, vec![step]).await?;
         let data = json!({ "status": OnboardingStatus::HistoryChosen.word() });
         work.tell(client, EventType::OnboardingChanged, now, Some(id.uuid()), Some(data));

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entity::{
-    ApiKeyId, ClientId, PartnerId, Timestamp, api_key, client, contact, conversation, event, message, onboarding,
+    ApiKeyId, ClientId, PartnerId, Timestamp, api_key, client, contact, conversation, event, message,
+    onboarding,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 use serde::{Deserialize, Serialize};
@@ -147,7 +148,11 @@ impl Scope {
     /// # Errors
     /// [`Failure::Forbidden`].
     pub fn require(&self, permission: Permission) -> Result<(), Failure> {
-        if self.permissions.contains(&permission) { Ok(()) } else { Err(Failure::Forbidden(permission.word())) }
+        if self.permissions.contains(&permission) {
+            Ok(())
+        } else {
+            Err(Failure::Forbidden(permission.word()))
+        }
     }
 
     /// The rows of a client's table that the scope admits.

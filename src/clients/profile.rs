@@ -34,12 +34,16 @@ pub async fn refresh_due(app: &App) -> Outcome<usize> {
 
 async fn refresh(app: &App, client: &client::Model) -> Outcome<()> {
     let asked_at = app.now();
-    let (Some(number), Some(waba), Some(sealed)) = (&client.phone_number_id, &client.waba_id, &client.token_sealed) else {
+    let (Some(number), Some(waba), Some(sealed)) =
+        (&client.phone_number_id, &client.waba_id, &client.token_sealed)
+    else {
         return read_at(app, client.id, asked_at, None, None).await;
     };
     let token = app.key.open(client.id.uuid().as_bytes(), sealed).map_err(Failure::Internal)?;
     let name = match app.upstream.phone_numbers(waba, &token).await {
-        Ok(numbers) => numbers.into_iter().find(|known| known.id == *number).and_then(|number| number.verified_name),
+        Ok(numbers) => {
+            numbers.into_iter().find(|known| known.id == *number).and_then(|number| number.verified_name)
+        }
         Err(error) => {
             tracing::warn!(client = %client.id.public(), %error, "a client's name cannot be read right now");
             None
@@ -74,7 +78,8 @@ async fn read_at(
     }
     row.profile = profile.or(row.profile);
     // The first look after a connection tells nobody anything new.
-    let differs = before.profile.is_some() && (before.display_name != row.display_name || before.profile != row.profile);
+    let differs = before.profile.is_some()
+        && (before.display_name != row.display_name || before.profile != row.profile);
     let event = NewEvent {
         partner: row.partner_id,
         kind: EventType::ClientProfileChanged,

@@ -150,7 +150,8 @@ pub async fn commit(app: Arc<App>, mut committer: Committer) {
             bytes += next.bytes;
             batch.push(next);
         }
-        let (rows, waiters): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.row, waiting.done)).unzip();
+        let (rows, waiters): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiting| (waiting.row, waiting.done)).unzip();
         let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         let written = write(&app.inbound_db, rows).await;
         if let Err(error) = &written {

@@ -15,19 +15,76 @@ use crate::harness::meta::{Business, Customer, Shown, text};
 #[derive(Clone, Debug)]
 enum Unit {
     /// A customer wrote.
-    Incoming { who: usize, shown: Shown, second_id: bool, token: u64, unsupported: bool },
+    Incoming {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+        unsupported: bool,
+    },
     /// The client wrote in the app.
-    Echo { who: usize, shown: Shown, second_id: bool, token: u64 },
+    Echo {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+    },
     /// The same message in the history.
-    Past { who: usize, shown: Shown, second_id: bool, token: u64, from_app: bool, placeholder: bool, status: usize },
+    Past {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+        from_app: bool,
+        placeholder: bool,
+        status: usize,
+    },
     /// A medium of the history.
-    LateMedium { who: usize, shown: Shown, token: u64 },
-    Status { who: usize, shown: Shown, second_id: bool, token: u64, status: usize },
-    Edit { who: usize, shown: Shown, second_id: bool, token: u64, by_app: bool, version: u64 },
-    Delete { who: usize, shown: Shown, token: u64, by_app: bool },
-    React { who: usize, shown: Shown, second_id: bool, token: u64, by_app: bool, emoji: usize, version: u64 },
-    PhoneBook { who: usize, shown: Shown, version: u64, name: usize },
-    Account { event: usize, version: u64 },
+    LateMedium {
+        who: usize,
+        shown: Shown,
+        token: u64,
+    },
+    Status {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+        status: usize,
+    },
+    Edit {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+        by_app: bool,
+        version: u64,
+    },
+    Delete {
+        who: usize,
+        shown: Shown,
+        token: u64,
+        by_app: bool,
+    },
+    React {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+        by_app: bool,
+        emoji: usize,
+        version: u64,
+    },
+    PhoneBook {
+        who: usize,
+        shown: Shown,
+        version: u64,
+        name: usize,
+    },
+    Account {
+        event: usize,
+        version: u64,
+    },
 }
 
 const STATUSES: [&str; 4] = ["sent", "delivered", "read", "failed"];
@@ -88,9 +145,10 @@ fn unit() -> impl Strategy<Value = Unit> {
 /// Seconds from the connection at which things happen, all different.
 fn at(unit: &Unit) -> i64 {
     let second = match unit {
-        Unit::Incoming { token, .. } | Unit::Echo { token, .. } | Unit::Past { token, .. } | Unit::LateMedium { token, .. } => {
-            10 + token
-        }
+        Unit::Incoming { token, .. }
+        | Unit::Echo { token, .. }
+        | Unit::Past { token, .. }
+        | Unit::LateMedium { token, .. } => 10 + token,
         Unit::Status { token, status, .. } => 100 + token * 10 + u64::try_from(*status).unwrap(),
         Unit::Edit { token, version, .. } => 300 + token * 10 + version,
         Unit::Delete { token, .. } => 500 + token,
@@ -126,7 +184,8 @@ fn body(business: &Business, customers: &[Customer], base: i64, unit: &Unit) -> 
             };
             let customer = &customers[*who];
             let id = customer.wamid(*token, *second_id);
-            let message = business.past(customer, *shown, *from_app, &id, at, content, HISTORY_STATUSES[*status]);
+            let message =
+                business.past(customer, *shown, *from_app, &id, at, content, HISTORY_STATUSES[*status]);
             one(business.history(1, 1, 50, &[(customer, *shown, vec![message])]))
         }
         Unit::LateMedium { who, shown, token } => {
@@ -144,8 +203,7 @@ fn body(business: &Business, customers: &[Customer], base: i64, unit: &Unit) -> 
         }
         Unit::Delete { who, shown, token, by_app } => {
             let customer = &customers[*who];
-            let content =
-                json!({ "type": "revoke", "revoke": { "original_message_id": customer.wamid(*token, false) } });
+            let content = json!({ "type": "revoke", "revoke": { "original_message_id": customer.wamid(*token, false) } });
             own(business, customer, *shown, *by_app, 20_000 + token, at, content)
         }
         Unit::React { who, shown, second_id, token, by_app, emoji, version } => {
@@ -165,7 +223,15 @@ fn body(business: &Business, customers: &[Customer], base: i64, unit: &Unit) -> 
 }
 
 /// Something that somebody did, with an id of its own.
-fn own(business: &Business, customer: &Customer, shown: Shown, by_app: bool, token: u64, at: i64, content: Value) -> Vec<u8> {
+fn own(
+    business: &Business,
+    customer: &Customer,
+    shown: Shown,
+    by_app: bool,
+    token: u64,
+    at: i64,
+    content: Value,
+) -> Vec<u8> {
     let id = customer.wamid(token, false);
     business.body(&[if by_app {
         business.echo(customer, shown, &id, at, content)
@@ -217,7 +283,10 @@ fn differences(a: &Value, b: &Value) -> String {
     let (a, b) = (format!("{a:#}"), format!("{b:#}"));
     let only = |one: &str, other: &str, sign: &str| {
         let other: BTreeSet<&str> = other.lines().collect();
-        one.lines().filter(|line| !other.contains(line)).map(|line| format!("{sign} {line}\n")).collect::<String>()
+        one.lines()
+            .filter(|line| !other.contains(line))
+            .map(|line| format!("{sign} {line}\n"))
+            .collect::<String>()
     };
     format!("{}{}", only(&a, &b, "in order:"), only(&b, &a, "shuffled:"))
 }
@@ -257,7 +326,12 @@ async fn told_once(t: &Tandem, client: &str) -> Result<(), String> {
             return Err(format!("{id} was told {count} times, and was {rows} rows"));
         }
     }
-    let data = t.data("query($id: ID!) { history(clientId: $id, first: 100) { nodes { id imported origin } } }", json!({ "id": client })).await;
+    let data = t
+        .data(
+            "query($id: ID!) { history(clientId: $id, first: 100) { nodes { id imported origin } } }",
+            json!({ "id": client }),
+        )
+        .await;
     for node in data["history"]["nodes"].as_array().unwrap() {
         let is_told = told.contains_key(node["id"].as_str().unwrap());
         if is_told == (node["imported"] == true) {
@@ -311,12 +385,15 @@ fn any_order_split_and_repetition_of_webhooks_ends_in_the_same_rows() {
                 let (shuffled, second) = business(&t, &numbers[1]).await;
                 let customers = customers();
                 let base = Clock::real_now().seconds() + 60;
-                let straight: Vec<_> = script.iter().map(|(unit, ..)| body(&first, &customers, base, unit)).collect();
+                let straight: Vec<_> =
+                    script.iter().map(|(unit, ..)| body(&first, &customers, base, unit)).collect();
                 post_all(&t, &straight).await;
 
                 // By another order, some twice, some together.
                 let mut order: Vec<usize> = (0..script.len()).collect();
-                order.extend(script.iter().enumerate().filter(|(_, (_, _, twice, _))| *twice).map(|(index, _)| index));
+                order.extend(
+                    script.iter().enumerate().filter(|(_, (_, _, twice, _))| *twice).map(|(index, _)| index),
+                );
                 order.sort_by_key(|index| (script[*index].1.wrapping_mul(2_654_435_761), *index));
                 let mut bodies: Vec<Vec<u8>> = Vec::new();
                 for index in order {
@@ -355,7 +432,8 @@ async fn who_disconnects_at_random_and_resumes_sees_every_event_once_in_order() 
     let start = subscription.cursor.clone().unwrap();
     let (mut seen, mut after) = (Vec::new(), start.clone());
     for n in 0..writes {
-        t.customer_writes("+4915120000001", &format!("+49157700000{:02}", n % 20), &format!("message {n}")).await;
+        t.customer_writes("+4915120000001", &format!("+49157700000{:02}", n % 20), &format!("message {n}"))
+            .await;
         // Pseudo-random, so that a failure can be repeated.
         if (n * 7919) % 5 == 0 {
             drop(subscription.cut());
@@ -430,7 +508,9 @@ async fn live_traffic_during_an_import_is_told_once_whichever_way_it_was_seen_fi
     }
     assert_eq!(told.len(), expected.len(), "{told:?}");
     assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), expected);
-    let data = t.data("query($id: ID!) { client(id: $id) { historySync { state items } } }", json!({ "id": client })).await;
+    let data = t
+        .data("query($id: ID!) { client(id: $id) { historySync { state items } } }", json!({ "id": client }))
+        .await;
     assert_eq!(data["client"]["historySync"]["state"], "DONE");
     assert_eq!(data["client"]["historySync"]["items"], 300);
 }

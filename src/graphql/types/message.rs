@@ -163,7 +163,10 @@ impl Message {
                 return Ok(ctx.load(id).await?.map(Message));
             }
             let Some(id) = self.0.reply_to.clone() else { return Ok(None) };
-            Ok(ctx.load(WhatsappId { client: self.0.client_id, conversation: self.0.conversation_id, id }).await?.map(Message))
+            Ok(ctx
+                .load(WhatsappId { client: self.0.client_id, conversation: self.0.conversation_id, id })
+                .await?
+                .map(Message))
         };
         load.await.transpose()
     }

@@ -72,7 +72,15 @@ impl Business {
     }
 
     /// A customer's message, reaction, edit or deletion: `content` has its type and its object.
-    pub fn incoming(&self, from: &Customer, shown: Shown, id: &str, at: i64, name: &str, content: Value) -> Change {
+    pub fn incoming(
+        &self,
+        from: &Customer,
+        shown: Shown,
+        id: &str,
+        at: i64,
+        name: &str,
+        content: Value,
+    ) -> Change {
         let mut message = json!({ "id": id, "timestamp": at.to_string() });
         merge(&mut message, content);
         from.put(&mut message, shown, "from", "from_user_id");
@@ -106,7 +114,13 @@ impl Business {
     }
 
     /// A chunk of the history: threads of (customer, how shown, messages).
-    pub fn history(&self, phase: i32, order: i32, progress: i32, threads: &[(&Customer, Shown, Vec<Value>)]) -> Change {
+    pub fn history(
+        &self,
+        phase: i32,
+        order: i32,
+        progress: i32,
+        threads: &[(&Customer, Shown, Vec<Value>)],
+    ) -> Change {
         let threads: Vec<Value> = threads
             .iter()
             .map(|(customer, shown, messages)| {
@@ -118,14 +132,23 @@ impl Business {
             })
             .collect();
         let mut value = self.value();
-        value["history"] =
-            json!([{ "metadata": { "phase": phase, "chunk_order": order, "progress": progress }, "threads": threads }]);
+        value["history"] = json!([{ "metadata": { "phase": phase, "chunk_order": order, "progress": progress }, "threads": threads }]);
         ("history", value)
     }
 
     /// A message inside a thread of the history.
-    pub fn past(&self, with: &Customer, shown: Shown, from_app: bool, id: &str, at: i64, content: Value, status: &str) -> Value {
-        let mut message = json!({ "id": id, "timestamp": at.to_string(), "history_context": { "status": status } });
+    pub fn past(
+        &self,
+        with: &Customer,
+        shown: Shown,
+        from_app: bool,
+        id: &str,
+        at: i64,
+        content: Value,
+        status: &str,
+    ) -> Value {
+        let mut message =
+            json!({ "id": id, "timestamp": at.to_string(), "history_context": { "status": status } });
         merge(&mut message, content);
         if from_app {
             message["from"] = json!(self.number.trim_start_matches('+'));
@@ -161,7 +184,13 @@ impl Business {
     }
 
     pub fn account(&self, event: &str, at: i64) -> (Change, i64) {
-        (("account_update", json!({ "event": event, "phone_number": self.number.trim_start_matches('+') })), at)
+        (
+            (
+                "account_update",
+                json!({ "event": event, "phone_number": self.number.trim_start_matches('+') }),
+            ),
+            at,
+        )
     }
 
     /// A body of several changes.

@@ -40,7 +40,6 @@ pub struct Tandem {
     pub http: reqwest::Client,
     environment: Vec<(String, String)>,
     simulator_url: String,
-    postgres: Option<(String, String)>,
     _dir: TempDir,
 }
 
@@ -67,8 +66,8 @@ impl Tandem {
             ("TANDEM_DATA_DIR".to_owned(), dir.path().join("data").display().to_string()),
             ("TANDEM_SIMULATOR_URL".to_owned(), simulator_url.clone()),
         ];
-        if let Some((_, url)) = &postgres {
-            environment.push(("DATABASE_URL".to_owned(), url.clone()));
+        if let Some(url) = postgres {
+            environment.push(("DATABASE_URL".to_owned(), url));
         }
         for (name, value) in settings {
             environment.push(((*name).to_owned(), (*value).to_owned()));
@@ -83,10 +82,9 @@ impl Tandem {
             simulator: Some(simulator),
             key: created.api_key,
             partner: created.partner.public(),
-            http: client(),
+            http: http_client(),
             environment,
             simulator_url,
-            postgres,
             _dir: dir,
         }
     }
@@ -168,8 +166,11 @@ impl Tandem {
     }
 
     pub async fn create_phone(&self, input: Value) {
-        self.simulate("mutation($input: CreatePhoneInput!) { createPhone(input: $input) { phoneNumber } }", json!({ "input": input }))
-            .await;
+        self.simulate(
+            "mutation($input: CreatePhoneInput!) { createPhone(input: $input) { phoneNumber } }",
+            json!({ "input": input }),
+        )
+        .await;
     }
 
     /// A new onboarding: its id.
@@ -229,8 +230,12 @@ impl Tandem {
         use sea_orm::EntityTrait;
         use tandem::ids::PublicId;
         let id = entity::ClientId::parse(client).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "the database's view, for a body that names the number")]
-        let row = entity::client::Entity::find_by_id(id).one(self.running().app.db.read()).await.unwrap().unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the database's view, for a body that names the number"
+        )]
+        let row =
+            entity::client::Entity::find_by_id(id).one(self.running().app.db.read()).await.unwrap().unwrap();
         row.phone_number_id.unwrap()
     }
 
@@ -280,7 +285,11 @@ impl Tandem {
     }
 
     pub async fn advance_clock(&self, seconds: i64) {
-        self.simulate("mutation($seconds: Int!) { advanceClock(seconds: $seconds) }", json!({ "seconds": seconds })).await;
+        self.simulate(
+            "mutation($seconds: Int!) { advanceClock(seconds: $seconds) }",
+            json!({ "seconds": seconds }),
+        )
+        .await;
     }
 
     /// What the phone's screen shows, newest first.
@@ -319,23 +328,20 @@ impl Tandem {
     pub async fn post(&self, body: Vec<u8>) -> u16 {
         let secret = &self.running().app.upstream.settings.app_secrets[0];
         let signature = tandem::upstream::meta::signature::sign(secret, &body);
-        let request = self.http.post(format!("{}/webhooks/meta", self.url())).header("x-hub-signature-256", signature);
+        let request =
+            self.http.post(format!("{}/webhooks/meta", self.url())).header("x-hub-signature-256", signature);
         request.body(body).send().await.unwrap().status().as_u16()
     }
 }
 
 impl Drop for Tandem {
     fn drop(&mut self) {
-        let (running, simulator, postgres) = (self.running.take(), self.simulator.take(), self.postgres.take());
+        let (running, simulator) = (self.running.take(), self.simulator.take());
         let healthy = running.as_ref().is_none_or(|running| !running.app.tasks.failed());
         if let Some(running) = &running {
             running.app.tasks.stopping().cancel();
         }
         drop((running, simulator));
-        if let Some((admin, url)) = postgres {
-            // The server itself is thrown away after the run; this keeps it small meanwhile.
-            drop((admin, url));
-        }
         assert!(healthy || std::thread::panicking(), "an engine died during the test");
     }
 }
@@ -349,8 +355,8 @@ async fn close(installation: Installation) {
     installation.inbound_db.close().await.unwrap();
 }
 
-/// A Postgres database of its own, if a server was named: the server's address and the database's.
-async fn database() -> Option<(String, String)> {
+/// A Postgres database of its own, if a server was named; it goes when the server is thrown away after the run.
+pub async fn database() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
     let admin = std::env::var("TEST_POSTGRES_URL").ok()?;
     let name = format!("t_{}", tandem::secrets::random_hex(8));
@@ -358,10 +364,12 @@ async fn database() -> Option<(String, String)> {
     connection.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
     connection.close().await.unwrap();
     let (server, _) = admin.rsplit_once('/').unwrap();
-    Some((admin.clone(), format!("{server}/{name}")))
+    Some(format!("{server}/{name}"))
 }
 
-fn client() -> reqwest::Client {
+/// A client of its own, with a time-out.
+pub fn http_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     #[expect(clippy::disallowed_methods, reason = "the tests' own client, with a time-out")]
     reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
 }

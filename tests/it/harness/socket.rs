@@ -21,11 +21,13 @@ impl Subscription {
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
         let (mut socket, _) = connect_async(request).await.unwrap();
-        let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {key}") } });
+        let init =
+            json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {key}") } });
         socket.send(Message::text(init.to_string())).await.unwrap();
         let mut subscription = Self { socket, cursor: None };
         assert_eq!(subscription.frame().await["type"], "connection_ack");
-        let start = json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } });
+        let start =
+            json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } });
         subscription.socket.send(Message::text(start.to_string())).await.unwrap();
         // Frames are handled in order: when the pong is here, so is the subscription.
         subscription.socket.send(Message::text(json!({ "type": "ping" }).to_string())).await.unwrap();
