@@ -1,4 +1,5 @@
 //! One binary for all tests that go through the public doors: GraphQL, webhooks, the simulator, the command line.
+#![expect(clippy::needless_pass_by_value, reason = "tests write their values where they are used")]
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 #![expect(
     clippy::unwrap_used,
