@@ -97,13 +97,14 @@ async fn r15_after_the_end_nothing_is_sent_and_the_data_stays() {
     assert_eq!((&queued["userErrors"], &queued["message"]["status"]), (&json!([]), &json!("QUEUED")));
 
     let query = "subscription($after: EventCursor) { messageStatuses(statuses: [CANCELED], after: $after) {
-        status error { message } message { id status error { message } } } }";
+        status error { message details } message { id status } } }";
     let mut canceled = t.subscribe(query, json!({})).await;
     t.disconnect(NUMBER, "ACCOUNT_DISCONNECTED", "USER").await;
     let told = canceled.next().await["messageStatuses"].clone();
     assert_eq!(told["message"]["id"], queued["message"]["id"]);
     assert_eq!((&told["status"], &told["message"]["status"]), (&json!("CANCELED"), &json!("CANCELED")));
-    assert!(told["error"]["message"].as_str().unwrap().contains("disconnected"), "{told:#}");
+    assert_eq!(told["error"]["message"], "CLIENT_DISCONNECTED");
+    assert!(told["error"]["details"].as_str().unwrap().contains("nothing was sent"), "{told:#}");
     t.settle().await;
 
     let payload = t.send(&client, CUSTOMER, json!({ "text": { "body": "Noch da?" } }), "after").await;
@@ -119,9 +120,10 @@ async fn r15_after_the_end_nothing_is_sent_and_the_data_stays() {
     let before = t.client(&client, contacts).await;
     assert_eq!(before["contacts"]["nodes"].as_array().unwrap().len(), 5);
 
-    // Not told while nobody is connected, and not missed: WhatsApp has no word of it.
+    // What happens while nobody is connected is not told; the next import brings it.
     t.customer_writes(NUMBER, CUSTOMER, "in between").await;
     t.settle().await;
+    assert_eq!(texts(&t, &client).await, ["In einer Stunde", "Habt ihr offen?"]);
     t.imported(NUMBER, true, json!({ "clientId": client })).await;
     let after = t.client(&client, contacts).await;
     assert_eq!(after["contacts"], before["contacts"], "no contact twice");
@@ -132,7 +134,11 @@ async fn r15_after_the_end_nothing_is_sent_and_the_data_stays() {
         json!({ "isOpen": false, "closesAt": null }),
         "a window of the old connection"
     );
-    assert_eq!(texts(&t, &client).await, ["In einer Stunde", "Habt ihr offen?"]);
+    let here = t.history(&client, "text imported").await;
+    let of = |text: &str| here.iter().filter(|message| message["text"] == text).collect::<Vec<_>>();
+    assert_eq!((here.len(), of("Habt ihr offen?").len()), (3, 1), "nothing twice: {here:#?}");
+    assert_eq!(of("in between"), [&json!({ "text": "in between", "imported": true })]);
+    assert_eq!(of("Habt ihr offen?")[0]["imported"], false);
     t.customer_writes(NUMBER, CUSTOMER, "Jetzt aber").await;
     t.settle().await;
     let payload = t.send(&client, CUSTOMER, json!({ "text": { "body": "Ja!" } }), "now").await;

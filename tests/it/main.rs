@@ -14,6 +14,7 @@ mod chats;
 mod control;
 mod convergence;
 mod crash;
+mod echoes;
 mod harness;
 mod imports;
 mod journey;

@@ -123,8 +123,10 @@ async fn r16_what_only_the_phone_does_is_a_sign_of_life() {
     let now = app(&t, &client).await;
     assert_eq!((&now["basis"], &now["daysLeft"]), (&json!("CONNECTION"), &json!(10)));
 
+    let query = "subscription($after: EventCursor) { outgoingMessages(after: $after) { message { text } } }";
+    let mut outgoing = t.subscribe(query, json!({})).await;
     t.app_writes(NUMBER, CUSTOMER, "Ich bin da.").await;
-    t.settle().await;
+    outgoing.next().await;
     let now = app(&t, &client).await;
     assert_eq!(
         (&now["basis"], &now["risk"], &now["daysLeft"]),
