@@ -424,8 +424,28 @@ impl Tandem {
         self.subscribe_as(&self.key, query, variables).await
     }
 
+    /// Subscribes from here on. Nobody is told when a subscription has begun, so without an `after` of its own it goes on
+    /// from where the stream stands before: what the test does next cannot be missed.
     pub async fn subscribe_as(&self, key: &str, query: &str, variables: Value) -> Subscription {
-        Subscription::open(&format!("ws://{}/graphql", self.running().address), key, query, variables).await
+        let url = format!("ws://{}/graphql", self.running().address);
+        if query.contains("after:") {
+            return Subscription::open(&url, key, query, variables).await;
+        }
+        let viewer = self.ask_as(Some(key), "{ viewer { eventCursor } }", json!({})).await;
+        let place = viewer["data"]["viewer"]["eventCursor"].as_str().unwrap();
+        let (head, root) = query.split_once('{').unwrap();
+        let root = root.trim_start();
+        let end = root.find(|c: char| !c.is_alphanumeric()).unwrap();
+        let (field, rest) = root.split_at(end);
+        let query = match rest.strip_prefix('(') {
+            Some(arguments) => format!("{head}{{ {field}(after: \"{place}\", {arguments}"),
+            None => format!("{head}{{ {field}(after: \"{place}\"){rest}"),
+        };
+        let mut subscription = Subscription::open(&url, key, &query, variables).await;
+        if field == "events" {
+            subscription.pass_over_caught_up(place);
+        }
+        subscription
     }
 
     /// The ids under which WhatsApp knows a phone: of its number and of its account.

@@ -143,7 +143,7 @@ impl Tandem {
 
     /// Words that must be refused: the only error.
     pub async fn refused(&self, client: &str, to: &str, content: Value) -> Value {
-        let key = format!("refused {to} {content}");
+        let key: String = format!("refused {to} {content}").chars().take(200).collect();
         let payload = self.send(client, to, content, &key).await;
         assert_eq!(payload["message"], Value::Null, "{payload:#}");
         assert_eq!(payload["eventCursor"], Value::Null, "{payload:#}");
