@@ -21,7 +21,7 @@ use tandem::serve::Running;
 use tempfile::TempDir;
 
 pub use socket::Subscription;
-pub use world::{ADA, BEN, DAY, SHOP};
+pub use world::{ADA, BEN, DAY, FIXED, SHOP};
 
 /// Longest wait for anything that a test expects.
 pub const PATIENCE: Duration = Duration::from_secs(30);
