@@ -10,6 +10,7 @@ use entity::{
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use super::leader::Leader;
 use super::messages::Waiting;
 use super::route::Routes;
 use super::{ApplyError, Routed, Span, apply};
@@ -29,7 +30,7 @@ const LARGE: usize = 64 * 1024;
 /// Pause after the database was away.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often echoes that wait for a send are looked at, at least.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// A body, decoded and routed.
 struct Taken {
@@ -49,7 +50,19 @@ struct Import {
 pub async fn run(app: Arc<App>) {
     let mut import = None;
     let mut looked = tokio::time::Instant::now();
+    let mut leader = Leader::default();
     while !app.tasks.stopping().is_cancelled() {
+        if !leader.holds(&app.db).await {
+            // Another process applies what this one accepts: only the database knows how much waits.
+            if let Ok(waiting) = store::count_pending(&app.inbound_db).await {
+                app.inbox.counted(waiting);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = app.tasks.stopping().cancelled() => {}
+            }
+            continue;
+        }
         if looked.elapsed() >= LOOK {
             looked = tokio::time::Instant::now();
             if let Err(error) = echoes(&app, None).await {
@@ -76,6 +89,7 @@ pub async fn run(app: Arc<App>) {
             }
         }
     }
+    leader.resign().await;
 }
 
 fn report(error: &ApplyError) {

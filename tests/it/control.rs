@@ -34,7 +34,7 @@ async fn s11_no_operation_changes_the_phones_profile_groups_or_connection() {
     }))
     .await;
     let client = t.imported(NUMBER, true, json!({ "history": "ON_REQUEST" })).await;
-    t.act("link", "LinkInput", json!({ "phoneNumber": NUMBER, "device": "WEB" })).await;
+    t.act("link", json!({ "phoneNumber": NUMBER, "device": "WEB" })).await;
     let incoming = t.customer_writes(NUMBER, CUSTOMER, "Hallo").await;
     t.write(
         "writeAsCustomer",

@@ -150,13 +150,13 @@ async fn r15_moving_to_the_regular_app_ends_the_connection() {
     let t = Tandem::new().await;
     let client = t.connected(NUMBER).await;
     let mut changes = t.subscribe(CHANGES, json!({ "ids": [client] })).await;
-    t.act("setApp", "SetAppInput", json!({ "phoneNumber": NUMBER, "app": "REGULAR" })).await;
+    t.act("setApp", json!({ "phoneNumber": NUMBER, "app": "REGULAR" })).await;
     assert_eq!(changes.next().await["clientChanges"]["disconnectionReason"], "BUSINESS_DOWNGRADE");
     let onboarding = t.onboarding(json!({ "clientId": client })).await;
     let payload = t.complete(&onboarding, &t.signup(NUMBER, true).await).await;
     assert_eq!(payload["onboarding"]["failure"]["code"], "NOT_A_BUSINESS_APP_NUMBER");
     assert_eq!(t.client(&client, "status").await["status"], "DISCONNECTED", "a failed try changes nothing");
-    t.act("setApp", "SetAppInput", json!({ "phoneNumber": NUMBER, "app": "BUSINESS" })).await;
+    t.act("setApp", json!({ "phoneNumber": NUMBER, "app": "BUSINESS" })).await;
     let payload = t.complete(&onboarding, &t.signup(NUMBER, true).await).await;
     assert_eq!(
         payload["onboarding"]["client"],
@@ -171,7 +171,7 @@ async fn r15_a_new_phone_pauses_and_resumes() {
     t.customer_writes(NUMBER, CUSTOMER, "Hallo").await;
     t.settle().await;
     let mut changes = t.subscribe(CHANGES, json!({ "ids": [client] })).await;
-    t.act("changePhone", "PhoneRef", json!({ "phoneNumber": NUMBER })).await;
+    t.act("changePhone", json!({ "phoneNumber": NUMBER })).await;
     let paused = changes.next().await["clientChanges"].clone();
     assert_eq!(paused["type"], "CLIENT_PAUSED");
     assert!(paused["reason"].as_str().unwrap().contains("phone"), "{paused:#}");

@@ -61,7 +61,7 @@ async fn r01_a_number_of_the_regular_app_is_moved_and_the_same_link_then_succeed
     assert_eq!(payload["onboarding"]["client"]["status"], "ONBOARDING");
     assert!(page(&t, &onboarding).await.1.contains("try again"));
 
-    t.act("setApp", "SetAppInput", json!({ "phoneNumber": NUMBER, "app": "BUSINESS" })).await;
+    t.act("setApp", json!({ "phoneNumber": NUMBER, "app": "BUSINESS" })).await;
     let client = payload["onboarding"]["client"]["id"].clone();
     let payload = t.complete(&onboarding, &t.signup(NUMBER, true).await).await;
     assert_eq!(payload["onboarding"]["status"], "CONNECTED", "{payload:#}");
@@ -86,7 +86,7 @@ async fn r02_an_app_that_is_too_old_is_told_the_version_that_it_needs() {
     assert!(failure["message"].as_str().unwrap().contains("2.24.17"), "{failure:#}");
     assert!(failure["remedy"].as_str().unwrap().contains("same link"), "{failure:#}");
 
-    t.act("setApp", "SetAppInput", json!({ "phoneNumber": NUMBER, "appVersion": "2.24.17" })).await;
+    t.act("setApp", json!({ "phoneNumber": NUMBER, "appVersion": "2.24.17" })).await;
     let payload = t.complete(&onboarding, &t.signup(NUMBER, true).await).await;
     assert_eq!(payload["onboarding"]["status"], "CONNECTED", "{payload:#}");
     let client = payload["onboarding"]["client"]["id"].as_str().unwrap();
@@ -112,7 +112,7 @@ async fn r13_devices_are_unlinked_and_windows_and_watches_are_invisible_to_the_a
     let t = Tandem::new().await;
     t.phone(NUMBER, 2, 0).await;
     for device in ["MAC", "WINDOWS"] {
-        t.act("link", "LinkInput", json!({ "phoneNumber": NUMBER, "device": device })).await;
+        t.act("link", json!({ "phoneNumber": NUMBER, "device": device })).await;
     }
     let devices = "query($n: PhoneNumber!) { phone(phoneNumber: $n) { linkedDevices } }";
     let linked = t.simulate(devices, json!({ "n": NUMBER })).await;
@@ -148,7 +148,7 @@ async fn r13_devices_are_unlinked_and_windows_and_watches_are_invisible_to_the_a
     for (device, text) in
         [("WINDOWS", "from the PC"), ("WEAROS", "from the watch"), ("WEB", "from the browser")]
     {
-        t.act("link", "LinkInput", json!({ "phoneNumber": NUMBER, "device": device })).await;
+        t.act("link", json!({ "phoneNumber": NUMBER, "device": device })).await;
         let input = json!({ "phoneNumber": NUMBER, "with": CUSTOMER, "text": text, "device": device });
         t.write("writeFromApp", input).await;
     }

@@ -18,7 +18,7 @@ async fn contacts(t: &Tandem, client: &str, filter: Value) -> Vec<Value> {
 
 async fn change(t: &Tandem, contact: &str, name: Option<&str>) {
     let input = json!({ "phoneNumber": NUMBER, "contact": contact, "fullName": name });
-    t.act("changeContact", "ChangeContactInput", input).await;
+    t.act("changeContact", input).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

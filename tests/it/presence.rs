@@ -136,7 +136,7 @@ async fn r16_what_only_the_phone_does_is_a_sign_of_life() {
     assert_eq!(due(&mut visits).await["days"], 9, "the steps begin anew");
 
     let input = json!({ "phoneNumber": NUMBER, "contact": CUSTOMER, "fullName": "Anna" });
-    t.act("changeContact", "ChangeContactInput", input).await;
+    t.act("changeContact", input).await;
     t.settle().await;
     let now = app(&t, &client).await;
     assert_eq!(

@@ -16,7 +16,7 @@ async fn set_profile(t: &Tandem, name: Option<&str>, about: Option<&str>) {
             input[field] = json!(value);
         }
     }
-    t.act("setProfile", "SetProfileInput", input).await;
+    t.act("setProfile", input).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -183,6 +183,8 @@ pub(crate) struct PhoneMessage {
     deleted: bool,
     /// Its words were changed.
     edited: bool,
+    /// The id of the message that it answers.
+    reply_to: Option<ID>,
 }
 
 impl PhoneMessage {
@@ -202,6 +204,10 @@ impl PhoneMessage {
             media: message.is_media().then(|| message.kind.clone()),
             deleted: message.deleted,
             edited: message.edited,
+            reply_to: message
+                .reply_to
+                .and_then(|token| phone.by_token(token))
+                .map(|answered| ID(phone.id_of(answered))),
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod meta;
 mod socket;
 pub mod wire;
+mod world;
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tandem::serve::Running;
 use tempfile::TempDir;
 
 pub use socket::Subscription;
+pub use world::{ADA, BEN, DAY, FIXED, SHOP};
 
 /// Longest wait for anything that a test expects.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,7 +43,6 @@ pub struct Tandem {
     pub http: reqwest::Client,
     environment: Vec<(String, String)>,
     simulator_url: String,
-    postgres: Option<(String, String)>,
     _dir: TempDir,
 }
 
@@ -68,8 +69,8 @@ impl Tandem {
             ("TANDEM_DATA_DIR".to_owned(), dir.path().join("data").display().to_string()),
             ("TANDEM_SIMULATOR_URL".to_owned(), simulator_url.clone()),
         ];
-        if let Some((_, url)) = &postgres {
-            environment.push(("DATABASE_URL".to_owned(), url.clone()));
+        if let Some(url) = postgres {
+            environment.push(("DATABASE_URL".to_owned(), url));
         }
         for (name, value) in settings {
             environment.push(((*name).to_owned(), (*value).to_owned()));
@@ -84,10 +85,9 @@ impl Tandem {
             simulator: Some(simulator),
             key: created.api_key,
             partner: created.partner.public(),
-            http: client(),
+            http: http_client(),
             environment,
             simulator_url,
-            postgres,
             _dir: dir,
         }
     }
@@ -316,17 +316,10 @@ impl Tandem {
         chrono::DateTime::parse_from_rfc3339(data["clock"].as_str().unwrap()).unwrap().timestamp()
     }
 
-    /// One of the simulator's mutations that take an `input`.
-    pub async fn act(&self, mutation: &str, input_type: &str, input: Value) {
-        let query =
-            format!("mutation($input: {input_type}!) {{ {mutation}(input: $input) {{ __typename }} }}");
-        self.simulate(&query, json!({ "input": input })).await;
-    }
-
     /// The connection of a phone ends, for a reason as WhatsApp names it.
     pub async fn disconnect(&self, number: &str, reason: &str, initiated_by: &str) {
         let input = json!({ "phoneNumber": number, "reason": reason, "initiatedBy": initiated_by });
-        self.act("disconnect", "DisconnectInput", input).await;
+        self.act("disconnect", input).await;
     }
 
     /// Calls to WhatsApp's endpoints whose path contains this, oldest first.
@@ -394,29 +387,9 @@ impl Tandem {
         }
     }
 
-    /// Runs the binary beside the service, on the same data: what it printed, if it succeeded.
-    pub async fn command(&self, arguments: &[&str]) -> String {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tandem"));
-        command
-            .args(arguments)
-            .envs(self.environment.iter().cloned())
-            .env("TANDEM_LOG", "error")
-            .kill_on_drop(true);
-        let output = tokio::time::timeout(PATIENCE, command.output())
-            .await
-            .expect("the command does not end")
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
     /// What `tandem inbound list` shows: bodies that were not applied whole, newest first.
     pub async fn inbound_list(&self) -> Vec<Value> {
-        self.command(&["inbound", "list"])
-            .await
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        self.lines(&["inbound", "list"]).await
     }
 
     /// What the phone's screen shows, newest first.
@@ -451,8 +424,28 @@ impl Tandem {
         self.subscribe_as(&self.key, query, variables).await
     }
 
+    /// Subscribes from here on. Nobody is told when a subscription has begun, so without an `after` of its own it goes on
+    /// from where the stream stands before: what the test does next cannot be missed.
     pub async fn subscribe_as(&self, key: &str, query: &str, variables: Value) -> Subscription {
-        Subscription::open(&format!("ws://{}/graphql", self.running().address), key, query, variables).await
+        let url = format!("ws://{}/graphql", self.running().address);
+        if query.contains("after:") {
+            return Subscription::open(&url, key, query, variables).await;
+        }
+        let viewer = self.ask_as(Some(key), "{ viewer { eventCursor } }", json!({})).await;
+        let place = viewer["data"]["viewer"]["eventCursor"].as_str().unwrap();
+        let (head, root) = query.split_once('{').unwrap();
+        let root = root.trim_start();
+        let end = root.find(|c: char| !c.is_alphanumeric()).unwrap();
+        let (field, rest) = root.split_at(end);
+        let query = match rest.strip_prefix('(') {
+            Some(arguments) => format!("{head}{{ {field}(after: \"{place}\", {arguments}"),
+            None => format!("{head}{{ {field}(after: \"{place}\"){rest}"),
+        };
+        let mut subscription = Subscription::open(&url, key, &query, variables).await;
+        if field == "events" {
+            subscription.pass_over_caught_up(place);
+        }
+        subscription
     }
 
     /// The ids under which WhatsApp knows a phone: of its number and of its account.
@@ -481,17 +474,12 @@ impl Tandem {
 
 impl Drop for Tandem {
     fn drop(&mut self) {
-        let (running, simulator, postgres) =
-            (self.running.take(), self.simulator.take(), self.postgres.take());
+        let (running, simulator) = (self.running.take(), self.simulator.take());
         let healthy = running.as_ref().is_none_or(|running| !running.app.tasks.failed());
         if let Some(running) = &running {
             running.app.tasks.stopping().cancel();
         }
         drop((running, simulator));
-        if let Some((admin, url)) = postgres {
-            // The server itself is thrown away after the run; this keeps it small meanwhile.
-            drop((admin, url));
-        }
         assert!(healthy || std::thread::panicking(), "an engine died during the test");
     }
 }
@@ -505,8 +493,8 @@ async fn close(installation: Installation) {
     installation.inbound_db.close().await.unwrap();
 }
 
-/// A Postgres database of its own, if a server was named: the server's address and the database's.
-async fn database() -> Option<(String, String)> {
+/// A Postgres database of its own, if a server was named; it goes when the server is thrown away after the run.
+pub async fn database() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
     let admin = std::env::var("TEST_POSTGRES_URL").ok()?;
     let name = format!("t_{}", tandem::secrets::random_hex(8));
@@ -514,10 +502,12 @@ async fn database() -> Option<(String, String)> {
     connection.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
     connection.close().await.unwrap();
     let (server, _) = admin.rsplit_once('/').unwrap();
-    Some((admin.clone(), format!("{server}/{name}")))
+    Some(format!("{server}/{name}"))
 }
 
-fn client() -> reqwest::Client {
+/// A client of its own, with a time-out.
+pub fn http_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     #[expect(clippy::disallowed_methods, reason = "the tests' own client, with a time-out")]
     reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
 }
