@@ -418,10 +418,16 @@ impl Tandem {
     /// Subscribes as the partner. A query that takes `$after` begins at this moment unless it is told where: without a
     /// cursor a subscription begins some time after it was asked for, and what happens until then is missed.
     pub async fn subscribe(&self, query: &str, mut variables: Value) -> Subscription {
-        if query.contains("$after") && variables["after"].is_null() {
-            variables["after"] = json!(self.cursor().await);
+        if !query.contains("$after") || !variables["after"].is_null() {
+            return self.subscribe_as(&self.key, query, variables).await;
         }
-        self.subscribe_as(&self.key, query, variables).await
+        let place = self.cursor().await;
+        variables["after"] = json!(place);
+        let mut subscription = self.subscribe_as(&self.key, query, variables).await;
+        if query.contains("events(") {
+            subscription.pass_over_caught_up(&place);
+        }
+        subscription
     }
 
     /// Subscribes from here on. Nobody is told when a subscription has begun, so without an `after` of its own it goes on
