@@ -122,9 +122,9 @@ impl Subscription {
     pub async fn closed(&mut self) -> (u16, String) {
         let closing = async {
             loop {
-                match self.socket.next().await.expect("the socket ended").expect("the socket failed") {
-                    Message::Close(close) => return close.expect("it is closed without a code"),
-                    _ => {}
+                let message = self.socket.next().await.expect("the socket ended").expect("the socket failed");
+                if let Message::Close(close) = message {
+                    return close.expect("it is closed without a code");
                 }
             }
         };
