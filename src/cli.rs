@@ -168,7 +168,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             say("The databases are up to date.");
         }
         Command::Partner(PartnerCommand::Create { name, json }) => {
-            create_partner(config, &name, json).await?
+            create_partner(config, &name, json).await?;
         }
         Command::Key(KeyCommand::Create { partner, client, scope, expires, json }) => {
             create_key(config, &partner, &client, &scope, expires, json).await?;

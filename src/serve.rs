@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::http::{self, Development};
 use crate::inbound::{self, Inbox};
 use crate::lifecycle::{Tasks, signal};
-use crate::upstream::meta::{Meta, NEEDED_FIELDS, Settings};
+use crate::upstream::meta::{KNOWN_FIELDS, Meta, Settings};
 use crate::{apply, lanes, partners, secrets, sync, upkeep};
 
 /// The file in `data_dir` that keeps the development partner's key, so that the next start finds it.
@@ -189,7 +189,7 @@ async fn listen_to_simulator(app: &App, address: SocketAddr) -> anyhow::Result<(
     let chosen = app.upstream.app_subscriptions().await.unwrap_or_default();
     let mut fields: Vec<&str> = chosen.iter().map(String::as_str).collect();
     if fields.is_empty() {
-        fields = NEEDED_FIELDS.to_vec();
+        fields = KNOWN_FIELDS.to_vec();
     }
     app.upstream
         .set_app_subscriptions(&format!("{here}/webhooks/meta"), &fields)

@@ -8,8 +8,9 @@ use entity::{
     ClientId, ConversationId, InboundId, InboundState, Timestamp, inbound, message, message_key, pending,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use super::leader::Leader;
 use super::messages::Waiting;
 use super::route::Routes;
 use super::{ApplyError, Routed, Span, apply};
@@ -29,7 +30,7 @@ const LARGE: usize = 64 * 1024;
 /// Pause after the database was away.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often echoes that wait for a send are looked at, at least.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// A body, decoded and routed.
 struct Taken {
@@ -49,10 +50,22 @@ struct Import {
 pub async fn run(app: Arc<App>) {
     let mut import = None;
     let mut looked = tokio::time::Instant::now();
+    let mut leader = Leader::default();
     while !app.tasks.stopping().is_cancelled() {
+        if !leader.holds(&app.db).await {
+            // Another process applies what this one accepts: only the database knows how much waits.
+            if let Ok(waiting) = store::count_pending(&app.inbound_db).await {
+                app.inbox.counted(waiting);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = app.tasks.stopping().cancelled() => {}
+            }
+            continue;
+        }
         if looked.elapsed() >= LOOK {
             looked = tokio::time::Instant::now();
-            if let Err(error) = echoes(&app).await {
+            if let Err(error) = echoes(&app, None).await {
                 report(&error);
             }
         }
@@ -76,6 +89,7 @@ pub async fn run(app: Arc<App>) {
             }
         }
     }
+    leader.resign().await;
 }
 
 fn report(error: &ApplyError) {
@@ -284,25 +298,28 @@ fn awaits_a_holder(account: &Account, kind: &ChangeKind) -> bool {
     *account != Account::default() && !added
 }
 
-/// Echoes that waited long enough for the outcome of a send, or whose send is settled: taken for what they look like.
-async fn echoes(app: &Arc<App>) -> Result<(), ApplyError> {
+/// Echoes that wait for the outcome of a send, of these clients or of all: those whose send is settled are taken for what
+/// they look like, and so are those that waited long enough. The others wait on.
+async fn echoes(app: &App, of: Option<BTreeSet<ClientId>>) -> Result<(), ApplyError> {
+    let now = Clock::real_now();
     #[expect(clippy::disallowed_methods, reason = "the engine's own queue of echoes")]
-    let due = pending::Entity::find()
-        .filter(pending::Column::RetryAt.lte(Clock::real_now()))
+    let mut waiting = pending::Entity::find().filter(pending::Column::RetryAt.is_not_null());
+    if let Some(clients) = of {
+        waiting = waiting.filter(pending::Column::ClientId.is_in(clients));
+    }
+    let (due, early): (Vec<_>, Vec<_>) = waiting
+        .order_by_asc(pending::Column::RetryAt)
         .limit(u64::try_from(CHANGES).unwrap_or(u64::MAX))
         .all(app.db.read())
-        .await?;
-    if due.is_empty() {
-        return Ok(());
-    }
-    let mut changes = Vec::new();
+        .await?
+        .into_iter()
+        .partition(|row| row.retry_at.is_some_and(|at| at <= now));
+    let mut changes = early.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
     for row in &due {
-        if let Waiting::Echo { seen, at } = serde_json::from_value(row.change.clone())? {
-            let change = Change { account: Account::default(), kind: ChangeKind::Message(seen) };
-            changes.push(Routed { client: row.client_id, change, received_at: at, waited: true });
-        }
+        changes.push(Routed { waited: true, ..as_change(row)? });
     }
     all(app, &changes).await?;
+    // Of the early ones those that were applied are gone already.
     forget(app, due).await
 }
 
@@ -315,7 +332,7 @@ pub struct Named {
     pub whatsapp_id: String,
 }
 
-/// Applies what waits for these ids, because it came before the answer did.
+/// Applies what waits for these ids, because it came before the answer did, and echoes that need wait no longer.
 ///
 /// # Errors
 /// When the database refuses or is away: then changes go on waiting.
@@ -330,7 +347,8 @@ pub async fn settle_named(app: &App, named: Vec<Named>) -> Result<(), ApplyError
         due.into_iter().filter(|row| named.iter().any(|one| one.client == row.client_id)).collect();
     let changes = due.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
     all(app, &changes).await?;
-    forget(app, due).await
+    forget(app, due).await?;
+    echoes(app, Some(named.iter().map(|one| one.client).collect())).await
 }
 
 /// A change that waited, as it came.

@@ -12,6 +12,7 @@
 mod account;
 mod contacts;
 pub mod engine;
+mod leader;
 pub mod merge;
 mod messages;
 mod route;

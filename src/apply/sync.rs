@@ -99,26 +99,24 @@ pub(super) async fn chunk(
     Ok(())
 }
 
-/// Whether no chunk can be missing: each phase begins at its first chunk and has no gap, and no phase before the last
-/// one seen is unheard of. A phase without chats gives no webhook, so this may stay false for ever: then the import
-/// is done when no further chunk came for a while (`sync.settle_seconds`).
+/// Whether no gap shows that a chunk is missing: each phase begins at its first chunk, has no gap, and no phase before
+/// the last one seen is unheard of. A phase without chats gives no webhook, so this may stay false for ever: then the
+/// import is done when no further chunk came for a while (`sync.settle_seconds`).
 fn is_whole(chunks: &[sync_chunk::Model]) -> bool {
     let mut phases: BTreeMap<i32, BTreeSet<i32>> = BTreeMap::new();
     for chunk in chunks {
         phases.entry(chunk.phase).or_default().insert(chunk.chunk_order);
     }
-    let mut end_of_previous = None;
-    for (expected, (phase, orders)) in phases.iter().enumerate() {
-        let (Some(first), Some(last)) = (orders.first(), orders.last()) else { return false };
-        let dense = i32::try_from(orders.len()).is_ok_and(|count| last - first + 1 == count);
-        // Orders begin anew in each phase, or go on from the phase before.
-        let begins = (0..=1).contains(first) || end_of_previous.is_some_and(|end: i32| *first == end + 1);
-        if !dense || !begins || i32::try_from(expected) != Ok(*phase) {
-            return false;
-        }
-        end_of_previous = Some(*last);
+    if !phases.keys().copied().eq((0..).take(phases.len())) {
+        return false;
     }
-    true
+    let dense = |orders: &[i32]| {
+        orders.first().is_some_and(|first| (0..=1).contains(first))
+            && orders.windows(2).all(|pair| pair[1] == pair[0] + 1)
+    };
+    // Orders begin anew in each phase, or go on through all of them; not now this, now that.
+    let each: Vec<Vec<i32>> = phases.into_values().map(|orders| orders.into_iter().collect()).collect();
+    each.iter().all(|orders| dense(orders)) || dense(&each.concat())
 }
 
 /// The client does not share its history: known, final until the next connection.
@@ -199,11 +197,14 @@ mod tests {
     }
 
     #[test]
-    fn s07_an_import_is_whole_only_when_no_chunk_can_be_missing() {
+    fn s07_an_import_is_whole_only_when_no_gap_shows() {
         assert!(is_whole(&chunks(&[(0, 1), (1, 1), (1, 2), (2, 1)])));
         assert!(is_whole(&chunks(&[(0, 1), (1, 2), (1, 3), (2, 4)])), "orders may go on from phase to phase");
         assert!(!is_whole(&chunks(&[(2, 3)])), "the last chunk came first");
         assert!(!is_whole(&chunks(&[(0, 1), (1, 1), (1, 3)])), "a gap");
+        assert!(!is_whole(&chunks(&[(0, 1), (1, 2), (2, 1)])), "the first of the second phase is missing");
+        assert!(!is_whole(&chunks(&[(0, 1), (1, 2), (2, 4)])), "the third of all is missing");
+        assert!(!is_whole(&chunks(&[])), "nothing came");
         assert!(!is_whole(&chunks(&[(0, 1), (2, 1)])), "a phase is missing, or empty: time will tell");
     }
 }

@@ -224,9 +224,9 @@ impl Query {
             let scope = ctx.reader()?;
             let size = first.map_or(Ok(DEFAULT), |first| size("first", first))?;
             let app = ctx.app();
-            events::queries::note_reader(app, scope).await?;
             let position =
                 events::queries::resume(app, scope, after.as_ref().map(|cursor| cursor.0.as_str())).await?;
+            events::queries::note_reader(app, scope).await?;
             let EventFilter { client_ids, types } = filter.unwrap_or_default();
             let clients = match named_clients(ctx, client_ids).await? {
                 None => None,

@@ -86,6 +86,11 @@ impl Inbox {
         self.backlog.send_modify(|backlog| *backlog += more);
     }
 
+    /// So many bodies wait in all, as the database says.
+    pub fn counted(&self, waiting: i64) {
+        self.backlog.send_replace(waiting);
+    }
+
     /// Resolves when nothing waits to be applied.
     pub async fn idle(&self) {
         // The sender lives as long as this borrow: waiting cannot fail.

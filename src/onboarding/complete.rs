@@ -10,13 +10,14 @@ use entity::{
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::failure::SignupFailure;
 use super::{Changed, Complete, advance, change, closed, is_closed, named, record, told};
 use crate::app::App;
 use crate::apply::merge::stands_for;
 use crate::auth::{Permission, Scope};
+use crate::clients::profile;
 use crate::clock::Clock;
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
@@ -35,6 +36,10 @@ struct Confirmed {
     number: PhoneNumber,
     token: SecretString,
     token_expires_at: Option<Timestamp>,
+    /// When name and profile were asked for.
+    asked_at: Timestamp,
+    /// None: it cannot be read right now, and is read again.
+    profile: Option<Value>,
 }
 
 /// Takes what the browser got from Embedded Signup as far as it goes.
@@ -147,6 +152,7 @@ async fn confirm(app: &App, input: &Complete, code: &str) -> Result<Confirmed, S
     let accounts = accounts(app, input, &info).map_err(Stop::Failed)?;
     let token_expires_at =
         info.expires_at.or_else(|| token.expires_in.map(|seconds| Clock::real_now().plus_seconds(seconds)));
+    let asked_at = app.now();
     let mut found: Option<(String, PhoneNumber)> = None;
     for waba in accounts {
         let numbers = upstream
@@ -169,7 +175,11 @@ async fn confirm(app: &App, input: &Complete, code: &str) -> Result<Confirmed, S
             "The account has no number that lives in the WhatsApp Business app.",
         )));
     };
-    Ok(Confirmed { waba_id, number, token: token.secret, token_expires_at })
+    let profile = upstream.profile(&number.id, &token.secret).await;
+    let profile = profile
+        .inspect_err(|error| tracing::warn!(%error, "a new client's profile cannot be read right now"))
+        .ok();
+    Ok(Confirmed { waba_id, number, token: token.secret, token_expires_at, asked_at, profile })
 }
 
 /// The accounts that the token speaks for. The browser's word counts only where the token agrees.
@@ -351,8 +361,9 @@ fn connected(
         phone_number_id: Some(confirmed.number.id.clone()),
         waba_id: Some(confirmed.waba_id.clone()),
         display_name: confirmed.number.verified_name.clone().or(client.display_name),
-        display_name_at: now,
-        profile_at: Timestamp(0),
+        display_name_at: profile::asked(confirmed.asked_at),
+        profile: confirmed.profile.clone().or(client.profile),
+        profile_at: if confirmed.profile.is_some() { confirmed.asked_at } else { Timestamp(0) },
         token_sealed: Some(token),
         token_expires_at: confirmed.token_expires_at,
         history_import: onboarding.history_import,

@@ -110,14 +110,18 @@ pub struct Changed {
 
 /// Whether nothing more can come of it.
 pub fn is_closed(onboarding: &onboarding::Model, now: Timestamp) -> bool {
-    match onboarding.status {
+    is_final(onboarding.status) || now >= onboarding.expires_at
+}
+
+fn is_final(status: OnboardingStatus) -> bool {
+    match status {
         OnboardingStatus::Connected | OnboardingStatus::Revoked | OnboardingStatus::Expired => true,
         OnboardingStatus::Created
         | OnboardingStatus::Opened
         | OnboardingStatus::SignedIn
         | OnboardingStatus::NumberConfirmed
         | OnboardingStatus::HistoryChosen
-        | OnboardingStatus::Failed => now >= onboarding.expires_at,
+        | OnboardingStatus::Failed => false,
     }
 }
 
@@ -191,7 +195,8 @@ async fn change(
     let Some(mut row) = row else {
         return Err(Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding").into());
     };
-    if is_closed(&row, now) && step != OnboardingStatus::Expired {
+    let in_time = now < row.expires_at || step == OnboardingStatus::Expired;
+    if is_final(row.status) || !in_time {
         return Err(closed(&row).into());
     }
     row.status = step;

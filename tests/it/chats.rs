@@ -133,7 +133,7 @@ async fn r07_groups_are_no_part_of_the_history() {
     let t = Tandem::new().await;
     t.create_phone(json!({ "phoneNumber": SHOP, "displayName": "Café Test", "contacts": 5, "messages": 30, "groups": 3 }))
         .await;
-    let client = t.imported(SHOP, json!({})).await;
+    let client = t.imported(SHOP, true, json!({})).await;
     let screen = t.screen(SHOP).await;
     let (groups, chats): (Vec<_>, Vec<_>) = screen.iter().partition(|message| !message["group"].is_null());
     assert!(!groups.is_empty() && chats.len() == 30, "{} and {}", groups.len(), chats.len());
@@ -280,7 +280,7 @@ async fn r13_what_is_written_on_windows_reaches_the_customer_and_nobody_else() {
     let linked =
         async || t.simulate(devices, json!({ "number": SHOP })).await["phone"]["linkedDevices"].clone();
     assert_eq!(linked().await, json!(["WEB", "WINDOWS"]));
-    let client = t.imported(SHOP, json!({ "history": "NEVER" })).await;
+    let client = t.imported(SHOP, true, json!({ "history": "NEVER" })).await;
     assert_eq!(linked().await, json!([]), "unlinked by the onboarding");
     t.act("link", json!({ "phoneNumber": SHOP, "device": "WINDOWS" })).await;
 

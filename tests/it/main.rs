@@ -1,4 +1,5 @@
 //! One binary for all tests that go through the public doors: GraphQL, webhooks, the simulator, the command line.
+#![expect(clippy::needless_pass_by_value, reason = "tests write their values where they are used")]
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 #![expect(
     clippy::unwrap_used,
@@ -10,12 +11,21 @@
 mod access;
 mod changes;
 mod chats;
+mod coexistence_page;
+mod control;
 mod convergence;
 mod crash;
+mod echoes;
 mod harness;
+mod imports;
 mod journey;
+mod leaving;
 mod limits;
+mod onboarding;
 mod people;
+mod phone_book;
+mod presence;
+mod profile;
 mod reading;
 mod sending;
 mod stream;

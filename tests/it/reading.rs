@@ -183,7 +183,7 @@ fn paged(list: &str) -> String {
 async fn pages_of_history_and_contacts_lose_nothing_and_repeat_nothing() {
     let t = Tandem::new().await;
     t.phone(SHOP, 23, 60).await;
-    let client = t.imported(SHOP, json!({})).await;
+    let client = t.imported(SHOP, true, json!({})).await;
     for (list, count) in [("history", 60), ("contacts", 23)] {
         let query = paged(list);
         let whole = pages(&t, &query, &client, 100, false).await;
@@ -296,7 +296,7 @@ async fn every_kind_of_id_leads_to_its_node() {
 async fn a_page_of_history_costs_the_same_number_of_statements_whatever_its_size() {
     let t = Tandem::new().await;
     t.phone(SHOP, 20, 150).await;
-    let client = t.imported(SHOP, json!({})).await;
+    let client = t.imported(SHOP, true, json!({})).await;
     let query = "query($id: ID!, $first: Int!) { history(clientId: $id, first: $first) { nodes {
         id text status from to statusHistory { status } reactions { emoji } replyTo { id } client { displayName }
         conversation { window { isOpen } lastMessage { text } contact { fullName } } } } }";

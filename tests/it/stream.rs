@@ -7,7 +7,7 @@ use crate::harness::{ADA, BEN, FIXED, SHOP, Subscription, Tandem};
 /// Whatever makes events: an onboarding, imports, messages of all sides, changes of them, contacts, a disconnection.
 async fn much_happens(t: &Tandem) -> String {
     t.phone(SHOP, 5, 40).await;
-    let client = t.imported(SHOP, json!({})).await;
+    let client = t.imported(SHOP, true, json!({})).await;
     let question = t.customer_writes(SHOP, ADA, "Habt ihr offen?").await;
     t.settle().await;
     t.sent(&client, ADA, "Bis acht.").await;

@@ -58,6 +58,16 @@ impl PhoneNode {
         PhoneNumber(self.0)
     }
 
+    /// WhatsApp's id of the number, as webhooks and calls name it; the same before and after a signup.
+    async fn phone_number_id(&self, ctx: &Context<'_>) -> async_graphql::Result<ID> {
+        self.look(ctx, |phone| ID(phone.card.number_id.clone()))
+    }
+
+    /// WhatsApp's id of the account that holds the number.
+    async fn waba_id(&self, ctx: &Context<'_>) -> async_graphql::Result<ID> {
+        self.look(ctx, |phone| ID(phone.card.waba_id.clone()))
+    }
+
     /// The name that customers see.
     async fn display_name(&self, ctx: &Context<'_>) -> async_graphql::Result<String> {
         self.look(ctx, |phone| phone.card.display_name.clone())

@@ -213,7 +213,7 @@ events! {
             self.entry.number("daysLeft").map(clamp)
         }
 
-        /// APP_VISIT_DUE: the same by Meta's own figure (about 14 days); below 0 when they are over. Null for other types.
+        /// APP_VISIT_DUE: the same by Meta's own figure (about 14 days); 0 when they are over. Null for other types.
         async fn days_left_meta(&self) -> Option<i32> {
             self.entry.number("daysLeftMeta").map(clamp)
         }

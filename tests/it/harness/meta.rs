@@ -137,6 +137,7 @@ impl Business {
     }
 
     /// A message inside a thread of the history.
+    #[expect(clippy::too_many_arguments, reason = "a message has so many parts")]
     pub fn past(
         &self,
         with: &Customer,

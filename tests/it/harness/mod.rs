@@ -5,6 +5,7 @@
 
 pub mod meta;
 mod socket;
+pub mod wire;
 mod world;
 
 use std::path::Path;
@@ -227,26 +228,6 @@ impl Tandem {
         payload["onboarding"]["client"]["id"].as_str().unwrap().to_owned()
     }
 
-    /// Connects a phone and opens its app: the client's id, once its imports are over.
-    pub async fn imported(&self, number: &str, extra: Value) -> String {
-        let over =
-            "subscription { events(filter: { types: [SYNC_PROGRESS] }) { ... on SyncEvent { kind state } } }";
-        let mut imports = self.subscribe(over, json!({})).await;
-        let mut waits =
-            if extra["history"] == "NEVER" { vec!["CONTACTS"] } else { vec!["CONTACTS", "HISTORY"] };
-        let client = self.connect(number, true, extra).await;
-        self.open_app(number).await;
-        while !waits.is_empty() {
-            // Once a chunk of the history is here, the others are due: `settle` waits for them.
-            let came =
-                |data: &Value| data["events"]["state"] == "DONE" || data["events"]["state"] == "RUNNING";
-            let import = imports.until(came).await;
-            waits.retain(|kind| import["events"]["kind"] != *kind);
-        }
-        self.settle().await;
-        client
-    }
-
     /// Meta's id of a client's number, which only the database knows.
     pub async fn phone_number_id(&self, client: &str) -> String {
         use sea_orm::EntityTrait;
@@ -264,7 +245,23 @@ impl Tandem {
     /// A phone without a past, connected, its imports over: the client's id.
     pub async fn connected(&self, number: &str) -> String {
         self.phone(number, 2, 0).await;
-        self.imported(number, json!({ "history": "NEVER" })).await
+        self.imported(number, true, json!({ "history": "NEVER" })).await
+    }
+
+    /// Connects a phone, opens the app, and waits until all that was asked for has come: the client's id.
+    pub async fn imported(&self, number: &str, share_history: bool, extra: Value) -> String {
+        let client = self.connect(number, share_history, extra).await;
+        self.open_app(number).await;
+        self.settle().await;
+        client
+    }
+
+    /// Follows the imports of a client.
+    pub async fn imports(&self, client: &str, after: Option<&str>) -> Subscription {
+        let query =
+            "subscription($id: ID!, $after: EventCursor) { syncProgress(clientId: $id, after: $after) {
+            kind state percent items since until conversationIds progress { state percent items remedy } } }";
+        self.subscribe(query, json!({ "id": client, "after": after })).await
     }
 
     pub async fn open_app(&self, number: &str) {
@@ -303,12 +300,96 @@ impl Tandem {
         self.simulate(query, json!({ "input": input })).await;
     }
 
+    /// Moves the simulator's clock; when this returns the service has heard of it, which it otherwise does in a second.
     pub async fn advance_clock(&self, seconds: i64) {
         self.simulate(
             "mutation($seconds: Int!) { advanceClock(seconds: $seconds) }",
             json!({ "seconds": seconds }),
         )
         .await;
+        self.running().app.upstream.simulator_clock().await.unwrap();
+    }
+
+    /// Simulated now, in seconds since 1970.
+    pub async fn clock(&self) -> i64 {
+        let data = self.simulate("{ clock }", json!({})).await;
+        chrono::DateTime::parse_from_rfc3339(data["clock"].as_str().unwrap()).unwrap().timestamp()
+    }
+
+    /// The connection of a phone ends, for a reason as WhatsApp names it.
+    pub async fn disconnect(&self, number: &str, reason: &str, initiated_by: &str) {
+        let input = json!({ "phoneNumber": number, "reason": reason, "initiatedBy": initiated_by });
+        self.act("disconnect", input).await;
+    }
+
+    /// Calls to WhatsApp's endpoints whose path contains this, oldest first.
+    pub async fn graph_calls(&self, path: &str) -> Vec<Value> {
+        let query = "query($path: String) { graphCalls(path: $path) { method path status } }";
+        let data = self.simulate(query, json!({ "path": path })).await;
+        data["graphCalls"].as_array().unwrap().clone()
+    }
+
+    /// One of the service's mutations that take an `input`: its payload.
+    pub async fn mutate(&self, mutation: &str, input: Value, selection: &str) -> Value {
+        let name = format!("{}{}", mutation[..1].to_uppercase(), &mutation[1..]);
+        // Some share an input type.
+        let input_type = match mutation {
+            "requestHistorySync" | "requestContactSync" | "confirmAppVisit" => "ClientInput".to_owned(),
+            _ => format!("{name}Input"),
+        };
+        let query = format!(
+            "mutation($input: {input_type}!) {{ {mutation}(input: $input) {{ {selection} userErrors {{ code field message }} }} }}"
+        );
+        self.data(&query, json!({ "input": input })).await[mutation].clone()
+    }
+
+    /// A client, with these fields.
+    pub async fn client(&self, id: &str, fields: &str) -> Value {
+        let query = format!("query($id: ID!) {{ client(id: $id) {{ {fields} }} }}");
+        self.data(&query, json!({ "id": id })).await["client"].clone()
+    }
+
+    /// An onboarding, with these fields.
+    pub async fn onboarding_now(&self, id: &str, fields: &str) -> Value {
+        let query = format!("query($id: ID!) {{ onboarding(id: $id) {{ {fields} }} }}");
+        self.data(&query, json!({ "id": id })).await["onboarding"].clone()
+    }
+
+    /// Up to 100 messages of a client, newest first, with these fields.
+    pub async fn history(&self, client: &str, fields: &str) -> Vec<Value> {
+        let query =
+            format!("query($id: ID!) {{ history(clientId: $id, first: 100) {{ nodes {{ {fields} }} }} }}");
+        self.data(&query, json!({ "id": client })).await["history"]["nodes"].as_array().unwrap().clone()
+    }
+
+    /// Where the stream stands now.
+    pub async fn cursor(&self) -> String {
+        self.data("{ viewer { eventCursor } }", json!({})).await["viewer"]["eventCursor"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// What the stream holds after a cursor, of these types, with these fields of an entry.
+    pub async fn told(&self, after: &str, types: &[&str], fields: &str) -> Vec<Value> {
+        let query = format!(
+            "query($after: EventCursor, $types: [EventType!]) {{ events(after: $after, filter: {{ types: $types }}, first: 100) {{
+                nodes {{ {fields} }} pageInfo {{ hasNextPage endCursor }} }} }}"
+        );
+        let (mut told, mut after) = (Vec::new(), after.to_owned());
+        loop {
+            let data = self.data(&query, json!({ "after": after, "types": types })).await;
+            told.extend(data["events"]["nodes"].as_array().unwrap().clone());
+            if data["events"]["pageInfo"]["hasNextPage"] == false {
+                return told;
+            }
+            after = data["events"]["pageInfo"]["endCursor"].as_str().unwrap().to_owned();
+        }
+    }
+
+    /// What `tandem inbound list` shows: bodies that were not applied whole, newest first.
+    pub async fn inbound_list(&self) -> Vec<Value> {
+        self.lines(&["inbound", "list"]).await
     }
 
     /// What the phone's screen shows, newest first.
@@ -334,9 +415,19 @@ impl Tandem {
         self.data(query, json!({ "input": input })).await["sendMessage"].clone()
     }
 
-    /// Subscribes as the partner.
-    pub async fn subscribe(&self, query: &str, variables: Value) -> Subscription {
-        self.subscribe_as(&self.key, query, variables).await
+    /// Subscribes as the partner. A query that takes `$after` begins at this moment unless it is told where: without a
+    /// cursor a subscription begins some time after it was asked for, and what happens until then is missed.
+    pub async fn subscribe(&self, query: &str, mut variables: Value) -> Subscription {
+        if !query.contains("$after") || !variables["after"].is_null() {
+            return self.subscribe_as(&self.key, query, variables).await;
+        }
+        let place = self.cursor().await;
+        variables["after"] = json!(place);
+        let mut subscription = self.subscribe_as(&self.key, query, variables).await;
+        if query.contains("events(") {
+            subscription.pass_over_caught_up(&place);
+        }
+        subscription
     }
 
     /// Subscribes from here on. Nobody is told when a subscription has begun, so without an `after` of its own it goes on
@@ -361,6 +452,20 @@ impl Tandem {
             subscription.pass_over_caught_up(place);
         }
         subscription
+    }
+
+    /// The ids under which WhatsApp knows a phone: of its number and of its account.
+    pub async fn wire_ids(&self, number: &str) -> wire::Ids {
+        let query = "query($number: PhoneNumber!) { phone(phoneNumber: $number) { phoneNumberId wabaId } }";
+        let phone = self.simulate(query, json!({ "number": number })).await["phone"].clone();
+        let word = |name: &str| phone[name].as_str().unwrap().to_owned();
+        wire::Ids { number: number.to_owned(), number_id: word("phoneNumberId"), waba_id: word("wabaId") }
+    }
+
+    /// Posts a body as Meta would; it must be taken. Returns when it is applied.
+    pub async fn hear(&self, body: &Value) {
+        assert_eq!(self.post(body.to_string().into_bytes()).await, 200);
+        self.settle().await;
     }
 
     /// Posts a body as Meta would: the status of the answer.
