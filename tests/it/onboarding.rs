@@ -370,7 +370,7 @@ async fn s08_who_does_not_listen_yet_is_warned() {
     assert_eq!(warnings.as_array().unwrap().len(), 1, "{warnings:#}");
     assert!(warnings[0].as_str().unwrap().contains("subscription"), "{warnings:#}");
     let query = "subscription($after: EventCursor) { events(after: $after) { __typename } }";
-    let mut events = t.subscribe(query, json!({})).await;
+    let mut events = t.subscribe(query, json!({ "after": t.cursor().await })).await;
     assert_eq!(events.next().await["events"]["__typename"], "CaughtUp");
     assert_eq!(create().await["warnings"], json!([]), "somebody has opened a stream");
     events.cut();
