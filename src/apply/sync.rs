@@ -107,7 +107,7 @@ fn is_whole(chunks: &[sync_chunk::Model]) -> bool {
     for chunk in chunks {
         phases.entry(chunk.phase).or_default().insert(chunk.chunk_order);
     }
-    if !phases.keys().copied().eq((0..).take(phases.len())) {
+    if phases.is_empty() || !phases.keys().copied().eq((0..).take(phases.len())) {
         return false;
     }
     let dense = |orders: &[i32]| {

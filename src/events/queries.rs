@@ -70,6 +70,8 @@ pub async fn note_reader(app: &App, scope: &Scope) -> Result<(), DbErr> {
 
 /// The place before the oldest entry kept.
 async fn oldest(app: &App, scope: &Scope) -> Result<i64, DbErr> {
+    // Before the entries: of an empty log this is its end, and what comes in between lies after it.
+    let head = app.hub.head(scope.partner()).await?;
     let first: Option<i64> = scope
         .find_partner::<event::Entity>()
         .select_only()
@@ -79,10 +81,7 @@ async fn oldest(app: &App, scope: &Scope) -> Result<i64, DbErr> {
         .into_tuple()
         .one(app.db.read())
         .await?;
-    match first {
-        Some(first) => Ok(first - 1),
-        None => app.hub.head(scope.partner()).await,
-    }
+    Ok(first.map_or(head, |first| first - 1))
 }
 
 /// Which entries.

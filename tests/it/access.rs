@@ -222,12 +222,12 @@ impl Scene {
         }
         let mut subscription = self.t.subscribe_as(key, &document, json!({})).await;
         let frame = subscription.first_or_silence().await;
+        let is_silent =
+            frame["id"] == "silence" || frame["payload"]["data"]["events"]["__typename"] == "CaughtUp";
         match frame["type"].as_str() {
             Some("error") => json!({ "data": null, "errors": frame["payload"] }),
-            Some("next") if frame["payload"]["data"]["events"]["__typename"] != "CaughtUp" => {
-                frame["payload"].clone()
-            }
-            _ => json!({ "data": { field.name: [] } }),
+            _ if is_silent => json!({ "data": { field.name: [] } }),
+            _ => frame["payload"].clone(),
         }
     }
 

@@ -142,6 +142,12 @@ async fn r07_groups_are_no_part_of_the_history() {
         ids.sort_unstable();
         ids
     };
+    // Imported chats ring no bell and open no window.
+    let query = "query($id: ID!) { client(id: $id) {
+        unread: conversations(filter: { unread: true }) { nodes { id } }
+        open: conversations(filter: { windowOpen: true }) { nodes { id } } } }";
+    let data = t.data(query, json!({ "id": client })).await["client"].clone();
+    assert_eq!((&data["unread"]["nodes"], &data["open"]["nodes"]), (&json!([]), &json!([])));
     let stored = t.messages(&client).await;
     let stored: Vec<&Value> = stored.iter().collect();
     assert_eq!(ids(&stored, "whatsappId"), ids(&chats, "id"));

@@ -32,7 +32,7 @@ impl Tandem {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_or_missing_signature_is_refused_and_counted() {
     let (t, client) = Tandem::shop().await;
-    let body = Tandem::body("messages", message("wamid.forged", "Gefälscht")).to_string().into_bytes();
+    let body = Tandem::body("messages", &message("wamid.forged", "Gefälscht")).to_string().into_bytes();
     let good = t.signature(&body);
     let (accepted, refused) = ("tandem_webhooks_accepted_total", "tandem_webhooks_refused_total");
     let before = (t.metric(accepted).await, t.metric(refused).await);
@@ -78,11 +78,11 @@ async fn what_makes_no_sense_is_kept_with_its_reason() {
         t.settle().await;
     }
     // For a number that nobody holds; and of a kind that nobody knows, beside one that is understood.
-    let mut stranger = Tandem::body("messages", message("wamid.stranger", "Wem?"));
+    let mut stranger = Tandem::body("messages", &message("wamid.stranger", "Wem?"));
     stranger["entry"][0]["changes"][0]["value"]["metadata"]["display_phone_number"] = json!("4915129999999");
     assert_eq!(t.post(stranger.to_string().into_bytes()).await, 200);
     t.settle().await;
-    let mut odd = Tandem::body("messages", message("wamid.known", "Verstanden"));
+    let mut odd = Tandem::body("messages", &message("wamid.known", "Verstanden"));
     odd["entry"][0]["changes"][0]["value"]["nebula"] = json!([1]);
     assert_eq!(t.post(odd.to_string().into_bytes()).await, 200);
     t.settle().await;
@@ -107,7 +107,7 @@ async fn what_makes_no_sense_is_kept_with_its_reason() {
 async fn a_body_has_at_most_4_megabytes() {
     let (t, client) = Tandem::shop().await;
     let of_size = |size: usize, id: &str| {
-        let mut body = Tandem::body("messages", message(id, id)).to_string().into_bytes();
+        let mut body = Tandem::body("messages", &message(id, id)).to_string().into_bytes();
         body.resize(size, b' ');
         body
     };
@@ -169,9 +169,9 @@ async fn past_the_backlog_the_sender_is_told_to_come_again() {
     // It takes a while to apply, and that while is the backlog.
     let items: Vec<Value> =
         (0..4000).map(|number| message(&format!("wamid.{number}"), "Viel")["messages"][0].clone()).collect();
-    let much = Tandem::body("messages", json!({ "messages": items })).to_string().into_bytes();
+    let much = Tandem::body("messages", &json!({ "messages": items })).to_string().into_bytes();
     assert_eq!(t.post(much).await, 200);
-    let body = Tandem::body("messages", message("wamid.later", "Später")).to_string().into_bytes();
+    let body = Tandem::body("messages", &message("wamid.later", "Später")).to_string().into_bytes();
     let signature = t.signature(&body);
     let (status, retry_after, _) = t.post_signed(body.clone(), Some(signature.clone())).await;
     assert_eq!(status, 503);
@@ -203,14 +203,14 @@ async fn inbound_check_says_what_a_body_would_do_and_stores_nothing() {
         std::fs::write(&path, body).unwrap();
         path.display().to_string()
     };
-    let mut several = Tandem::body("messages", message("wamid.1", "Geheimes Wort"));
+    let mut several = Tandem::body("messages", &message("wamid.1", "Geheimes Wort"));
     several["entry"][0]["changes"][0]["value"]["statuses"] =
         json!([{ "id": "wamid.2", "status": "read", "timestamp": "1790000000", "recipient_id": &ADA[1..] }]);
     several["entry"][0]["changes"]
         .as_array_mut()
         .unwrap()
         .push(json!({ "field": "nebula_update", "value": { "x": 1 } }));
-    let mut group = Tandem::body("messages", message("wamid.3", "In der Gruppe"));
+    let mut group = Tandem::body("messages", &message("wamid.3", "In der Gruppe"));
     group["entry"][0]["changes"][0]["value"]["messages"][0]["group_id"] = json!("Y2FwaV9ncm91cDox");
     let files = [file("several.json", &several.to_string()), file("group.json", &group.to_string())];
     let output = t.command(&["inbound", "check", &files[0], &files[1]]).await;

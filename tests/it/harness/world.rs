@@ -160,7 +160,7 @@ impl Tandem {
     }
 
     /// A body of Meta's about the shop's number, with these lists in its value.
-    pub fn body(field: &str, lists: Value) -> Value {
+    pub fn body(field: &str, lists: &Value) -> Value {
         let mut value = json!({
             "messaging_product": "whatsapp", "metadata": { "display_phone_number": &SHOP[1..] },
         });
@@ -173,7 +173,7 @@ impl Tandem {
 
     /// Posts a body of Meta's about the shop's number, signed, and waits until it is applied.
     pub async fn hears(&self, field: &str, lists: Value) {
-        let body = Self::body(field, lists).to_string();
+        let body = Self::body(field, &lists).to_string();
         assert_eq!(self.post(body.into_bytes()).await, 200);
         self.settle().await;
     }
