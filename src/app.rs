@@ -93,7 +93,7 @@ pub struct App {
     /// Accepts webhook bodies.
     pub inbox: Inbox,
     /// Wakes the lanes: something was queued, or a client may send again.
-    pub lanes_wake: tokio::sync::Notify,
+    pub lanes_wake: crate::lanes::Wake,
     /// Wakes the applier: bodies were accepted, or a number was connected.
     pub apply_wake: tokio::sync::Notify,
     /// Wakes the syncs: a client was connected, or a sync was asked for.
@@ -118,7 +118,7 @@ impl App {
             tasks,
             public_url,
             inbox,
-            lanes_wake: tokio::sync::Notify::new(),
+            lanes_wake: crate::lanes::Wake::default(),
             apply_wake: tokio::sync::Notify::new(),
             sync_wake: tokio::sync::Notify::new(),
         }

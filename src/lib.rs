@@ -22,6 +22,9 @@ pub mod partners;
 
 // The domain.
 pub mod clients;
+pub mod contacts;
+pub mod conversations;
+pub mod lookup;
 pub mod messages;
 pub mod onboarding;
 pub mod presence;
@@ -36,4 +39,5 @@ pub mod lanes;
 pub mod upstream;
 
 // The doors.
+pub mod graphql;
 pub mod http;

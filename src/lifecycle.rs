@@ -32,7 +32,6 @@ impl Tasks {
     /// says so, rather than go on with an organ missing.
     pub fn engine(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let tasks = self.clone();
-        #[expect(clippy::disallowed_methods, reason = "the tracked way that the lint points to")]
         self.tracker.spawn(async move {
             let ended = AssertUnwindSafe(future).catch_unwind().await;
             if ended.is_err() || !tasks.stop.is_cancelled() {
@@ -45,7 +44,6 @@ impl Tasks {
 
     /// Runs something short-lived, such as one send.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        #[expect(clippy::disallowed_methods, reason = "the tracked way that the lint points to")]
         self.tracker.spawn(future);
     }
 

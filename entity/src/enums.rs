@@ -146,6 +146,13 @@ words!(
     }
 );
 words!(
+    /// What waits to be sent.
+    LaneEntryKind {
+        /** A message. */ Message = "MESSAGE",
+        /** A reaction to a message. */ Reaction = "REACTION",
+    }
+);
+words!(
     /// What an alias stands for.
     AliasKind {
         /** A client. */ Client = "CLIENT",

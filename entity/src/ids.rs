@@ -29,3 +29,4 @@ id!(/** A person, as one client knows them. */ ContactId);
 id!(/** One client with one contact. */ ConversationId);
 id!(/** A message. */ MessageId);
 id!(/** A raw webhook body. */ InboundId);
+id!(/** Something that waits to be sent: a message's own id, or one of its own. */ LaneEntryId);

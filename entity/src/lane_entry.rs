@@ -1,27 +1,34 @@
-//! A message that waits for its turn, or is on the wire.
+//! What waits for its turn to be sent, or is on the wire.
 
 use sea_orm::entity::prelude::*;
 
-use crate::{ClientId, ConversationId, MessageId, PartnerId, Timestamp};
+use crate::{ClientId, ConversationId, LaneEntryId, LaneEntryKind, MessageId, PartnerId, Timestamp};
 
-/// A message that waits for its turn, or is on the wire.
+/// What waits for its turn to be sent, or is on the wire.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "lane_entry")]
 pub struct Model {
+    /// A message's own id; a reaction has one of its own, since it has no row of history.
     #[sea_orm(primary_key, auto_increment = false)]
+    pub id: LaneEntryId,
+    pub kind: LaneEntryKind,
+    /// The message, or the message reacted to.
     pub message_id: MessageId,
     pub client_id: ClientId,
     pub partner_id: PartnerId,
     /// FIFO per recipient.
     pub conversation_id: ConversationId,
+    /// Its place in the queue: sendMessage, or later where that was asked for. Never changes. By the service's clock.
+    pub due_at: Timestamp,
     /// Left, or may have left: nobody sends it again (invariant 7).
     pub sending: bool,
     /// Of the owner that sends it.
     pub fence: i64,
+    /// Times that it was tried in vain.
     pub attempts: i32,
-    /// By the service's clock.
+    /// After a try in vain: the next one. Whoever waits behind it waits too. By the service's clock.
     pub not_before: Timestamp,
-    /// What goes on the wire, but for the recipient's token.
+    /// What goes on the wire, but for the recipient, who may get another number meanwhile.
     pub request: Json,
 }
 

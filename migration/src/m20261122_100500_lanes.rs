@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::column::{bigint, boolean, create, drop, index, integer, json, optional, table, uuid};
+use crate::column::{bigint, boolean, create, drop, index, integer, json, optional, table, text, uuid};
 
 /// Who sends for a client, and what waits.
 #[derive(DeriveMigrationName)]
@@ -31,27 +31,46 @@ impl MigrationTrait for Migration {
                 table(
                     "lane_entry",
                     vec![
+                        uuid("id"),
+                        text("kind"),
                         uuid("message_id"),
                         uuid("client_id"),
                         uuid("partner_id"),
                         uuid("conversation_id"),
+                        bigint("due_at"),
                         boolean("sending"),
                         bigint("fence"),
                         integer("attempts"),
                         bigint("not_before"),
                         json("request"),
                     ],
-                    &["message_id"],
+                    &["id"],
+                ),
+                table(
+                    "send_key",
+                    vec![
+                        uuid("client_id"),
+                        text("key"),
+                        text("request_hash"),
+                        uuid("message_id"),
+                        bigint("position"),
+                        bigint("created_at"),
+                    ],
+                    &["client_id", "key"],
                 ),
             ],
             vec![
-                index("lane_entry", &["client_id", "sending", "message_id"]),
+                index("lane_entry", &["client_id", "due_at", "id"]),
+                index("lane_entry", &["conversation_id", "due_at", "id"]),
+                index("lane_entry", &["client_id", "sending"]),
+                index("lane_entry", &["message_id"]),
+                index("send_key", &["created_at"]),
             ],
         )
         .await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        drop(manager, &["lane", "lane_entry"]).await
+        drop(manager, &["lane", "lane_entry", "send_key"]).await
     }
 }

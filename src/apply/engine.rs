@@ -1,18 +1,19 @@
 //! What turns the disk's bodies into rows: live traffic first, imports in small steps behind it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use entity::{InboundId, InboundState, Timestamp, inbound, pending};
+use entity::{ClientId, InboundId, InboundState, MessageId, Timestamp, inbound, message_key, pending};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 
 use super::messages::Waiting;
 use super::route::Routes;
-use super::{ApplyError, Routed, Span, apply};
+use super::{ApplyError, Routed, Span, apply, merge};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::failure::is_busy;
+use crate::events;
+use crate::failure::{Failure, Outcome, is_busy};
 use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
 use crate::upstream::meta::webhook::decode;
@@ -170,7 +171,6 @@ async fn take(app: &App, rows: Vec<inbound::Model>) -> Result<Vec<Taken>, ApplyE
     for row in rows {
         let (id, received_at) = (row.id, row.received_at);
         let content = if row.body.len() > LARGE {
-            #[expect(clippy::disallowed_methods, reason = "ends by itself, and is awaited right here")]
             let beside = tokio::task::spawn_blocking(move || decode(&row.body)).await;
             beside.unwrap_or_else(|error| Decoded { error: Some(format!("decoding failed: {error}")), ..Decoded::default() })
         } else {
@@ -182,8 +182,11 @@ async fn take(app: &App, rows: Vec<inbound::Model>) -> Result<Vec<Taken>, ApplyE
     if !unknown.is_empty() {
         store::count_unknown(&app.inbound_db, unknown, app.now()).await?;
     }
-    let accounts = decoded.iter().flat_map(|(_, _, content)| content.changes.iter().map(|change| &change.account));
-    let routes = Routes::load(app.db.read(), accounts).await?;
+    let mut accounts = HashSet::new();
+    for (_, _, content) in &decoded {
+        accounts.extend(content.changes.iter().map(|change| change.account.clone()));
+    }
+    let routes = Routes::load(app.db.read(), &accounts).await?;
     let discards = discards(app, &routes, &decoded).await?;
     Ok(decoded.into_iter().map(|(id, received_at, content)| route(&routes, &discards, id, received_at, content)).collect())
 }
@@ -193,8 +196,8 @@ async fn discards(
     app: &App,
     routes: &Routes,
     decoded: &[(InboundId, Timestamp, Decoded)],
-) -> Result<Vec<entity::ClientId>, DbErr> {
-    let named: std::collections::BTreeSet<entity::ClientId> = decoded
+) -> Result<Vec<ClientId>, DbErr> {
+    let named: BTreeSet<ClientId> = decoded
         .iter()
         .flat_map(|(_, received_at, content)| {
             content.changes.iter().filter(|change| is_history(change)).flat_map(|change| routes.of(change, *received_at))
@@ -226,7 +229,7 @@ fn is_history(change: &Change) -> bool {
 
 fn route(
     routes: &Routes,
-    discards: &[entity::ClientId],
+    discards: &[ClientId],
     id: InboundId,
     received_at: Timestamp,
     content: Decoded,
@@ -284,27 +287,49 @@ async fn echoes(app: &Arc<App>) -> Result<(), ApplyError> {
         }
     }
     all(app, &changes).await?;
-    for row in due {
-        #[expect(clippy::disallowed_methods, reason = "the row that was just applied, by its key")]
-        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).exec(app.db.write()).await?;
-    }
-    Ok(())
+    forget(app, due).await
 }
 
-/// Applies at once what waits for a message that just got its WhatsApp id.
+/// A message that just got its WhatsApp id, by the answer to its send.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Whose.
+    pub client: ClientId,
+    /// The message (or the one reacted to).
+    pub message: MessageId,
+    /// Its id.
+    pub whatsapp_id: String,
+}
+
+/// Joins what came under these ids before the answer did: a row that an echo made, and changes that wait.
 ///
 /// # Errors
-/// When the database refuses or is away: then it goes on waiting.
-pub async fn settle_pending(app: &App, client: entity::ClientId, whatsapp_ids: &[String]) -> Result<(), ApplyError> {
-    #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by client and id")]
-    let due = pending::Entity::find()
-        .filter(pending::Column::ClientId.eq(client))
-        .filter(pending::Column::Target.is_in(whatsapp_ids.iter().cloned()))
-        .all(app.db.read())
-        .await?;
-    if due.is_empty() {
+/// When the database refuses or is away: then changes go on waiting.
+pub async fn settle_named(app: &App, named: Vec<Named>) -> Result<(), ApplyError> {
+    if named.is_empty() {
         return Ok(());
     }
+    let ids: Vec<String> = named.iter().map(|one| one.whatsapp_id.clone()).collect();
+    #[expect(clippy::disallowed_methods, reason = "the engine's own sends, by client and id")]
+    let keys = message_key::Entity::find()
+        .filter(message_key::Column::WhatsappId.is_in(ids.clone()))
+        .all(app.db.read())
+        .await?;
+    for one in &named {
+        let other = keys.iter().find(|key| {
+            key.client_id == one.client && key.whatsapp_id == one.whatsapp_id && key.message_id != one.message
+        });
+        let Some(other) = other else { continue };
+        let tx = app.db.begin_write().await?;
+        crate::db::lock_clients(&tx, &BTreeSet::from([one.client])).await?;
+        let mut events = Vec::new();
+        merge::messages(&tx, one.client, one.message, other.message_id, &mut events).await?;
+        events::commit(&app.hub, tx, events).await?;
+    }
+    #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by id")]
+    let due = pending::Entity::find().filter(pending::Column::Target.is_in(ids)).all(app.db.read()).await?;
+    let due: Vec<pending::Model> =
+        due.into_iter().filter(|row| named.iter().any(|one| one.client == row.client_id)).collect();
     let mut changes = Vec::new();
     for row in &due {
         let (kind, at) = match serde_json::from_value(row.change.clone())? {
@@ -315,12 +340,36 @@ pub async fn settle_pending(app: &App, client: entity::ClientId, whatsapp_ids: &
             Waiting::Echo { seen, at } => (ChangeKind::Message(seen), at),
         };
         let change = Change { account: Account::default(), kind };
-        changes.push(Routed { client, change, received_at: at, waited: false });
+        changes.push(Routed { client: row.client_id, change, received_at: at, waited: false });
     }
-    apply(app, &changes, &mut Span::default()).await?;
-    for row in due {
+    all(app, &changes).await?;
+    forget(app, due).await
+}
+
+/// Changes that were applied wait no longer.
+async fn forget(app: &App, rows: Vec<pending::Model>) -> Result<(), ApplyError> {
+    for row in rows {
         #[expect(clippy::disallowed_methods, reason = "the row that was just applied, by its key")]
         pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).exec(app.db.write()).await?;
     }
     Ok(())
+}
+
+/// Changes wait so long for their message, seconds: as long as WhatsApp may still deliver it.
+const WAITING_ENDS: i64 = 30 * 86_400;
+
+/// Drops changes whose message never came; a bounded number at a time. Says how many.
+///
+/// # Errors
+/// When the database is away.
+pub async fn give_up(app: &App) -> Outcome<usize> {
+    #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by age")]
+    let old = pending::Entity::find()
+        .filter(pending::Column::ReceivedAt.lt(app.now().plus_seconds(-WAITING_ENDS)))
+        .limit(500)
+        .all(app.db.read())
+        .await?;
+    let count = old.len();
+    forget(app, old).await.map_err(|error| Failure::Internal(error.into()))?;
+    Ok(count)
 }

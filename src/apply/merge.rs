@@ -88,16 +88,16 @@ pub(crate) async fn contacts(
 
 /// The later word of each field holds.
 fn join_contact(stays: &mut contact::Model, gone: &contact::Model) {
-    fn later(stays: (&mut Option<String>, &mut Timestamp), gone: (&Option<String>, Timestamp)) {
-        if (gone.1, gone.0) > (*stays.1, &*stays.0) {
-            stays.0.clone_from(gone.0);
-            *stays.1 = gone.1;
+    fn later(stays: &mut Option<String>, stays_at: &mut Timestamp, gone: &Option<String>, gone_at: Timestamp) {
+        if (gone_at, gone) > (*stays_at, &*stays) {
+            stays.clone_from(gone);
+            *stays_at = gone_at;
         }
     }
-    later((&mut stays.phone_number, &mut stays.phone_at), (&gone.phone_number, gone.phone_at));
-    later((&mut stays.wa_user_id, &mut stays.user_id_at), (&gone.wa_user_id, gone.user_id_at));
-    later((&mut stays.username, &mut stays.username_at), (&gone.username, gone.username_at));
-    later((&mut stays.profile_name, &mut stays.profile_name_at), (&gone.profile_name, gone.profile_name_at));
+    later(&mut stays.phone_number, &mut stays.phone_at, &gone.phone_number, gone.phone_at);
+    later(&mut stays.wa_user_id, &mut stays.user_id_at, &gone.wa_user_id, gone.user_id_at);
+    later(&mut stays.username, &mut stays.username_at, &gone.username, gone.username_at);
+    later(&mut stays.profile_name, &mut stays.profile_name_at, &gone.profile_name, gone.profile_name_at);
     let book = |c: &contact::Model| (c.book_at, !c.in_phone_book, c.full_name.clone(), c.first_name.clone());
     if gone.book_at != Timestamp(0) && (stays.book_at == Timestamp(0) || book(gone) > book(stays)) {
         stays.book_at = gone.book_at;

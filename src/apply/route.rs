@@ -1,6 +1,6 @@
 //! Which client a change concerns.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use entity::{ClientId, Timestamp, client};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
@@ -27,9 +27,9 @@ pub(super) struct Routes {
 impl Routes {
     /// Looks up all numbers and accounts that the changes name.
     #[expect(clippy::disallowed_methods, reason = "this look-up decides whose rows a body concerns")]
-    pub(super) async fn load<'a, C: ConnectionTrait>(
+    pub(super) async fn load<C: ConnectionTrait>(
         connection: &C,
-        accounts: impl Iterator<Item = &'a Account>,
+        accounts: &HashSet<Account>,
     ) -> Result<Self, DbErr> {
         let (mut ids, mut numbers, mut wabas) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for account in accounts {

@@ -445,11 +445,6 @@ impl Work<'_> {
         Some(&mut row.model)
     }
 
-    /// Reads a conversation.
-    pub(crate) fn conversation(&self, id: ConversationId) -> Option<&conversation::Model> {
-        self.conversations.get(&id).map(|row| &row.model)
-    }
-
     /// Whether an API send in this conversation has no WhatsApp id yet.
     pub(crate) fn is_unsettled(&self, id: ConversationId) -> bool {
         self.unsettled.contains(&id)

@@ -1,7 +1,9 @@
 //! Business numbers.
 
+pub mod capabilities;
 pub mod disconnection;
 pub mod profile;
+pub mod queries;
 
 use entity::{AliasKind, ClientId, ClientStatus, client};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};

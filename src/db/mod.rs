@@ -1,6 +1,7 @@
 //! The database: how it is opened, how a writing transaction begins, how lists are paged.
 
 pub mod page;
+pub mod search;
 mod write;
 
 use std::sync::Arc;

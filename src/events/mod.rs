@@ -1,6 +1,7 @@
 //! The event log (invariants 5 and 6): each partner's stream, numbered without gaps in the order of commits.
 
 pub mod cursor;
+pub mod queries;
 
 use std::collections::BTreeMap;
 
@@ -38,12 +39,47 @@ pub type Heads = BTreeMap<PartnerId, i64>;
 /// # Errors
 /// When the database refuses or is away; then nothing was written.
 pub async fn commit(hub: &Hub, tx: DatabaseTransaction, events: Vec<NewEvent>) -> Result<Heads, DbErr> {
+    number(tx, events).await?.commit(hub).await
+}
+
+/// A transaction whose events have their places, but which is not committed: for a row that must hold the place of its
+/// own event. One insert by key, then `commit`; nothing slower.
+pub struct Numbered {
+    tx: DatabaseTransaction,
+    heads: Heads,
+}
+
+/// Numbers the events and writes them.
+///
+/// # Errors
+/// When the database refuses or is away; then nothing was written.
+pub async fn number(tx: DatabaseTransaction, events: Vec<NewEvent>) -> Result<Numbered, DbErr> {
     let heads = append(&tx, events).await?;
-    tx.commit().await?;
-    for (partner, head) in &heads {
-        hub.hint(*partner, *head);
+    Ok(Numbered { tx, heads })
+}
+
+impl Numbered {
+    /// The transaction.
+    pub fn tx(&self) -> &DatabaseTransaction {
+        &self.tx
     }
-    Ok(heads)
+
+    /// The new heads.
+    pub fn heads(&self) -> &Heads {
+        &self.heads
+    }
+
+    /// Commits, and only then tells the feed.
+    ///
+    /// # Errors
+    /// When the database refuses or is away; then nothing was written.
+    pub async fn commit(self, hub: &Hub) -> Result<Heads, DbErr> {
+        self.tx.commit().await?;
+        for (partner, head) in &self.heads {
+            hub.hint(*partner, *head);
+        }
+        Ok(self.heads)
+    }
 }
 
 async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Heads, DbErr> {

@@ -2,6 +2,8 @@
 //! themselves always come from the log, through a bounded ring of recent ones. A reader holds a cursor, not a queue:
 //! however slow it is, memory stays the same (invariant 6).
 
+pub mod stream;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 

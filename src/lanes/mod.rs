@@ -1,15 +1,30 @@
-//! The ordered, rate-limited queue of one client's sends.
+//! Lanes: the ordered, rate-limited queue of each client's API sends (R8, invariants 7 and 12).
+//!
+//! `sendMessage` writes a message and its entry; the engine here sends it. It works in rounds. A round is one
+//! transaction, which records all that was answered since the last one and marks what goes next as sending, for all
+//! clients together; only when it is committed do the marked ones leave. So the queue in the database always tells the
+//! truth: what is not marked never left, what is marked may have left and is never sent again by anybody.
+//!
+//! * [`claim`]: what goes next. Of each recipient the first entry only, so that an answer is recorded before the next
+//!   message to the same person starts; oldest first among recipients.
+//! * [`slots`]: the rate. [`backoff`]: waits after tries in vain.
+//! * [`lease`]: who sends for a client, when several processes run.
+//! * [`verdict`]: what an answer means. [`record`]: what is written of it.
+//! * [`engine`]: the rounds.
 
-use entity::{ClientId, Timestamp};
-use sea_orm::{DatabaseTransaction, DbErr};
+mod backoff;
+mod cancel;
+mod claim;
+mod engine;
+mod lease;
+mod record;
+mod slots;
+mod verdict;
+mod wake;
 
-use crate::events::NewEvent;
+#[cfg(test)]
+mod tests;
 
-/// Cancels what waits.
-///
-/// # Errors
-/// When the database is away.
-pub async fn cancel_all(tx: &DatabaseTransaction, client: ClientId, now: Timestamp) -> Result<Vec<NewEvent>, DbErr> {
-    let _ = (tx, client, now);
-    Ok(Vec::new())
-}
+pub use cancel::cancel_all;
+pub use engine::run;
+pub use wake::Wake;

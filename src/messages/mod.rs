@@ -1,4 +1,6 @@
 //! Messages: one row each, whatever came first and under however many WhatsApp ids.
 
 pub mod content;
+pub mod errors;
+pub mod queries;
 pub mod send;

@@ -1,11 +1,49 @@
 //! `sendMessage`: checks what can be checked before the money is spent, then queues.
 
-use entity::{ClientId, MessageId, Timestamp, message};
-use serde_json::Value;
+use std::collections::BTreeSet;
+
+use entity::{
+    ClientId, ClientStatus, EventType, LaneEntryId, LaneEntryKind, MessageDirection, MessageId,
+    MessageOrigin, MessageStatus, Timestamp, alias, client, conversation, event_head, lane_entry, message,
+    message_status, send_key,
+};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter,
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::app::App;
-use crate::auth::Scope;
-use crate::failure::{Failure, Outcome};
+use crate::auth::{OfClient, Permission, Scope};
+use crate::clock::{Clock, to_datetime};
+use crate::contacts::phone;
+use crate::contacts::resolve::{self, Fresh, Named};
+use crate::conversations::window;
+use crate::db;
+use crate::events::{self, NewEvent};
+use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
+use crate::ids::PublicId;
+use crate::messages::content::Content;
+
+/// Longest text, characters.
+const LONGEST_TEXT: usize = 4096;
+/// Longest idempotency key, characters.
+const LONGEST_KEY: usize = 256;
+/// Longest name of a template.
+const LONGEST_NAME: usize = 512;
+/// Largest components of a template, bytes of JSON.
+const LARGEST_COMPONENTS: usize = 64 << 10;
+/// Longest emoji, bytes: a family with skin tones has 41.
+const LONGEST_EMOJI: usize = 64;
+/// How far ahead a message can be scheduled, and how old a message to react to may be.
+const DAYS_30: i64 = 30 * 86_400;
+/// How far `sendAt` may lie behind: clocks differ.
+const LENIENCE: i64 = 60;
+/// Stands in for a number until a client is connected (S1). Nobody has it.
+const TEMPORARY: &str = "+97257";
 
 /// What to send.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,8 +104,61 @@ pub struct Sent {
 /// # Errors
 /// NOT_FOUND, CLIENT_NOT_CONNECTED, INVALID, GROUPS_NOT_SUPPORTED, WINDOW_CLOSED, IDEMPOTENCY_CONFLICT.
 pub async fn send(app: &App, scope: &Scope, input: Send) -> Outcome<Sent> {
-    let _ = (app, scope, input);
-    Err(Failure::Internal(anyhow::anyhow!("not there yet")))
+    scope.require(Permission::Send)?;
+    let now = app.now();
+    let person = recipient(&input.to)?;
+    check(&input, now)?;
+    let hash = request_hash(&input, &person);
+    // Before the transaction, so that what cannot be found never waits for the one writer.
+    let client = scoped::<client::Entity>(scope, client::Column::Id, input.client.uuid())
+        .one(app.db.read())
+        .await?
+        .ok_or_else(|| refuse(RefusalCode::NotFound, "clientId", "There is no such client."))?;
+
+    let tx = app.db.begin_write().await?;
+    db::lock_clients(&tx, &BTreeSet::from([client.id])).await?;
+    if let Some(first) = used_key(&tx, client.id, &input.idempotency_key).await? {
+        return answer_again(app, scope, tx, &first, &hash).await;
+    }
+    // Again: it may have been disconnected meanwhile, and then nothing may be queued behind the cancellation.
+    let client = scope
+        .find::<client::Entity>()
+        .filter(client::Column::Id.eq(client.id))
+        .one(&tx)
+        .await?
+        .ok_or_else(|| refuse(RefusalCode::NotFound, "clientId", "There is no such client."))?;
+    check_client(&client)?;
+    check_recipient(&client, &person)?;
+
+    let known = resolve::conversation_with(&tx, client.id, &person).await?;
+    let (conversation, fresh) = match known {
+        Some(conversation) => (conversation, None),
+        None => {
+            let fresh = resolve::begin_with(&tx, &client, &person, now).await?.ok_or_else(|| {
+                refuse(RefusalCode::NotFound, "to", "This client has no contact with this WhatsApp user id.")
+            })?;
+            (fresh.conversation.clone(), Some(fresh))
+        }
+    };
+    let target = match (&input.content, input.reply_to) {
+        (Outgoing::Reaction { message, .. }, _) => {
+            Some(target(&tx, scope, &conversation, *message, "content.reaction.messageId").await?)
+        }
+        (_, Some(message)) => Some(target(&tx, scope, &conversation, message, "replyTo").await?),
+        (_, None) => None,
+    };
+    if !matches!(input.content, Outgoing::Template { .. }) {
+        check_window(&conversation, &client, now)?;
+    }
+    let draft = Draft { input: &input, person: &person, hash, client: &client, target, now };
+    match &input.content {
+        Outgoing::Reaction { emoji, .. } => {
+            queue_reaction(app, tx, draft, &conversation, emoji.as_deref()).await
+        }
+        Outgoing::Text { .. } | Outgoing::Template { .. } => {
+            queue_message(app, scope, tx, draft, conversation, fresh).await
+        }
+    }
 }
 
 /// Marks a customer's message and all before it as read, in WhatsApp and here; `typing` shows the typing indicator.
@@ -75,6 +166,696 @@ pub async fn send(app: &App, scope: &Scope, input: Send) -> Outcome<Sent> {
 /// # Errors
 /// NOT_FOUND, INVALID (not a customer's message), CLIENT_NOT_CONNECTED, UPSTREAM_REJECTED.
 pub async fn mark_as_read(app: &App, scope: &Scope, message: MessageId, typing: bool) -> Outcome<Sent> {
-    let _ = (app, scope, message, typing);
-    Err(Failure::Internal(anyhow::anyhow!("not there yet")))
+    scope.require(Permission::Send)?;
+    let not_found = || refuse(RefusalCode::NotFound, "messageId", "There is no such message.");
+    let message = scoped::<message::Entity>(scope, message::Column::Id, message.uuid())
+        .one(app.db.read())
+        .await?
+        .ok_or_else(not_found)?;
+    let incoming = message.direction == MessageDirection::Inbound;
+    let Some(whatsapp_id) = message.whatsapp_id.as_deref().filter(|_| incoming) else {
+        return Err(refuse(
+            RefusalCode::Invalid,
+            "messageId",
+            "Only a message from a customer can be marked as read.",
+        ));
+    };
+    let client = scope
+        .find::<client::Entity>()
+        .filter(client::Column::Id.eq(message.client_id))
+        .one(app.db.read())
+        .await?
+        .ok_or_else(not_found)?;
+    check_client(&client)?;
+    let (Some(number), Some(sealed)) = (&client.phone_number_id, &client.token_sealed) else {
+        return Err(Failure::Internal(anyhow::anyhow!("a connected client has no number or token")));
+    };
+    let token = app.key.open(client.id.0.as_bytes(), sealed).map_err(Failure::Internal)?;
+    // It can be said twice without harm, so a failure of any kind may simply be tried again.
+    app.upstream.mark_read(number, &token, whatsapp_id, typing).await.map_err(|error| {
+        match error.refusal() {
+            Some(refusal) if !refusal.is_retryable() => {
+                refuse(RefusalCode::UpstreamRejected, "messageId", refusal.to_string())
+            }
+            Some(_) | None => Failure::Unavailable(error.into()),
+        }
+    })?;
+    let tx = app.db.begin_write().await?;
+    db::lock_clients(&tx, &BTreeSet::from([client.id])).await?;
+    mark_read(&tx, &message).await?;
+    tx.commit().await?;
+    let position = app.hub.head(message.partner_id).await?;
+    Ok(Sent { message, position })
+}
+
+/// What is checked so far, ready to be queued.
+struct Draft<'a> {
+    input: &'a Send,
+    person: &'a Named,
+    hash: String,
+    client: &'a client::Model,
+    target: Option<message::Model>,
+    now: Timestamp,
+}
+
+impl Draft<'_> {
+    /// What goes on the wire. `id` comes back with each status.
+    fn request(&self, id: &str) -> Value {
+        let mut request = json!({
+            "messaging_product": "whatsapp", "recipient_type": "individual", "biz_opaque_callback_data": id,
+        });
+        match self.person {
+            Named::Phone(number) => request["to"] = json!(number),
+            Named::UserId(id) => request["recipient"] = json!(id),
+        }
+        let target = self.target.as_ref().and_then(|message| message.whatsapp_id.as_deref());
+        match &self.input.content {
+            Outgoing::Text { body, preview_url } => {
+                request["type"] = json!("text");
+                request["text"] = json!({ "body": body, "preview_url": preview_url });
+            }
+            Outgoing::Template { name, language, components } => {
+                request["type"] = json!("template");
+                request["template"] = json!({ "name": name, "language": { "code": language } });
+                if let Some(components) = components {
+                    request["template"]["components"] = components.clone();
+                }
+            }
+            Outgoing::Reaction { emoji, .. } => {
+                request["type"] = json!("reaction");
+                request["reaction"] =
+                    json!({ "message_id": target, "emoji": emoji.as_deref().unwrap_or_default() });
+                return request;
+            }
+        }
+        if let Some(target) = target {
+            request["context"] = json!({ "message_id": target });
+        }
+        request
+    }
+
+    /// Not before `sendAt`.
+    fn due_at(&self) -> Timestamp {
+        self.input.send_at.map_or(self.now, |send_at| Ord::max(send_at, self.now))
+    }
+
+    fn entry(
+        &self,
+        id: Uuid,
+        kind: LaneEntryKind,
+        message: MessageId,
+        conversation: &conversation::Model,
+    ) -> lane_entry::Model {
+        let callback = match kind {
+            LaneEntryKind::Message => message.public(),
+            // Not the message's own id: a status of the reaction is none of the message.
+            LaneEntryKind::Reaction => LaneEntryId(id).public(),
+        };
+        lane_entry::Model {
+            id: LaneEntryId(id),
+            kind,
+            message_id: message,
+            client_id: self.client.id,
+            partner_id: self.client.partner_id,
+            conversation_id: conversation.id,
+            due_at: self.due_at(),
+            sending: false,
+            fence: 0,
+            attempts: 0,
+            not_before: self.due_at(),
+            request: self.request(&callback),
+        }
+    }
+
+    fn key(&self, message: MessageId, position: i64) -> send_key::Model {
+        send_key::Model {
+            client_id: self.client.id,
+            key: self.input.idempotency_key.clone(),
+            request_hash: self.hash.clone(),
+            message_id: message,
+            position,
+            created_at: Clock::real_now(),
+        }
+    }
+}
+
+async fn queue_message(
+    app: &App,
+    scope: &Scope,
+    tx: DatabaseTransaction,
+    draft: Draft<'_>,
+    mut conversation: conversation::Model,
+    fresh: Option<Fresh>,
+) -> Outcome<Sent> {
+    let content = match &draft.input.content {
+        Outgoing::Text { body, preview_url } => {
+            Content::Text { body: body.clone(), preview_url: *preview_url }
+        }
+        Outgoing::Template { name, language, components } => Content::Template {
+            name: name.clone(),
+            language: language.clone(),
+            components: components.clone().unwrap_or_else(|| json!([])),
+        },
+        Outgoing::Reaction { .. } => {
+            return Err(Failure::Internal(anyhow::anyhow!("a reaction is no message")));
+        }
+    };
+    let (client, now) = (draft.client, draft.now);
+    let message = message::Model {
+        id: MessageId::generate(),
+        partner_id: client.partner_id,
+        client_id: client.id,
+        conversation_id: conversation.id,
+        whatsapp_id: None,
+        direction: MessageDirection::Outbound,
+        origin: MessageOrigin::Api,
+        imported: false,
+        in_history: false,
+        opens_window: false,
+        sent_at: now,
+        content: serde_json::to_value(&content)?,
+        substance: content.substance() as i32,
+        content_at: now,
+        text: content.text().map(str::to_owned),
+        status: MessageStatus::Queued,
+        status_at: now,
+        error: None,
+        pricing: None,
+        reply_to: draft.target.as_ref().and_then(|target| target.whatsapp_id.clone()),
+        reply_to_id: draft.target.as_ref().map(|target| target.id),
+        forwarded: false,
+        edited_at: None,
+        deleted_at: None,
+        idempotency_key: Some(draft.input.idempotency_key.clone()),
+        request_hash: Some(draft.hash.clone()),
+        sent_by: Some(json!({ "kind": "API_KEY", "id": scope.key().public() })),
+        created_at: now,
+    };
+    let newest = (conversation.last_activity_at, conversation.last_message_id);
+    let is_newest = (now, Some(message.id)) > newest;
+    if is_newest {
+        conversation.last_activity_at = now;
+        conversation.last_message_id = Some(message.id);
+    }
+    // Answered: what came before is read.
+    conversation.read_at = Ord::max(conversation.read_at, now);
+    if is_newest {
+        conversation.unread_count = 0;
+    } else if conversation.unread_count > 0 {
+        conversation.unread_count = unread(&tx, &conversation).await?;
+    }
+    if let Some(fresh) = &fresh {
+        fresh.write_contact(&tx).await?;
+    }
+    let rung = message_status::Model { message_id: message.id, status: message.status, at: now, error: None };
+    let entry = draft.entry(message.id.uuid(), LaneEntryKind::Message, message.id, &conversation);
+    db::upsert::<conversation::Entity, _>(&tx, vec![conversation]).await?;
+    insert::<message::Entity>(&tx, message.clone()).await?;
+    insert::<message_status::Entity>(&tx, rung).await?;
+    insert::<lane_entry::Entity>(&tx, entry).await?;
+    let event = NewEvent {
+        partner: client.partner_id,
+        kind: EventType::MessageQueued,
+        occurred_at: now,
+        client: Some(client.id),
+        subject: Some(message.id.uuid()),
+        data: None,
+    };
+    let numbered = events::number(tx, vec![event]).await?;
+    let position = numbered.heads().get(&client.partner_id).copied().unwrap_or_default();
+    insert::<send_key::Entity>(numbered.tx(), draft.key(message.id, position)).await?;
+    numbered.commit(&app.hub).await?;
+    app.lanes_wake.client(client.id);
+    Ok(Sent { message, position })
+}
+
+/// A reaction has no row of history: it lives on its target once WhatsApp took it, and waits in the lane until then.
+async fn queue_reaction(
+    app: &App,
+    tx: DatabaseTransaction,
+    draft: Draft<'_>,
+    conversation: &conversation::Model,
+    emoji: Option<&str>,
+) -> Outcome<Sent> {
+    let Some(target) = draft.target.clone() else {
+        return Err(Failure::Internal(anyhow::anyhow!("a reaction without its message")));
+    };
+    if emoji.is_some() && target.deleted_at.is_some() {
+        let text = "The message was deleted; nobody can react to it any more.";
+        return Err(refuse(RefusalCode::Invalid, "content.reaction.messageId", text));
+    }
+    if target.sent_at < draft.now.plus_seconds(-DAYS_30) {
+        let text = "WhatsApp takes reactions to messages of the last 30 days only.";
+        return Err(refuse(RefusalCode::Invalid, "content.reaction.messageId", text));
+    }
+    let entry = draft.entry(LaneEntryId::generate().uuid(), LaneEntryKind::Reaction, target.id, conversation);
+    insert::<lane_entry::Entity>(&tx, entry).await?;
+    let position = head(&tx, draft.client).await?;
+    insert::<send_key::Entity>(&tx, draft.key(target.id, position)).await?;
+    tx.commit().await?;
+    app.lanes_wake.client(draft.client.id);
+    Ok(Sent { message: target, position })
+}
+
+/// The answer to a key that was used before: the first one, if the same was asked.
+async fn answer_again(
+    app: &App,
+    scope: &Scope,
+    tx: DatabaseTransaction,
+    first: &send_key::Model,
+    hash: &str,
+) -> Outcome<Sent> {
+    drop(tx);
+    if first.request_hash != hash {
+        return Err(refuse(
+            RefusalCode::IdempotencyConflict,
+            "idempotencyKey",
+            "This key was used for another message of this client. Use a new key for each message, and the same one \
+             only to ask again after a failure.",
+        ));
+    }
+    let message = scoped::<message::Entity>(scope, message::Column::Id, first.message_id.uuid())
+        .one(app.db.read())
+        .await?
+        .ok_or_else(|| {
+            refuse(RefusalCode::NotFound, "idempotencyKey", "The message of this key was erased.")
+        })?;
+    Ok(Sent { message, position: first.position })
+}
+
+/// A row by its id, or by the id of what was merged into it.
+fn scoped<E: OfClient>(scope: &Scope, column: E::Column, id: Uuid) -> sea_orm::Select<E> {
+    let heir = Query::select()
+        .column(alias::Column::Target)
+        .from(alias::Entity)
+        .and_where(alias::Column::Id.eq(id))
+        .and_where(alias::Column::PartnerId.eq(scope.partner()))
+        .to_owned();
+    let present = Func::coalesce([SimpleExpr::from(heir), Expr::val(id)]);
+    scope.find::<E>().filter(Expr::col((E::default(), column)).eq(present))
+}
+
+async fn used_key<C: ConnectionTrait>(
+    tx: &C,
+    client: ClientId,
+    key: &str,
+) -> Result<Option<send_key::Model>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "by a client that came through Scope")]
+    send_key::Entity::find_by_id((client, key.to_owned())).one(tx).await
+}
+
+async fn head<C: ConnectionTrait>(tx: &C, client: &client::Model) -> Result<i64, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the caller's own partner")]
+    let row = event_head::Entity::find_by_id(client.partner_id).one(tx).await?;
+    Ok(row.map_or(0, |row| row.head))
+}
+
+/// The message that is answered or reacted to.
+async fn target<C: ConnectionTrait>(
+    tx: &C,
+    scope: &Scope,
+    conversation: &conversation::Model,
+    id: MessageId,
+    field: &str,
+) -> Outcome<message::Model> {
+    let message = scoped::<message::Entity>(scope, message::Column::Id, id.uuid())
+        .filter(message::Column::ClientId.eq(conversation.client_id))
+        .one(tx)
+        .await?
+        .ok_or_else(|| refuse(RefusalCode::NotFound, field, "This client has no such message."))?;
+    if message.conversation_id != conversation.id {
+        return Err(refuse(
+            RefusalCode::Invalid,
+            field,
+            "The message belongs to the conversation with somebody else.",
+        ));
+    }
+    if message.whatsapp_id.is_none() {
+        let text = "The message has not been taken by WhatsApp yet; wait until its status is ACCEPTED.";
+        return Err(refuse(RefusalCode::Invalid, field, text));
+    }
+    Ok(message)
+}
+
+async fn insert<E>(tx: &DatabaseTransaction, row: E::Model) -> Result<(), DbErr>
+where
+    E: EntityTrait,
+    E::Model: IntoActiveModel<E::ActiveModel>,
+    E::ActiveModel: ActiveModelTrait<Entity = E>,
+{
+    E::insert(row.into_active_model().reset_all()).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Live customer messages after the read mark.
+fn unread_after(conversation: SimpleExpr, read_at: SimpleExpr) -> sea_orm::sea_query::SelectStatement {
+    Query::select()
+        .expr(Expr::cust("count(*)"))
+        .from(message::Entity)
+        .and_where(Expr::col((message::Entity, message::Column::ConversationId)).eq(conversation))
+        .and_where(Expr::col((message::Entity, message::Column::SentAt)).gt(read_at))
+        .and_where(message::Column::Direction.eq(MessageDirection::Inbound))
+        .and_where(message::Column::Imported.eq(false))
+        .to_owned()
+}
+
+async fn unread(tx: &DatabaseTransaction, conversation: &conversation::Model) -> Result<i32, DbErr> {
+    let count = unread_after(Expr::val(conversation.id), Expr::val(conversation.read_at));
+    let row = tx.query_one(&count).await?;
+    let count: i64 = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
+    Ok(i32::try_from(count).unwrap_or(i32::MAX))
+}
+
+/// Moves the read mark up to a message, never down, and counts anew.
+async fn mark_read(tx: &DatabaseTransaction, message: &message::Model) -> Result<(), DbErr> {
+    use conversation::Column::{Id, ReadAt, UnreadCount};
+    let read_at = Expr::case(Expr::col(ReadAt).lt(message.sent_at), Expr::val(message.sent_at))
+        .finally(Expr::col(ReadAt));
+    #[expect(clippy::disallowed_methods, reason = "the conversation of a message that came through Scope")]
+    conversation::Entity::update_many()
+        .col_expr(ReadAt, read_at.into())
+        .filter(Id.eq(message.conversation_id))
+        .exec(tx)
+        .await?;
+    let count =
+        unread_after(Expr::col((conversation::Entity, Id)), Expr::col((conversation::Entity, ReadAt)));
+    #[expect(clippy::disallowed_methods, reason = "the conversation of a message that came through Scope")]
+    conversation::Entity::update_many()
+        .col_expr(UnreadCount, SimpleExpr::from(count))
+        .filter(Id.eq(message.conversation_id))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+fn refuse(code: RefusalCode, field: &str, message: impl Into<String>) -> Failure {
+    Refusal::new(code, field, message).into()
+}
+
+/// Reads whom a message is for.
+fn recipient(to: &str) -> Outcome<Named> {
+    let to = to.trim();
+    if is_group(to) {
+        let text = "Groups stay in the app: with coexistence WhatsApp neither tells of them nor takes messages to them.";
+        return Err(refuse(RefusalCode::GroupsNotSupported, "to", text));
+    }
+    if is_user_id(to) {
+        return Ok(Named::UserId(to.to_owned()));
+    }
+    let Some(number) = phone::normalize(to) else {
+        let text = "It needs a phone number with its country code, such as +49 1512 0000001, or a contact's WhatsApp user id.";
+        return Err(refuse(RefusalCode::Invalid, "to", text));
+    };
+    if number.starts_with(TEMPORARY) {
+        let text = "Numbers that begin with +97257 stand in for clients that are not connected yet; nobody has them.";
+        return Err(refuse(RefusalCode::Invalid, "to", text));
+    }
+    Ok(Named::Phone(number))
+}
+
+/// `…@g.us`, the older `creator-instant`, and the opaque ids of the Groups API (base64 of `capi_group:…`).
+fn is_group(to: &str) -> bool {
+    let creator_and_instant = to.split_once('-').is_some_and(|(creator, instant)| {
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        digits(creator) && digits(instant) && creator.len() >= 6 && creator.len() + instant.len() > 15
+    });
+    to.to_ascii_lowercase().ends_with("@g.us") || creator_and_instant || to.starts_with("Y2FwaV9ncm91c")
+}
+
+/// `DE.1234`, or the parent form `DE.ENT.1234`.
+fn is_user_id(to: &str) -> bool {
+    let Some((country, rest)) = to.split_once('.') else { return false };
+    let id = rest.strip_prefix("ENT.").unwrap_or(rest);
+    country.len() == 2
+        && country.bytes().all(|byte| byte.is_ascii_uppercase())
+        && (1..=128).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Everything that can be said without looking anything up.
+fn check(input: &Send, now: Timestamp) -> Outcome<()> {
+    let invalid = |field: &str, text: &str| Err(refuse(RefusalCode::Invalid, field, text));
+    let key = &input.idempotency_key;
+    if key.is_empty() || key.chars().count() > LONGEST_KEY || key.contains('\0') {
+        return invalid("idempotencyKey", "It needs 1 to 256 characters.");
+    }
+    if let Some(send_at) = input.send_at {
+        if send_at < now.plus_seconds(-LENIENCE) {
+            return invalid("sendAt", "It is in the past.");
+        }
+        if send_at > now.plus_seconds(DAYS_30) {
+            return invalid("sendAt", "It is more than 30 days ahead.");
+        }
+    }
+    match &input.content {
+        Outgoing::Text { body, .. } => {
+            if body.trim().is_empty() {
+                return invalid("content.text.body", "It is empty.");
+            }
+            if body.chars().count() > LONGEST_TEXT {
+                return invalid("content.text.body", "It has more than 4096 characters.");
+            }
+            if body.contains('\0') {
+                return invalid("content.text.body", "It contains a NUL character.");
+            }
+        }
+        Outgoing::Template { name, language, components } => {
+            let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(allowed) {
+                let text = "It needs 1 to 512 lower-case letters, digits and underscores.";
+                return invalid("content.template.name", text);
+            }
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+            if language.is_empty() || language.len() > 20 || !language.bytes().all(allowed) {
+                return invalid("content.template.language", "It needs a language code such as de or en_US.");
+            }
+            if let Some(components) = components {
+                if !components.is_array() {
+                    return invalid("content.template.components", "It needs a list of components.");
+                }
+                let text = components.to_string();
+                if text.len() > LARGEST_COMPONENTS {
+                    return invalid("content.template.components", "They have more than 64 KB.");
+                }
+                if text.contains("\\u0000") {
+                    return invalid("content.template.components", "They contain a NUL character.");
+                }
+            }
+        }
+        Outgoing::Reaction { emoji, .. } => {
+            if emoji.as_deref().is_some_and(|emoji| !is_emoji(emoji)) {
+                return invalid(
+                    "content.reaction.emoji",
+                    "It needs one emoji, or null to take the reaction away.",
+                );
+            }
+            if input.reply_to.is_some() {
+                return invalid("replyTo", "A reaction answers nothing: it names its message itself.");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Near enough: no letters, blanks or controls, not only ASCII, and short. What WhatsApp takes, it knows.
+fn is_emoji(text: &str) -> bool {
+    // Emoji that are letters to Unicode: ℹ, Ⓜ, 🅰 and their like.
+    let letter = |c: char| c.is_alphabetic() && !matches!(c, 'ℹ' | 'Ⓜ' | '🅰'..='🆉');
+    let plausible = |c: char| {
+        !c.is_control()
+            && !c.is_whitespace()
+            && !letter(c)
+            && (!c.is_ascii() || matches!(c, '0'..='9' | '#' | '*'))
+    };
+    !text.is_empty() && text.len() <= LONGEST_EMOJI && text.chars().all(plausible) && !text.is_ascii()
+}
+
+fn check_client(client: &client::Model) -> Outcome<()> {
+    let message = match client.status {
+        ClientStatus::Connected => return Ok(()),
+        ClientStatus::Onboarding => {
+            "The client has no number yet. Let it finish its onboarding: its link is onboarding(id).link."
+                .to_owned()
+        }
+        ClientStatus::Disconnected => {
+            "The client is disconnected. Reconnect it with createOnboarding(clientId: …); its \
+             contacts and messages are kept."
+                .to_owned()
+        }
+        ClientStatus::Paused => format!(
+            "Sending is paused: {}. It goes on when WhatsApp says so, or with resumeClient once the cause is gone.",
+            client.pause_reason.as_deref().unwrap_or("no reason was told").trim_end_matches('.')
+        ),
+    };
+    Err(refuse(RefusalCode::ClientNotConnected, "clientId", message))
+}
+
+fn check_recipient(client: &client::Model, person: &Named) -> Outcome<()> {
+    match person {
+        Named::Phone(number) if client.phone_number.as_deref() == Some(number) => Err(refuse(
+            RefusalCode::Invalid,
+            "to",
+            "This is the client's own number; nobody can write to themselves here.",
+        )),
+        Named::Phone(_) | Named::UserId(_) => Ok(()),
+    }
+}
+
+fn check_window(conversation: &conversation::Model, client: &client::Model, now: Timestamp) -> Outcome<()> {
+    let why = match window::closes_at(conversation, client) {
+        Some(closes_at) if now < closes_at => return Ok(()),
+        Some(closed_at) => {
+            format!("The customer service window closed at {}.", to_datetime(closed_at).format("%Y-%m-%dT%H:%M:%SZ"))
+        }
+        None => "There is no customer service window: the customer has not written since the number was connected.".to_owned(),
+    };
+    let message = format!("{why} Send an approved template, or wait until the customer writes.");
+    Err(refuse(RefusalCode::WindowClosed, "content", message))
+}
+
+/// Of all that makes a request the same one, however it was written.
+fn request_hash(input: &Send, person: &Named) -> String {
+    let to = match person {
+        Named::Phone(number) => number,
+        Named::UserId(id) => id,
+    };
+    let content = match &input.content {
+        Outgoing::Text { body, preview_url } => json!({ "text": body, "preview": preview_url }),
+        Outgoing::Template { name, language, components } => {
+            json!({ "template": name, "language": language, "components": components })
+        }
+        Outgoing::Reaction { message, emoji } => json!({ "reaction": message, "emoji": emoji }),
+    };
+    let request = json!({ "to": to, "content": content, "replyTo": input.reply_to, "sendAt": input.send_at });
+    let mut text = String::new();
+    canonical(&request, &mut text);
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
+/// JSON with its keys in order.
+fn canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let mut names: Vec<&String> = fields.keys().collect();
+            names.sort_unstable();
+            text.push('{');
+            for name in names {
+                canonical(&Value::from(name.as_str()), text);
+                text.push(':');
+                canonical(&fields[name.as_str()], text);
+                text.push(',');
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                canonical(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            text.push_str(&value.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(body: &str) -> Send {
+        Send {
+            client: ClientId(Uuid::nil()),
+            to: "+4915120000001".into(),
+            content: Outgoing::Text { body: body.into(), preview_url: false },
+            reply_to: None,
+            idempotency_key: "k".into(),
+            send_at: None,
+        }
+    }
+
+    fn code(outcome: Outcome<impl std::fmt::Debug>) -> RefusalCode {
+        match outcome {
+            Err(Failure::Refused(refusal)) => refusal.code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_recipient_is_a_number_or_a_user_id_and_never_a_group() {
+        assert_eq!(recipient(" +49 (1512) 000-0001").unwrap(), Named::Phone("+4915120000001".into()));
+        assert_eq!(recipient("0491512-0000001").unwrap(), Named::Phone("+04915120000001".into()));
+        for id in ["DE.10000000000000000042", "DE.ENT.77"] {
+            assert_eq!(recipient(id).unwrap(), Named::UserId(id.into()));
+        }
+        for group in [
+            "120363012345678901@g.us",
+            "4915120000001-1612345678@G.US",
+            "4915120000001-1612345678",
+            "Y2FwaV9ncm91cDoxMjM",
+        ] {
+            assert_eq!(code(recipient(group)), RefusalCode::GroupsNotSupported, "{group}");
+        }
+        for none in ["", "hello", "de.123", "DE.", "DE.1-2", "+97257 123 456", "12345"] {
+            assert_eq!(code(recipient(none)), RefusalCode::Invalid, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_whatsapp_would_refuse_is_refused_at_once() {
+        let now = Timestamp::from_seconds(1_000_000_000);
+        assert!(check(&text("hi"), now).is_ok());
+        assert!(check(&text(&"ä".repeat(4096)), now).is_ok());
+        for body in ["", "  \n", "a\0b", &"ä".repeat(4097)] {
+            assert_eq!(code(check(&text(body), now)), RefusalCode::Invalid);
+        }
+        let keyed = |key: &str| Send { idempotency_key: key.into(), ..text("hi") };
+        assert!(check(&keyed(&"ü".repeat(256)), now).is_ok());
+        assert_eq!(code(check(&keyed(""), now)), RefusalCode::Invalid);
+        assert_eq!(code(check(&keyed(&"u".repeat(257)), now)), RefusalCode::Invalid);
+        let at = |seconds| Send { send_at: Some(now.plus_seconds(seconds)), ..text("hi") };
+        assert!(check(&at(-59), now).is_ok() && check(&at(DAYS_30), now).is_ok());
+        assert_eq!(code(check(&at(-61), now)), RefusalCode::Invalid);
+        assert_eq!(code(check(&at(DAYS_30 + 1), now)), RefusalCode::Invalid);
+        let template = |name: &str, language: &str, components| Send {
+            content: Outgoing::Template { name: name.into(), language: language.into(), components },
+            ..text("")
+        };
+        assert!(check(&template("order_1", "en_US", Some(json!([]))), now).is_ok());
+        for bad in [
+            template("Order", "de", None),
+            template("", "de", None),
+            template("a", "", None),
+            template("a", "de", Some(json!({}))),
+            template("a", "de", Some(json!(["a\0"]))),
+        ] {
+            assert_eq!(code(check(&bad, now)), RefusalCode::Invalid);
+        }
+    }
+
+    #[test]
+    fn one_emoji_is_a_reaction() {
+        for emoji in ["👍", "❤️", "ℹ️", "🅰️", "👩‍👩‍👧‍👦", "🇩🇪", "1️⃣", "👍🏽"]
+        {
+            assert!(is_emoji(emoji), "{emoji}");
+        }
+        for text in ["", "a", "1", "👍 ", "ok👍", "é", &"👍".repeat(17)] {
+            assert!(!is_emoji(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_same_request_has_the_same_hash_however_it_was_written() {
+        let hash = |input: &Send| request_hash(input, &recipient(&input.to).unwrap());
+        let spaced = Send { to: "+49 1512 0000001".into(), ..text("hi") };
+        assert_eq!(hash(&text("hi")), hash(&spaced));
+        assert_ne!(hash(&text("hi")), hash(&text("ho")));
+        assert_ne!(hash(&text("hi")), hash(&Send { send_at: Some(Timestamp(1)), ..text("hi") }));
+        let (mut a, mut b) = (String::new(), String::new());
+        canonical(&serde_json::from_str(r#"{"a":1,"b":[{"c":"x","d":null}]}"#).unwrap(), &mut a);
+        canonical(&serde_json::from_str(r#"{"b":[{"d":null,"c":"x"}],"a":1}"#).unwrap(), &mut b);
+        assert_eq!(a, b);
+    }
 }

@@ -1,8 +1,10 @@
 //! From what the browser got to a connected number (S2 to S5, R1, R2, R15). Judged by what WhatsApp says, never by what the
 //! browser says; `register` is never called: in coexistence it would take the number off the phone.
 
+use std::collections::BTreeSet;
+
 use entity::{
-    AliasKind, AppPresenceBasis, ClientMode, ClientStatus, EventType, HistoryImport, InboundState, OnboardingId,
+    AliasKind, AppPresenceBasis, ClientId, ClientMode, ClientStatus, EventType, HistoryImport, InboundState, OnboardingId,
     OnboardingStatus, SyncKind, SyncState, Timestamp, client, onboarding, sync,
 };
 use sea_orm::sea_query::Expr;
@@ -252,11 +254,12 @@ async fn owner(
     events: &mut Vec<NewEvent>,
 ) -> Result<Result<client::Model, SignupFailure>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "whether anybody holds the number, whoever it is")]
-    let holders = client::Entity::find()
-        .filter(client::Column::PhoneNumberId.eq(&confirmed.number.id))
-        .lock_exclusive()
-        .all(tx)
-        .await?;
+    let of_number = client::Entity::find().filter(client::Column::PhoneNumberId.eq(&confirmed.number.id));
+    // Found, locked, then read: what the applier may write meanwhile is not overwritten.
+    let mut ids: BTreeSet<ClientId> = of_number.clone().all(tx).await?.into_iter().map(|row| row.id).collect();
+    ids.insert(onboarding.client_id);
+    crate::db::lock_clients(tx, &ids).await?;
+    let holders = of_number.all(tx).await?;
     let elsewhere = holders.iter().any(|holder| {
         holder.partner_id != onboarding.partner_id
             && matches!(holder.status, ClientStatus::Connected | ClientStatus::Paused)
@@ -265,7 +268,7 @@ async fn owner(
         return Ok(Err(SignupFailure::new("NUMBER_IN_USE", "The number is connected already.")));
     }
     #[expect(clippy::disallowed_methods, reason = "the onboarding's own client")]
-    let linked = client::Entity::find_by_id(onboarding.client_id).lock_exclusive().one(tx).await?;
+    let linked = client::Entity::find_by_id(onboarding.client_id).one(tx).await?;
     let Some(linked) = linked else { return Err(DbErr::RecordNotFound("the onboarding's client".to_owned())) };
     let known = holders.into_iter().find(|holder| holder.partner_id == onboarding.partner_id);
     match known {

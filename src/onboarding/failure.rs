@@ -76,3 +76,70 @@ pub fn remedy(code: &str) -> &'static str {
         _ => "Open the same link again; if it fails once more, ask WhatsApp's support with the upstream code.",
     }
 }
+
+/// Why an onboarding failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OnboardingFailureCode {
+    /// R1: the number is not in the WhatsApp Business app.
+    NotABusinessAppNumber,
+    /// R2: the app is too old.
+    AppTooOld,
+    /// The app was not used enough yet.
+    NotEnoughActivity,
+    /// WhatsApp does not offer coexistence there.
+    RegionNotAvailable,
+    /// The number is connected with another provider.
+    ConnectedElsewhere,
+    /// The number is connected with another partner of this installation.
+    NumberInUse,
+    /// The number was connected in another way than coexistence.
+    NotCoexistence,
+    /// The client left.
+    Canceled,
+    /// WhatsApp refused the code or the token.
+    TokenRefused,
+    /// Something else; WhatsApp's own code is kept beside it.
+    Other,
+}
+
+impl OnboardingFailureCode {
+    /// All of them.
+    pub const ALL: [OnboardingFailureCode; 10] = [
+        OnboardingFailureCode::NotABusinessAppNumber,
+        OnboardingFailureCode::AppTooOld,
+        OnboardingFailureCode::NotEnoughActivity,
+        OnboardingFailureCode::RegionNotAvailable,
+        OnboardingFailureCode::ConnectedElsewhere,
+        OnboardingFailureCode::NumberInUse,
+        OnboardingFailureCode::NotCoexistence,
+        OnboardingFailureCode::Canceled,
+        OnboardingFailureCode::TokenRefused,
+        OnboardingFailureCode::Other,
+    ];
+
+    /// The word that rows hold.
+    pub fn word(self) -> &'static str {
+        match self {
+            OnboardingFailureCode::NotABusinessAppNumber => "NOT_A_BUSINESS_APP_NUMBER",
+            OnboardingFailureCode::AppTooOld => "APP_TOO_OLD",
+            OnboardingFailureCode::NotEnoughActivity => "NOT_ENOUGH_ACTIVITY",
+            OnboardingFailureCode::RegionNotAvailable => "REGION_NOT_AVAILABLE",
+            OnboardingFailureCode::ConnectedElsewhere => "CONNECTED_ELSEWHERE",
+            OnboardingFailureCode::NumberInUse => "NUMBER_IN_USE",
+            OnboardingFailureCode::NotCoexistence => "NOT_COEXISTENCE",
+            OnboardingFailureCode::Canceled => "CANCELED",
+            OnboardingFailureCode::TokenRefused => "TOKEN_REFUSED",
+            OnboardingFailureCode::Other => "OTHER",
+        }
+    }
+
+    /// From the stored word; what is not one of them is OTHER.
+    pub fn parse(word: &str) -> Self {
+        Self::ALL.into_iter().find(|code| code.word() == word).unwrap_or(Self::Other)
+    }
+
+    /// What to do next, in words.
+    pub fn remedy(self) -> &'static str {
+        remedy(self.word())
+    }
+}

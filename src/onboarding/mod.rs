@@ -3,6 +3,7 @@
 mod complete;
 mod create;
 pub mod failure;
+pub mod queries;
 
 use entity::{ClientId, EventType, HistoryImport, OnboardingId, OnboardingStatus, Timestamp, onboarding, onboarding_step};
 use sea_orm::sea_query::OnConflict;

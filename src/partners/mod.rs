@@ -1,5 +1,7 @@
 //! Tenants and their keys.
 
+pub mod queries;
+
 use entity::{ApiKeyId, ClientId, PartnerId, Timestamp, api_key, partner};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
@@ -67,7 +69,7 @@ pub async fn create_key(
     let secret = format!("tdm_{}", random_hex(32));
     let id = ApiKeyId::generate();
     let words: Vec<&str> = new.permissions.iter().map(|permission| permission.word()).collect();
-    let clients = new.clients.map(|ids| serde_json::to_value(ids)).transpose();
+    let clients = new.clients.map(serde_json::to_value).transpose();
     let row = api_key::ActiveModel {
         id: Set(id),
         partner_id: Set(partner),

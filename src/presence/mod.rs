@@ -1,5 +1,7 @@
 //! Whether the app on the phone still keeps the connection alive (R16): an estimate that says so.
 
+pub mod estimate;
+
 use std::collections::BTreeSet;
 
 use entity::{AppPresenceBasis, ClientId, ClientMode, ClientStatus, EventType, Timestamp, client};

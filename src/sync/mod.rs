@@ -1,6 +1,8 @@
 //! Imports after connection: contacts, then history. Each can be asked for once, in 24 hours, so the wish is recorded
 //! before WhatsApp is asked and the outcome after; a wish without outcome is asked again, a known outcome never.
 
+pub mod queries;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -30,7 +30,7 @@ async fn a_number_is_connected_its_past_arrives_and_both_sides_chat_live() {
     assert_eq!(data["client"]["contactSync"]["state"], "DONE");
     assert_eq!(data["client"]["contactSync"]["items"], 25);
 
-    t.from_customer("+4915120000001", "+4915770000001", "Habt ihr offen?").await;
+    t.customer_writes("+4915120000001", "+4915770000001", "Habt ihr offen?").await;
     let heard = events.until(|data| data["events"]["__typename"] == "IncomingMessageEvent").await;
     assert_eq!(heard["events"]["message"]["text"], "Habt ihr offen?");
 
@@ -38,7 +38,7 @@ async fn a_number_is_connected_its_past_arrives_and_both_sides_chat_live() {
     assert_eq!(sent["userErrors"], json!([]), "{sent:#}");
     events.until(|data| data["events"]["type"] == "MESSAGE_STATUS").await;
 
-    t.from_app("+4915120000001", "+4915770000001", "Und sonntags ab zehn!").await;
+    t.app_writes("+4915120000001", "+4915770000001", "Und sonntags ab zehn!").await;
     let heard = events.until(|data| data["events"]["__typename"] == "OutgoingMessageEvent").await;
     assert_eq!(heard["events"]["message"]["origin"], "APP");
 }

@@ -143,7 +143,7 @@ fn complete(error: &mut ServerError) {
     match library_code(error) {
         Some(code) => code.mark(error),
         None => {
-            let id = Uuid::now_v7();
+            let id = Uuid::from_bytes(rand::random());
             log(error, id);
             let hidden = internal(id);
             error.message = hidden.message;
@@ -191,7 +191,7 @@ pub(super) fn internal(id: Uuid) -> ServerError {
 
 /// A resolver has panicked.
 pub(super) fn panicked(operation: &str) -> ServerError {
-    let id = Uuid::now_v7();
+    let id = Uuid::from_bytes(rand::random());
     tracing::error!(request.id = %id, graphql.operation = operation, "A resolver panicked");
     internal(id)
 }

@@ -76,7 +76,7 @@ impl Tandem {
             simulator: Some(simulator),
             key: created.api_key,
             partner: created.partner.public(),
-            http: reqwest::Client::builder().timeout(PATIENCE).build().unwrap(),
+            http: client(),
             environment,
             simulator_url,
             postgres,
@@ -240,13 +240,13 @@ impl Tandem {
     }
 
     /// The client writes in the app: the message's WhatsApp id.
-    pub async fn from_app(&self, number: &str, with: &str, text: &str) -> String {
+    pub async fn app_writes(&self, number: &str, with: &str, text: &str) -> String {
         let input = json!({ "phoneNumber": number, "with": with, "text": text });
         self.write("writeFromApp", input).await
     }
 
     /// A customer writes: the message's WhatsApp id.
-    pub async fn from_customer(&self, number: &str, with: &str, text: &str) -> String {
+    pub async fn customer_writes(&self, number: &str, with: &str, text: &str) -> String {
         let input = json!({ "phoneNumber": number, "with": with, "text": text });
         self.write("writeAsCustomer", input).await
     }
@@ -342,4 +342,9 @@ async fn database() -> Option<(String, String)> {
     connection.close().await.unwrap();
     let (server, _) = admin.rsplit_once('/').unwrap();
     Some((admin.clone(), format!("{server}/{name}")))
+}
+
+fn client() -> reqwest::Client {
+    #[expect(clippy::disallowed_methods, reason = "the tests' own client, with a time-out")]
+    reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
 }

@@ -249,7 +249,11 @@ impl Sent {
         let to = self.contacts.into_iter().next();
         let (wa_id, user_id) = to.map_or((None, None), |to| (to.wa_id, to.user_id));
         let given = |text: &String| !text.is_empty();
-        given(&message_id).then(|| Accepted { message_id, wa_id: wa_id.filter(given), user_id: user_id.filter(given) })
+        given(&message_id).then(|| Accepted {
+            message_id,
+            wa_id: wa_id.filter(given),
+            user_id: user_id.filter(given),
+        })
     }
 }
 
@@ -305,9 +309,11 @@ mod tests {
 
     #[test]
     fn a_number_is_read_as_meta_writes_it() {
-        let number: Number = serde_json::from_value(json!({ "id": "109900000000001", "display_phone_number": "+49 1512 0000001",
+        let number: Number = serde_json::from_value(
+            json!({ "id": "109900000000001", "display_phone_number": "+49 1512 0000001",
             "verified_name": "Haar und Co", "platform_type": "CLOUD_API", "is_on_biz_app": true,
-            "last_onboarded_time": "2026-10-02T08:11:09+0000", "quality_rating": "GREEN" }))
+            "last_onboarded_time": "2026-10-02T08:11:09+0000", "quality_rating": "GREEN" }),
+        )
         .unwrap();
         let number = PhoneNumber::from(number);
         assert_eq!(number.display_phone_number, "+4915120000001");

@@ -126,8 +126,11 @@ impl GraphError {
     /// Reads an answer's body; none if it is not Meta's error shape with a code.
     pub fn read(status: u16, body: &Value) -> Option<Self> {
         let error = body.get("error")?;
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
-        let details = error.get("error_data").and_then(|data| text(data.get("details")).or_else(|| text(Some(data))));
+        let text = |value: Option<&Value>| {
+            value.and_then(Value::as_str).filter(|t| !t.is_empty()).map(|t| t.replace('\0', ""))
+        };
+        let details =
+            error.get("error_data").and_then(|data| text(data.get("details")).or_else(|| text(Some(data))));
         Some(Self {
             code: number(error.get("code")?)?,
             subcode: error.get("error_subcode").and_then(number),
@@ -174,7 +177,10 @@ mod tests {
             (Class::Recipient, &[131_026, 131_021, 131_030, 130_472, 131_049, 131_050, 131_062]),
             (Class::Request, &[100, 131_008, 131_009, 135_000, 131_051]),
             (Class::Media, &[131_052, 131_053]),
-            (Class::Template, &[132_000, 132_001, 132_005, 132_007, 132_012, 132_015, 132_016, 132_068, 132_069]),
+            (
+                Class::Template,
+                &[132_000, 132_001, 132_005, 132_007, 132_012, 132_015, 132_016, 132_068, 132_069],
+            ),
             (Class::Sync, &[2_593_107, 2_593_108, 2_593_109]),
             (Class::Other, &[-1, 5, 133_000, 133_016, 131_060, 999_999]),
         ];
@@ -194,10 +200,13 @@ mod tests {
         let error = GraphError::read(400, &body).unwrap();
         assert_eq!((error.code, error.details.as_deref()), (130_429, Some("Too many")));
         assert!(error.is_retryable());
-        let odd = json!({ "error": { "message": "x", "code": "190", "error_subcode": 463, "error_data": "why" } });
+        let odd =
+            json!({ "error": { "message": "x", "code": "190", "error_subcode": 463, "error_data": "why" } });
         let odd = GraphError::read(401, &odd).unwrap();
         assert_eq!((odd.code, odd.subcode, odd.details.as_deref()), (190, Some(463), Some("why")));
-        for none in [json!({}), json!({ "error": "no" }), json!({ "error": { "message": "no code" } }), json!(null)] {
+        for none in
+            [json!({}), json!({ "error": "no" }), json!({ "error": { "message": "no code" } }), json!(null)]
+        {
             assert_eq!(GraphError::read(500, &none), None, "{none}");
         }
     }

@@ -19,7 +19,8 @@ use crate::upstream::http::{Reach, http_client};
 
 pub use answers::{Accepted, PhoneNumber, Token, TokenInfo};
 pub use error::{
-    CallError, Class, GraphError, PAIR_LIMIT, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, SYNC_DECLINED, WINDOW_CLOSED,
+    CallError, Class, GraphError, PAIR_LIMIT, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, SYNC_DECLINED,
+    WINDOW_CLOSED,
 };
 
 /// The largest answer that is read.
@@ -111,7 +112,8 @@ impl Meta {
     pub fn new(settings: Settings, clock: Clock) -> anyhow::Result<Self> {
         let reach = if settings.simulator.is_some() { Reach::Beside } else { Reach::Internet };
         let http = http_client(reach).context("cannot make an HTTP client")?;
-        let base = Url::parse(&settings.base).with_context(|| format!("{:?} is no address", settings.base))?;
+        let base =
+            Url::parse(&settings.base).with_context(|| format!("{:?} is no address", settings.base))?;
         anyhow::ensure!(!base.cannot_be_a_base(), "{base} cannot be called");
         Ok(Self { settings, base, http, clock, clock_told: Mutex::default() })
     }
@@ -136,7 +138,8 @@ impl Meta {
     /// See [`CallError`]. A token that is no good is not an error: `is_valid` says so.
     pub async fn debug_token(&self, token: &SecretString) -> Result<TokenInfo, CallError> {
         let request = self.request(Method::GET, &["debug_token"], &[("input_token", token.expose_secret())]);
-        let answer: answers::Data<answers::DebugToken> = self.call(bearer(request, &self.app_token())).await?;
+        let answer: answers::Data<answers::DebugToken> =
+            self.call(bearer(request, &self.app_token())).await?;
         Ok(answer.data.into())
     }
 
@@ -144,7 +147,11 @@ impl Meta {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn phone_numbers(&self, waba: &str, token: &SecretString) -> Result<Vec<PhoneNumber>, CallError> {
+    pub async fn phone_numbers(
+        &self,
+        waba: &str,
+        token: &SecretString,
+    ) -> Result<Vec<PhoneNumber>, CallError> {
         const SETS_OF_FIELDS: [&str; 3] = [
             "id,display_phone_number,verified_name,platform_type,is_on_biz_app,last_onboarded_time",
             "id,display_phone_number,verified_name,platform_type,is_on_biz_app",
@@ -292,7 +299,8 @@ impl Meta {
         whatsapp_id: &str,
         typing: bool,
     ) -> Result<(), CallError> {
-        let mut body = json!({ "messaging_product": "whatsapp", "status": "read", "message_id": whatsapp_id });
+        let mut body =
+            json!({ "messaging_product": "whatsapp", "status": "read", "message_id": whatsapp_id });
         if typing {
             body["typing_indicator"] = json!({ "type": "text" });
         }
@@ -325,8 +333,8 @@ impl Meta {
             return Ok(());
         }
         let (_, body) = read(response).await?;
-        let told: answers::ClockAnswer =
-            serde_json::from_slice(&body).map_err(|_| CallError::Unclear("the simulator tells no clock".to_owned()))?;
+        let told: answers::ClockAnswer = serde_json::from_slice(&body)
+            .map_err(|_| CallError::Unclear("the simulator tells no clock".to_owned()))?;
         let offset = from_datetime(told.data.clock).0 - Clock::real_now().0;
         self.set_offset(offset.div_euclid(1000), began);
         Ok(())
@@ -377,14 +385,16 @@ impl Meta {
         }
         let parsed = parsed.ok_or_else(|| CallError::Unclear("the answer is not JSON".to_owned()))?;
         // serde's message quotes the answer, which may hold a token.
-        serde_json::from_value(parsed).map_err(|_| CallError::Unclear("the answer has an unknown shape".to_owned()))
+        serde_json::from_value(parsed)
+            .map_err(|_| CallError::Unclear("the answer has an unknown shape".to_owned()))
     }
 
     fn follow_clock(&self, response: &Response, began: Instant) {
         if self.settings.simulator.is_none() {
             return;
         }
-        let offset = response.headers().get(CLOCK_HEADER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let offset =
+            response.headers().get(CLOCK_HEADER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         if let Some(offset) = offset {
             self.set_offset(offset, began);
         }

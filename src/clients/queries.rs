@@ -1,0 +1,96 @@
+//! Reads of clients.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use entity::{ClientId, ClientMode, ClientStatus, client, lane_entry};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use uuid::Uuid;
+
+use crate::auth::Scope;
+use crate::contacts::phone;
+use crate::db::page::{Ordering, Page, PageArgs, page};
+use crate::db::{Db, search};
+use crate::lookup;
+
+/// Which clients.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// In one of these states.
+    pub status: Option<Vec<ClientStatus>>,
+    /// Only of this kind.
+    pub mode: Option<ClientMode>,
+    /// Words that a name, the number or the partner's own key contains.
+    pub search: Option<String>,
+}
+
+/// A client that the scope admits; the id of one that was merged into another leads to that one.
+///
+/// # Errors
+/// When the database is away.
+pub async fn one(db: &Db, scope: &Scope, id: ClientId) -> Result<Option<Arc<client::Model>>, DbErr> {
+    lookup::by_id::<client::Entity>(db, scope, id.0).await
+}
+
+/// Clients that the scope admits, each once, in the order that they were asked for; none if one of them is not there.
+///
+/// # Errors
+/// When the database is away.
+pub async fn all(db: &Db, scope: &Scope, ids: &[ClientId]) -> Result<Option<Vec<ClientId>>, DbErr> {
+    let bare: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = lookup::by_ids::<client::Entity>(db, scope, &bare).await?;
+    let mut known = Vec::with_capacity(ids.len());
+    for id in bare {
+        let Some(row) = rows.get(&id) else { return Ok(None) };
+        if !known.contains(&row.id) {
+            known.push(row.id);
+        }
+    }
+    Ok(Some(known))
+}
+
+/// Clients, oldest first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(db: &Db, scope: &Scope, filter: &Filter, args: PageArgs) -> Result<Page<client::Model>, DbErr> {
+    use client::Column;
+    let mut select = scope.find::<client::Entity>();
+    if let Some(statuses) = &filter.status {
+        select = select.filter(Column::Status.is_in(statuses.iter().copied()));
+    }
+    if let Some(mode) = filter.mode {
+        select = select.filter(Column::Mode.eq(mode));
+    }
+    if let Some(words) = &filter.search {
+        let number = phone::part(words);
+        let columns = [
+            Column::DisplayName,
+            Column::BusinessName,
+            Column::Reference,
+            Column::PhoneNumber,
+            Column::TemporaryNumber,
+        ];
+        select = select.filter(search::contains(&columns, number.as_deref().unwrap_or(words)));
+    }
+    page(db.read(), select, Ordering { key: None, id: Column::Id, descending: false }, args).await
+}
+
+/// How many messages of these clients wait in their lanes, those on the wire included. The clients came through the
+/// scope; one without any is left out.
+///
+/// # Errors
+/// When the database is away.
+pub async fn queued(db: &Db, clients: &[ClientId]) -> Result<HashMap<ClientId, i64>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "counts for clients that came through the scope")]
+    let counts: Vec<(ClientId, i64)> = lane_entry::Entity::find()
+        .select_only()
+        .column(lane_entry::Column::ClientId)
+        .column_as(lane_entry::Column::Id.count(), "queued")
+        .filter(lane_entry::Column::ClientId.is_in(clients.iter().copied()))
+        .group_by(lane_entry::Column::ClientId)
+        .into_tuple()
+        .all(db.read())
+        .await?;
+    Ok(counts.into_iter().collect())
+}

@@ -1,0 +1,62 @@
+//! Reads of contacts.
+
+use entity::{ClientId, ContactId, ContactKeyKind, contact, contact_key};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+
+use super::phone;
+use crate::auth::Scope;
+use crate::db::page::{Ordering, Page, PageArgs, page};
+use crate::db::{Db, search};
+
+/// Which contacts.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Words that a name or the number contains.
+    pub search: Option<String>,
+    /// Only those in the phone book, or only the others.
+    pub in_phone_book: Option<bool>,
+}
+
+/// The contacts of a client that came through the scope, oldest first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(
+    db: &Db,
+    scope: &Scope,
+    client: ClientId,
+    filter: &Filter,
+    args: PageArgs,
+) -> Result<Page<contact::Model>, DbErr> {
+    let mut select = scope.find::<contact::Entity>().filter(contact::Column::ClientId.eq(client));
+    if let Some(words) = &filter.search {
+        // A number is kept without what people write between its digits.
+        let number = phone::part(words);
+        select = select.filter(search::contains_lowered(contact::Column::Search, number.as_deref().unwrap_or(words)));
+    }
+    if let Some(present) = filter.in_phone_book {
+        select = select.filter(contact::Column::InPhoneBook.eq(present));
+    }
+    page(db.read(), select, Ordering { key: None, id: contact::Column::Id, descending: false }, args).await
+}
+
+/// The contact that this client knows under a number or a WhatsApp user id. The client came through the scope.
+///
+/// # Errors
+/// When the database is away.
+pub async fn known_as(db: &Db, client: ClientId, name: &str) -> Result<Option<ContactId>, DbErr> {
+    let (value, kinds) = match phone::normalize(name) {
+        Some(number) => (number, vec![ContactKeyKind::Phone]),
+        None => (name.trim().to_owned(), vec![ContactKeyKind::UserId, ContactKeyKind::ParentUserId]),
+    };
+    #[expect(clippy::disallowed_methods, reason = "names within one client, which came through the scope")]
+    let mut rows = contact_key::Entity::find()
+        .filter(contact_key::Column::Value.eq(value))
+        .filter(contact_key::Column::Kind.is_in(kinds))
+        .filter(contact_key::Column::ClientId.eq(client))
+        .all(db.read())
+        .await?;
+    // A user id itself names before its parent form.
+    rows.sort_by_key(|row| row.kind);
+    Ok(rows.first().map(|row| row.contact_id))
+}

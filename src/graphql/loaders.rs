@@ -1,0 +1,124 @@
+//! Rows that many fields of a request ask for, read together. One key type for each way to a row.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::dataloader::Loader;
+use entity::{
+    ClientId, ContactId, ConversationId, MessageId, OnboardingId, client, contact, conversation, message, message_status,
+    onboarding, onboarding_step, reaction, sync,
+};
+use uuid::Uuid;
+
+use super::context::Caller;
+use super::error::{ApiError, Result};
+use crate::clients;
+use crate::conversations;
+use crate::ids::PublicId;
+use crate::lookup::{self, Identified};
+use crate::messages;
+use crate::messages::queries::WhatsappId;
+use crate::{onboarding as onboardings, sync as syncs};
+
+/// Reads rows for one caller, through that caller's scope.
+pub struct Rows {
+    caller: Caller,
+}
+
+impl Rows {
+    /// For one caller.
+    pub fn new(caller: Caller) -> Self {
+        Self { caller }
+    }
+
+    async fn by_ids<I, E>(&self, ids: &[I]) -> Result<HashMap<I, Arc<E::Model>>>
+    where
+        I: PublicId + Eq + std::hash::Hash,
+        E: Identified,
+        E::Model: Send + Sync,
+    {
+        let bare: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+        let rows = lookup::by_ids::<E>(&self.caller.app.db, &self.caller.scope, &bare).await?;
+        Ok(rows.into_iter().map(|(id, row)| (I::from_uuid(id), row)).collect())
+    }
+}
+
+macro_rules! by_id {
+    ($($id:ident => $table:ident),+ $(,)?) => {
+        $(impl Loader<$id> for Rows {
+            type Value = Arc<$table::Model>;
+            type Error = ApiError;
+
+            async fn load(&self, ids: &[$id]) -> Result<HashMap<$id, Self::Value>> {
+                self.by_ids::<$id, $table::Entity>(ids).await
+            }
+        })+
+    };
+}
+
+by_id!(
+    ClientId => client,
+    OnboardingId => onboarding,
+    ContactId => contact,
+    ConversationId => conversation,
+    MessageId => message,
+);
+
+impl Loader<WhatsappId> for Rows {
+    type Value = Arc<message::Model>;
+    type Error = ApiError;
+
+    async fn load(&self, ids: &[WhatsappId]) -> Result<HashMap<WhatsappId, Self::Value>> {
+        Ok(messages::queries::by_whatsapp_ids(&self.caller.app.db, &self.caller.scope, ids).await?)
+    }
+}
+
+/// The conversation with a contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConversationOf(pub ContactId);
+
+impl Loader<ConversationOf> for Rows {
+    type Value = Arc<conversation::Model>;
+    type Error = ApiError;
+
+    async fn load(&self, keys: &[ConversationOf]) -> Result<HashMap<ConversationOf, Self::Value>> {
+        let contacts: Vec<ContactId> = keys.iter().map(|key| key.0).collect();
+        let rows = conversations::queries::of_contacts(&self.caller.app.db, &self.caller.scope, &contacts).await?;
+        Ok(rows.into_iter().map(|(contact, row)| (ConversationOf(contact), row)).collect())
+    }
+}
+
+/// Loads lists that belong to rows which came through the scope.
+macro_rules! parts {
+    ($($(#[$doc:meta])* $key:ident($id:ident) -> $row:ty = $load:path;)+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+            pub struct $key(pub $id);
+
+            impl Loader<$key> for Rows {
+                type Value = $row;
+                type Error = ApiError;
+
+                async fn load(&self, keys: &[$key]) -> Result<HashMap<$key, Self::Value>> {
+                    let ids: Vec<$id> = keys.iter().map(|key| key.0).collect();
+                    let parts = $load(&self.caller.app.db, &ids).await?;
+                    Ok(parts.into_iter().map(|(id, part)| ($key(id), part)).collect())
+                }
+            }
+        )+
+    };
+}
+
+parts!(
+    /// What became of a message, rung by rung.
+    StatusesOf(MessageId) -> Vec<message_status::Model> = messages::queries::statuses;
+    /// The reactions to a message.
+    ReactionsOf(MessageId) -> Vec<reaction::Model> = messages::queries::reactions;
+    /// The imports of a client.
+    SyncsOf(ClientId) -> Vec<sync::Model> = syncs::queries::of_clients;
+    /// The steps of an onboarding.
+    StepsOf(OnboardingId) -> Vec<onboarding_step::Model> = onboardings::queries::steps;
+    /// How many messages of a client wait.
+    QueuedOf(ClientId) -> i64 = clients::queries::queued;
+);

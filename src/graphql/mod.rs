@@ -1,0 +1,106 @@
+//! The GraphQL schema: a thin door. It reads arguments, asks the domain, and says what comes back.
+
+pub mod context;
+pub mod engine;
+pub mod error;
+pub mod loaders;
+pub mod mutations;
+pub mod pagination;
+pub mod scalars;
+pub mod types;
+
+mod mutation;
+mod query;
+mod subscription;
+
+use std::sync::Arc;
+
+use async_graphql::dataloader::DataLoader;
+use async_graphql::{Request, SDLExportOptions};
+
+pub use self::context::Caller;
+pub use self::engine::{Engine, Schema};
+pub use self::mutation::Mutation;
+pub use self::query::Query;
+pub use self::subscription::Subscription;
+
+use crate::app::App;
+use crate::auth::Scope;
+use crate::config::Config;
+
+/// The loaders of a request.
+pub type Loaders = Arc<DataLoader<loaders::Rows>>;
+
+/// The schema with the limits of these settings, ready to execute requests that were [prepared](prepare).
+pub fn schema(config: &Config) -> Engine {
+    let limits = &config.graphql;
+    let mut schema = Schema::build(Query, Mutation, Subscription)
+        .limit_depth(limits.depth)
+        .limit_complexity(limits.complexity)
+        .limit_directives(limits.nesting);
+    if !config.is_development() && !limits.introspection {
+        schema = schema.disable_introspection().disable_suggestions();
+    }
+    Engine::new(schema.finish())
+}
+
+/// Puts into a request what its resolvers need.
+pub fn prepare(app: &Arc<App>, scope: &Scope, request: Request) -> Request {
+    request.data(Caller { app: app.clone(), scope: scope.clone() })
+}
+
+/// The schema as text, sorted: what `schema.graphql` holds.
+pub fn sdl() -> String {
+    let options =
+        SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items().include_specified_by();
+    Schema::new(Query, Mutation, Subscription).sdl_with_options(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const EVERYTHING: &str = "{ __schema { types { kind name description
+        fields { name description args { name description } }
+        inputFields { name description }
+        enumValues { name description } } } }";
+
+    fn undescribed(path: &str, value: &Value, missing: &mut Vec<String>) {
+        let name = value["name"].as_str().unwrap_or_default();
+        let path = format!("{path}.{name}");
+        // GraphQL describes its own types and ID.
+        if name.starts_with("__") || path == ".ID" {
+            return;
+        }
+        if value["description"].as_str().unwrap_or_default().is_empty() {
+            missing.push(path.clone());
+        }
+        for part in ["fields", "args", "inputFields", "enumValues"] {
+            for inner in value[part].as_array().into_iter().flatten() {
+                undescribed(&path, inner, missing);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_in_the_schema_says_what_it_is() {
+        let answer = Schema::new(Query, Mutation, Subscription).execute(EVERYTHING).await;
+        let data = answer.data.into_json().unwrap();
+        let mut missing = Vec::new();
+        for kind in data["__schema"]["types"].as_array().unwrap() {
+            undescribed("", kind, &mut missing);
+        }
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_text_of_the_schema_is_stable() {
+        let sdl = sdl();
+        assert_eq!(sdl, super::sdl());
+        for part in ["interface Event", "interface Node", "union StreamItem", "union MessageContent", "@oneOf"] {
+            assert!(sdl.contains(part), "{part}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+use async_graphql::{Context, Object};
+
+use super::error::Result;
+use super::mutations::client::{self, ClientInput, ClientPayload, SyncPayload, UpdateProfileInput};
+use super::mutations::message::{self, MarkAsReadInput, MessagePayload, SendMessageInput, SendMessagePayload};
+use super::mutations::onboarding::{
+    self, CompleteOnboardingInput, CompleteOnboardingPayload, CreateOnboardingInput, CreateOnboardingPayload,
+    RevokeOnboardingInput, RevokeOnboardingPayload,
+};
+
+/// Where changing begins.
+pub struct Mutation;
+
+/// What can be changed. What a rule refuses is told in `userErrors`; what the credential may not do is an error
+/// (FORBIDDEN).
+#[Object]
+impl Mutation {
+    /// Makes a link by which a client connects its number, and the place for the client. Needs the scope ADMIN.
+    async fn create_onboarding(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What the onboarding shall be.")] input: CreateOnboardingInput,
+    ) -> Result<CreateOnboardingPayload> {
+        onboarding::create(ctx, input).await
+    }
+
+    /// Calls a link back that is not finished. Needs the scope ADMIN.
+    async fn revoke_onboarding(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which onboarding.")] input: RevokeOnboardingInput,
+    ) -> Result<RevokeOnboardingPayload> {
+        onboarding::revoke(ctx, input).await
+    }
+
+    /// Takes what the browser got from Embedded Signup: for partners who run it on a page of their own. Needs the scope
+    /// ADMIN.
+    async fn complete_onboarding(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What the browser got.")] input: CompleteOnboardingInput,
+    ) -> Result<CompleteOnboardingPayload> {
+        onboarding::complete(ctx, input).await
+    }
+
+    /// Asks for the six months of chats: once for each connection, within 24 hours of it. Needs the scope ADMIN.
+    async fn request_history_sync(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which client.")] input: ClientInput,
+    ) -> Result<SyncPayload> {
+        client::request_sync(ctx, input, entity::SyncKind::History).await
+    }
+
+    /// Asks for the phone book: once for each connection, within 24 hours of it. Needs the scope ADMIN.
+    async fn request_contact_sync(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which client.")] input: ClientInput,
+    ) -> Result<SyncPayload> {
+        client::request_sync(ctx, input, entity::SyncKind::Contacts).await
+    }
+
+    /// A person says that the app was opened on the phone: the estimate begins anew. Needs the scope ADMIN.
+    async fn confirm_app_visit(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which client.")] input: ClientInput,
+    ) -> Result<ClientPayload> {
+        client::confirm_app_visit(ctx, input).await
+    }
+
+    /// Changes the profile that customers see. MANAGED_IN_APP in COEXISTENCE, where only the client can, in the
+    /// app. Needs the scope ADMIN.
+    async fn update_profile(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The client and its new profile.")] input: UpdateProfileInput,
+    ) -> Result<ClientPayload> {
+        client::update_profile(ctx, input).await
+    }
+
+    /// Queues a message. It leaves in its turn, never faster than the client's `sendLimit`; what became of it is told by
+    /// MESSAGE_STATUS events. Needs the scope SEND.
+    async fn send_message(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to send, from whom and to whom.")] input: SendMessageInput,
+    ) -> Result<SendMessagePayload> {
+        message::send(ctx, input).await
+    }
+
+    /// Marks a customer's message and all before it as read, and may show that an answer is being typed. Needs the scope
+    /// SEND.
+    async fn mark_as_read(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which message.")] input: MarkAsReadInput,
+    ) -> Result<MessagePayload> {
+        message::mark_as_read(ctx, input).await
+    }
+}

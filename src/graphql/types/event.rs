@@ -1,0 +1,595 @@
+//! The entries of the stream, as types.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::connection::PageInfo;
+use async_graphql::{Context, ID, Interface, Object, SimpleObject, Union};
+use entity::{ContactId, ConversationId, MessageId, OnboardingId, contact, event, message, onboarding};
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::enums::{
+    ClientStatus, DisconnectionInitiator, DisconnectionReason, EventType, MessageStatus, OnboardingStatus, SyncKind,
+    SyncState,
+};
+use super::message::MessageError;
+use super::{Client, Contact, Conversation, Message, Onboarding, SyncProgress, clamp};
+use crate::app::App;
+use crate::clients::disconnection;
+use crate::events::queries::EventPage;
+use crate::graphql::Loaders;
+use crate::graphql::context::ContextExt;
+use crate::graphql::error::Result;
+use crate::graphql::scalars::{DateTime, EventCursor, public};
+use crate::ids::{EventId, PublicId};
+
+/// A row of the log, and its cursor.
+#[derive(Clone)]
+pub struct Entry {
+    row: Arc<event::Model>,
+    cursor: String,
+}
+
+impl Entry {
+    fn new(app: &App, row: Arc<event::Model>) -> Self {
+        let cursor = app.cursor(row.partner_id, row.position);
+        Self { row, cursor }
+    }
+
+    fn id(&self) -> ID {
+        ID(EventId { partner: self.row.partner_id, position: self.row.position }.public())
+    }
+
+    async fn client(&self, ctx: &Context<'_>) -> Result<Option<Client>> {
+        let Some(id) = self.row.client_id else { return Ok(None) };
+        Ok(ctx.load(id).await?.map(Client))
+    }
+
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.row.data.as_ref()?.get(key).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.value(key)?.as_str()
+    }
+
+    fn number(&self, key: &str) -> Option<i64> {
+        self.value(key)?.as_i64()
+    }
+
+    fn uuid(&self, key: &str) -> Option<Uuid> {
+        Uuid::try_parse(self.text(key)?).ok()
+    }
+
+    /// A word of one of the enums that rows hold.
+    fn word<T: for<'a> Deserialize<'a>>(&self, key: &str) -> Option<T> {
+        T::deserialize(self.value(key)?).ok()
+    }
+
+    fn merged<I: PublicId>(&self) -> Option<ID> {
+        self.uuid("mergedId").map(|id| public(I::from_uuid(id)))
+    }
+}
+
+/// An event type: the fields that all have, and its own.
+macro_rules! events {
+    ($($(#[doc = $doc:literal])+ $name:ident { $($subject:ident: $type:ty),* } { $($fields:tt)* })+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone)]
+            pub struct $name {
+                entry: Entry,
+                $($subject: $type,)*
+            }
+
+            $(#[doc = $doc])+
+            #[Object]
+            impl $name {
+                /// Begins with `evt_`. The same on every transport, however often it is told.
+                pub async fn id(&self) -> ID {
+                    self.entry.id()
+                }
+
+                /// What happened.
+                #[graphql(name = "type")]
+                async fn what(&self) -> EventType {
+                    self.entry.row.kind.into()
+                }
+
+                /// Its place in the stream: what follows it is read with `after` this.
+                async fn cursor(&self) -> EventCursor {
+                    EventCursor(self.entry.cursor.clone())
+                }
+
+                /// When it happened, which may be long before it was told.
+                async fn occurred_at(&self) -> DateTime {
+                    self.entry.row.occurred_at.into()
+                }
+
+                /// To which client, as it is now. Null: it concerns the partner itself.
+                async fn client(&self, ctx: &Context<'_>) -> Option<Result<Client>> {
+                    self.entry.client(ctx).await.transpose()
+                }
+
+                $($fields)*
+            }
+        )+
+    };
+}
+
+events! {
+    /// A customer wrote: MESSAGE_INCOMING.
+    IncomingMessageEvent { message: Message } {
+        /// The message, as it is now.
+        async fn message(&self) -> &Message {
+            &self.message
+        }
+    }
+
+    /// The client wrote in the app on the phone or on a linked device: MESSAGE_OUTGOING.
+    OutgoingMessageEvent { message: Message } {
+        /// The message, as it is now.
+        async fn message(&self) -> &Message {
+            &self.message
+        }
+    }
+
+    /// A message of the client got another status, whether it was sent through the API or in the app: MESSAGE_STATUS.
+    MessageStatusEvent { message: Message } {
+        /// The message, as it is now: its own status may be a later one.
+        async fn message(&self) -> &Message {
+            &self.message
+        }
+
+        /// The status that it got with this event.
+        async fn status(&self) -> MessageStatus {
+            self.entry.word::<entity::MessageStatus>("status").unwrap_or(self.message.0.status).into()
+        }
+
+        /// Why it failed. Null: it did not.
+        async fn error(&self) -> Option<MessageError> {
+            self.entry.value("error").and_then(MessageError::read)
+        }
+    }
+
+    /// Something else happened to a message: MESSAGE_QUEUED, MESSAGE_EDITED, MESSAGE_DELETED, MESSAGE_REACTION,
+    /// MESSAGE_UPDATED or MESSAGE_MERGED.
+    MessageChangedEvent { message: Message } {
+        /// The message, as it is now.
+        async fn message(&self) -> &Message {
+            &self.message
+        }
+
+        /// MESSAGE_MERGED: the id that means `message` from now on; drop what you show under it. Null for other types.
+        async fn merged_id(&self) -> Option<ID> {
+            self.entry.merged::<MessageId>()
+        }
+    }
+
+    /// A contact came, changed or went: CONTACT_ADDED, CONTACT_UPDATED, CONTACT_REMOVED or CONTACT_MERGED.
+    ContactEvent { contact: Contact } {
+        /// The contact, as it is now. One that was taken out of the phone book is still there.
+        async fn contact(&self) -> &Contact {
+            &self.contact
+        }
+
+        /// CONTACT_MERGED: the id that means `contact` from now on; drop what you show under it. Null for other types.
+        async fn merged_id(&self) -> Option<ID> {
+            self.entry.merged::<ContactId>()
+        }
+    }
+
+    /// An onboarding took a step: ONBOARDING_CHANGED.
+    OnboardingEvent { onboarding: Onboarding } {
+        /// The onboarding, as it is now: its own status may be a later one.
+        async fn onboarding(&self) -> &Onboarding {
+            &self.onboarding
+        }
+
+        /// The step that it took.
+        async fn status(&self) -> OnboardingStatus {
+            self.entry.word::<entity::OnboardingStatus>("status").unwrap_or(self.onboarding.0.status).into()
+        }
+    }
+
+    /// Something happened to a client: CLIENT_CONNECTED, CLIENT_PAUSED, CLIENT_RESUMED, CLIENT_DISCONNECTED,
+    /// CLIENT_PROFILE_CHANGED, CLIENT_MERGED or APP_VISIT_DUE.
+    ClientEvent {} {
+        /// Where the client stands now. Null: it is gone.
+        async fn state(&self, ctx: &Context<'_>) -> Option<Result<ClientStatus>> {
+            let client = self.entry.client(ctx).await;
+            client.map(|client| client.map(|client| client.0.status.into())).transpose()
+        }
+
+        /// APP_VISIT_DUE: whole days since the last sign of life of the app. Null for other types.
+        async fn days(&self) -> Option<i32> {
+            self.entry.number("days").map(clamp)
+        }
+
+        /// APP_VISIT_DUE: days left until the app must be opened, by the upstream's figure (20 days). Null for other types.
+        async fn days_left(&self) -> Option<i32> {
+            self.entry.number("daysLeft").map(clamp)
+        }
+
+        /// APP_VISIT_DUE: the same by Meta's own figure (about 14 days); below 0 when they are over. Null for other types.
+        async fn days_left_meta(&self) -> Option<i32> {
+            self.entry.number("daysLeftMeta").map(clamp)
+        }
+
+        /// CLIENT_MERGED: the id that means `client` from now on. Null for other types.
+        async fn merged_id(&self) -> Option<ID> {
+            self.entry.merged::<entity::ClientId>()
+        }
+
+        /// CLIENT_PAUSED: why sending waits, in words. CLIENT_DISCONNECTED: the reason as a word. Null for other types.
+        async fn reason(&self) -> Option<&str> {
+            self.entry.text("reason")
+        }
+
+        /// CLIENT_DISCONNECTED: why the connection ended. Null for other types.
+        async fn disconnection_reason(&self) -> Option<DisconnectionReason> {
+            if self.entry.row.kind != entity::EventType::ClientDisconnected {
+                return None;
+            }
+            self.entry.text("reason").map(|word| disconnection::DisconnectionReason::parse(word).into())
+        }
+
+        /// CLIENT_DISCONNECTED: who ended the connection. Null: not told, and for other types.
+        async fn initiated_by(&self) -> Option<DisconnectionInitiator> {
+            self.entry.text("initiatedBy").and_then(DisconnectionInitiator::parse)
+        }
+    }
+}
+
+/// An import went on: SYNC_PROGRESS.
+#[derive(Clone)]
+pub struct SyncEvent {
+    entry: Entry,
+}
+
+// Written out: the macro cannot carry a field's complexity.
+/// An import went on: SYNC_PROGRESS.
+#[Object]
+impl SyncEvent {
+    /// Begins with `evt_`. The same on every transport, however often it is told.
+    pub async fn id(&self) -> ID {
+        self.entry.id()
+    }
+
+    /// What happened.
+    #[graphql(name = "type")]
+    async fn what(&self) -> EventType {
+        self.entry.row.kind.into()
+    }
+
+    /// Its place in the stream: what follows it is read with `after` this.
+    async fn cursor(&self) -> EventCursor {
+        EventCursor(self.entry.cursor.clone())
+    }
+
+    /// When it happened, which may be long before it was told.
+    async fn occurred_at(&self) -> DateTime {
+        self.entry.row.occurred_at.into()
+    }
+
+    /// To which client, as it is now. Null: it concerns the partner itself.
+    async fn client(&self, ctx: &Context<'_>) -> Option<Result<Client>> {
+        self.entry.client(ctx).await.transpose()
+    }
+
+    /// Which import.
+    async fn kind(&self) -> SyncKind {
+        self.entry.word::<entity::SyncKind>("kind").unwrap_or(entity::SyncKind::History).into()
+    }
+
+    /// The import, as it is now. Null: its client is gone.
+    async fn progress(&self, ctx: &Context<'_>) -> Option<Result<SyncProgress>> {
+        let load = async {
+            let Some(client) = self.entry.client(ctx).await? else { return Ok(None) };
+            let kind = self.entry.word("kind").unwrap_or(entity::SyncKind::History);
+            client.sync(ctx, kind).await.map(Some)
+        };
+        load.await.transpose()
+    }
+
+    /// Where it stood with this event. Null: not told.
+    async fn state(&self) -> Option<SyncState> {
+        self.entry.word::<entity::SyncState>("state").map(Into::into)
+    }
+
+    /// How much of it had come, 0 to 100. Null: not told.
+    async fn percent(&self) -> Option<i32> {
+        self.entry.number("percent").map(clamp)
+    }
+
+    /// Messages or contacts that had come. Null: not told.
+    async fn items(&self) -> Option<i32> {
+        self.entry.number("items").map(clamp)
+    }
+
+    /// The oldest message that came with this event was sent then. Null: no message came.
+    async fn since(&self) -> Option<DateTime> {
+        self.entry.number("since").map(|micros| DateTime(entity::Timestamp(micros)))
+    }
+
+    /// The newest message that came with this event was sent then. Null: no message came.
+    async fn until(&self) -> Option<DateTime> {
+        self.entry.number("until").map(|micros| DateTime(entity::Timestamp(micros)))
+    }
+
+    /// The conversations that changed: read again what you show of them.
+    async fn conversation_ids(&self) -> Vec<ID> {
+        self.changed().into_iter().map(public).collect()
+    }
+
+    /// The same conversations, as they are now.
+    #[graphql(complexity = "100usize.saturating_mul(child_complexity)")]
+    async fn conversations(&self, ctx: &Context<'_>) -> Result<Vec<Conversation>> {
+        let ids = self.changed();
+        let mut rows = ctx.rows().load_many(ids.iter().copied()).await?;
+        Ok(ids.into_iter().filter_map(|id| rows.remove(&id).map(Conversation)).collect())
+    }
+}
+
+impl SyncEvent {
+    fn changed(&self) -> Vec<ConversationId> {
+        let ids = self.entry.value("conversationIds").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let ids = ids.iter().filter_map(|id| Uuid::try_parse(id.as_str()?).ok());
+        ids.map(ConversationId).collect()
+    }
+}
+
+/// One entry of the stream.
+#[derive(Clone, Interface)]
+#[graphql(
+    field(name = "id", ty = "ID", desc = "Begins with `evt_`. The same on every transport, however often it is told."),
+    field(name = "type", method = "what", ty = "EventType", desc = "What happened."),
+    field(
+        name = "cursor",
+        ty = "EventCursor",
+        desc = "Its place in the stream: what follows it is read with `after` this."
+    ),
+    field(name = "occurred_at", ty = "DateTime", desc = "When it happened, which may be long before it was told."),
+    field(
+        name = "client",
+        ty = "Option<Result<Client>>",
+        desc = "To which client, as it is now. Null: it concerns the partner itself."
+    )
+)]
+/// One entry of the stream. It fixes what happened (type, instant, status, error, step, percent); the nodes reached from
+/// it show their present state. Every subscription result carries the cursor in `extensions.cursor` too.
+pub enum Event {
+    /// A customer wrote.
+    Incoming(IncomingMessageEvent),
+    /// The client wrote in the app.
+    Outgoing(OutgoingMessageEvent),
+    /// A message got another status.
+    Status(MessageStatusEvent),
+    /// Something else happened to a message.
+    Changed(MessageChangedEvent),
+    /// A contact came, changed or went.
+    Contact(ContactEvent),
+    /// An onboarding took a step.
+    Onboarding(OnboardingEvent),
+    /// An import went on.
+    Sync(SyncEvent),
+    /// Something happened to a client.
+    Client(ClientEvent),
+}
+
+impl Event {
+    /// Its cursor as text.
+    pub fn place(&self) -> &str {
+        let entry = match self {
+            Event::Incoming(event) => &event.entry,
+            Event::Outgoing(event) => &event.entry,
+            Event::Status(event) => &event.entry,
+            Event::Changed(event) => &event.entry,
+            Event::Contact(event) => &event.entry,
+            Event::Onboarding(event) => &event.entry,
+            Event::Sync(event) => &event.entry,
+            Event::Client(event) => &event.entry,
+        };
+        &entry.cursor
+    }
+}
+
+/// All that had happened when the subscription began was told; from here on it is live.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct CaughtUp {
+    /// The place up to which all was told.
+    pub cursor: EventCursor,
+}
+
+/// What a subscription to the whole stream yields.
+#[derive(Clone, Union)]
+pub enum StreamItem {
+    /// All that had happened before was told.
+    CaughtUp(CaughtUp),
+    /// A customer wrote.
+    Incoming(IncomingMessageEvent),
+    /// The client wrote in the app.
+    Outgoing(OutgoingMessageEvent),
+    /// A message got another status.
+    Status(MessageStatusEvent),
+    /// Something else happened to a message.
+    Changed(MessageChangedEvent),
+    /// A contact came, changed or went.
+    Contact(ContactEvent),
+    /// An onboarding took a step.
+    Onboarding(OnboardingEvent),
+    /// An import went on.
+    Sync(SyncEvent),
+    /// Something happened to a client.
+    Client(ClientEvent),
+}
+
+impl From<Event> for StreamItem {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Incoming(event) => Self::Incoming(event),
+            Event::Outgoing(event) => Self::Outgoing(event),
+            Event::Status(event) => Self::Status(event),
+            Event::Changed(event) => Self::Changed(event),
+            Event::Contact(event) => Self::Contact(event),
+            Event::Onboarding(event) => Self::Onboarding(event),
+            Event::Sync(event) => Self::Sync(event),
+            Event::Client(event) => Self::Client(event),
+        }
+    }
+}
+
+/// What an entry is about: which row must be there for it to be told.
+#[derive(Clone, Copy)]
+enum Subject {
+    Message(MessageId),
+    Contact(ContactId),
+    Onboarding(OnboardingId),
+    /// The entry itself says everything.
+    Nothing,
+    /// No type shows it (yet), or it names nothing.
+    Untold,
+}
+
+fn subject(row: &event::Model) -> Subject {
+    use entity::EventType as Type;
+    match row.kind {
+        Type::MessageIncoming
+        | Type::MessageOutgoing
+        | Type::MessageQueued
+        | Type::MessageStatus
+        | Type::MessageEdited
+        | Type::MessageDeleted
+        | Type::MessageReaction
+        | Type::MessageUpdated
+        | Type::MessageMerged => row.subject_id.map_or(Subject::Untold, |id| Subject::Message(MessageId(id))),
+        Type::ContactAdded | Type::ContactUpdated | Type::ContactRemoved | Type::ContactMerged => {
+            row.subject_id.map_or(Subject::Untold, |id| Subject::Contact(ContactId(id)))
+        }
+        Type::OnboardingChanged => row.subject_id.map_or(Subject::Untold, |id| Subject::Onboarding(OnboardingId(id))),
+        Type::SyncProgress
+        | Type::ClientConnected
+        | Type::ClientPaused
+        | Type::ClientResumed
+        | Type::ClientDisconnected
+        | Type::ClientProfileChanged
+        | Type::ClientMerged
+        | Type::AppVisitDue => Subject::Nothing,
+        Type::TemplateChanged | Type::WebhookEndpointDisabled | Type::Test => Subject::Untold,
+    }
+}
+
+/// The rows that some entries are about.
+struct Subjects {
+    messages: HashMap<MessageId, Arc<message::Model>>,
+    contacts: HashMap<ContactId, Arc<contact::Model>>,
+    onboardings: HashMap<OnboardingId, Arc<onboarding::Model>>,
+}
+
+/// Makes events of rows of the log, reading what they are about together. An entry whose row is gone is left out.
+///
+/// # Errors
+/// When the database is away.
+pub async fn events(app: &App, loaders: &Loaders, rows: Vec<Arc<event::Model>>) -> Result<Vec<Event>> {
+    let (mut messages, mut contacts, mut onboardings) = (Vec::new(), Vec::new(), Vec::new());
+    for row in &rows {
+        match subject(row) {
+            Subject::Message(id) => messages.push(id),
+            Subject::Contact(id) => contacts.push(id),
+            Subject::Onboarding(id) => onboardings.push(id),
+            Subject::Nothing | Subject::Untold => {}
+        }
+    }
+    let (messages, contacts, onboardings) = futures_util::try_join!(
+        loaders.load_many(messages),
+        loaders.load_many(contacts),
+        loaders.load_many(onboardings)
+    )?;
+    let subjects = Subjects { messages, contacts, onboardings };
+    Ok(rows.into_iter().filter_map(|row| event(app, &subjects, row)).collect())
+}
+
+fn event(app: &App, subjects: &Subjects, row: Arc<event::Model>) -> Option<Event> {
+    use entity::EventType as Type;
+    let subject = subject(&row);
+    let kind = row.kind;
+    let entry = Entry::new(app, row);
+    Some(match subject {
+        Subject::Message(id) => {
+            let message = Message(subjects.messages.get(&id)?.clone());
+            match kind {
+                Type::MessageIncoming => Event::Incoming(IncomingMessageEvent { entry, message }),
+                Type::MessageOutgoing => Event::Outgoing(OutgoingMessageEvent { entry, message }),
+                Type::MessageStatus => Event::Status(MessageStatusEvent { entry, message }),
+                _ => Event::Changed(MessageChangedEvent { entry, message }),
+            }
+        }
+        Subject::Contact(id) => {
+            Event::Contact(ContactEvent { entry, contact: Contact(subjects.contacts.get(&id)?.clone()) })
+        }
+        Subject::Onboarding(id) => {
+            let onboarding = Onboarding(subjects.onboardings.get(&id)?.clone());
+            Event::Onboarding(OnboardingEvent { entry, onboarding })
+        }
+        Subject::Nothing if kind == Type::SyncProgress => Event::Sync(SyncEvent { entry }),
+        Subject::Nothing => Event::Client(ClientEvent { entry }),
+        Subject::Untold => return None,
+    })
+}
+
+/// A page of the stream: at most 100 entries. One that looks at many entries of which few fit may hold fewer than were
+/// asked for, or none, and still have a next page: go on from `pageInfo.endCursor`.
+#[derive(SimpleObject)]
+pub struct EventConnection {
+    /// The entries, each with its cursor, oldest first.
+    edges: Vec<EventEdge>,
+    /// The entries alone.
+    nodes: Vec<Event>,
+    /// Whether there is more, and the cursor to go on with: it is there even on an empty page.
+    page_info: PageInfo,
+}
+
+/// An entry of the stream, with its cursor.
+#[derive(SimpleObject)]
+pub struct EventEdge {
+    /// The entry's place, good for `after` here and in subscriptions.
+    cursor: EventCursor,
+    /// The entry.
+    node: Event,
+}
+
+impl EventConnection {
+    /// Of a page of the log.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn new(ctx: &Context<'_>, page: EventPage, has_previous: bool) -> Result<Self> {
+        let EventPage { rows, end, has_next } = page;
+        let app = ctx.app();
+        let end = app.cursor(ctx.scope().partner(), end);
+        let nodes = events(app, ctx.rows(), rows.into_iter().map(Arc::new).collect()).await?;
+        let edge = |node: &Event| EventEdge { cursor: EventCursor(node.place().to_owned()), node: node.clone() };
+        let edges: Vec<EventEdge> = nodes.iter().map(edge).collect();
+        let page_info = PageInfo {
+            has_previous_page: has_previous,
+            has_next_page: has_next,
+            start_cursor: edges.first().map(|edge| edge.cursor.0.clone()),
+            end_cursor: Some(end),
+        };
+        Ok(Self { edges, nodes, page_info })
+    }
+}
+
+/// Reads one entry of the caller's stream by its id.
+///
+/// # Errors
+/// When the database is away.
+pub async fn by_id(ctx: &Context<'_>, id: EventId) -> Result<Option<Event>> {
+    let scope = ctx.reader()?;
+    let app = ctx.app();
+    let Some(row) = crate::events::queries::one(&app.db, scope, id).await? else { return Ok(None) };
+    let events = events(app, ctx.rows(), vec![Arc::new(row)]).await?;
+    Ok(events.into_iter().next())
+}

@@ -1,0 +1,140 @@
+//! Lists that several fields give, and their filters.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, InputObject};
+use entity::{ClientId, ConversationId};
+use uuid::Uuid;
+
+use super::enums::{MessageDirection, MessageOrigin};
+use super::{Contact, Conversation, Message};
+use crate::graphql::context::ContextExt;
+use crate::graphql::error::Result;
+use crate::graphql::pagination::{Asked, Connection};
+use crate::graphql::scalars::{DateTime, Given, PhoneNumber};
+use crate::messages::queries::Of;
+use crate::{contacts, conversations, messages};
+
+/// Which messages. All conditions hold at once.
+#[derive(Debug, Default, InputObject)]
+pub struct HistoryFilter {
+    /// With this number only. Null: with anybody.
+    pub with: Option<PhoneNumber>,
+    /// Of this conversation only. Null: of any.
+    pub conversation_id: Option<Given<ConversationId>>,
+    /// Sent at this instant or later. Null: from the beginning.
+    pub since: Option<DateTime>,
+    /// Sent before this instant. Null: to the end.
+    pub until: Option<DateTime>,
+    /// Made by one of these. Null: by anybody.
+    pub origin: Option<Vec<MessageOrigin>>,
+    /// Only this way. Null: both.
+    pub direction: Option<MessageDirection>,
+    /// Words that `text` contains, in capitals or not. Looks at every message of the list: narrow it by `with`,
+    /// `conversationId` or `since` where there are many. Null: all.
+    pub search: Option<String>,
+}
+
+impl From<HistoryFilter> for messages::queries::Filter {
+    fn from(filter: HistoryFilter) -> Self {
+        let HistoryFilter { with, conversation_id, since, until, origin, direction, search } = filter;
+        Self {
+            with: with.map(|number| number.0),
+            // What is no id names no conversation.
+            conversation: conversation_id.map(|given| given.id().unwrap_or(ConversationId(Uuid::nil()))),
+            since: since.map(|at| at.0),
+            until: until.map(|at| at.0),
+            origin: origin.map(|origins| origins.into_iter().map(Into::into).collect()),
+            direction: direction.map(Into::into),
+            search,
+        }
+    }
+}
+
+/// Which contacts. All conditions hold at once.
+#[derive(Debug, Default, InputObject)]
+pub struct ContactFilter {
+    /// Words that a name or the number contains, in capitals or not. Null: all.
+    pub search: Option<String>,
+    /// true: entries of the phone book only; false: all others only. Null: both.
+    pub in_phone_book: Option<bool>,
+}
+
+impl From<ContactFilter> for contacts::queries::Filter {
+    fn from(filter: ContactFilter) -> Self {
+        let ContactFilter { search, in_phone_book } = filter;
+        Self { search, in_phone_book }
+    }
+}
+
+/// Which conversations. All conditions hold at once.
+#[derive(Debug, Default, InputObject)]
+pub struct ConversationFilter {
+    /// true: with unread messages only; false: all others only. Null: both.
+    pub unread: Option<bool>,
+    /// true: with an open window only; false: all others only. Null: both.
+    pub window_open: Option<bool>,
+    /// Words that a name or the number of the contact contains, in capitals or not. Null: all.
+    pub search: Option<String>,
+    /// With activity at this instant or later. Null: all.
+    pub active_since: Option<DateTime>,
+}
+
+impl From<ConversationFilter> for conversations::queries::Filter {
+    fn from(filter: ConversationFilter) -> Self {
+        let ConversationFilter { unread, window_open, search, active_since } = filter;
+        Self { unread, window_open, search, active_since: active_since.map(|at| at.0) }
+    }
+}
+
+/// A page of messages.
+///
+/// # Errors
+/// FORBIDDEN, BAD_USER_INPUT.
+pub async fn messages(
+    ctx: &Context<'_>,
+    of: Of,
+    filter: Option<HistoryFilter>,
+    asked: Asked,
+) -> Result<Connection<Message>> {
+    let scope = ctx.reader()?;
+    let args = asked.page::<Message>()?;
+    let filter = filter.unwrap_or_default().into();
+    let page = messages::queries::history(&ctx.app().db, scope, of, &filter, args).await?;
+    Ok(Connection::new(page, |row| Message(Arc::new(row))))
+}
+
+/// A page of contacts.
+///
+/// # Errors
+/// FORBIDDEN, BAD_USER_INPUT.
+pub async fn contacts(
+    ctx: &Context<'_>,
+    client: ClientId,
+    filter: Option<ContactFilter>,
+    asked: Asked,
+) -> Result<Connection<Contact>> {
+    let scope = ctx.reader()?;
+    let args = asked.page::<Contact>()?;
+    let filter = filter.unwrap_or_default().into();
+    let page = contacts::queries::list(&ctx.app().db, scope, client, &filter, args).await?;
+    Ok(Connection::new(page, |row| Contact(Arc::new(row))))
+}
+
+/// A page of conversations.
+///
+/// # Errors
+/// FORBIDDEN, BAD_USER_INPUT.
+pub async fn conversations(
+    ctx: &Context<'_>,
+    clients: Option<&[ClientId]>,
+    filter: Option<ConversationFilter>,
+    asked: Asked,
+) -> Result<Connection<Conversation>> {
+    let scope = ctx.reader()?;
+    let args = asked.page::<Conversation>()?;
+    let filter = filter.unwrap_or_default().into();
+    let app = ctx.app();
+    let page = conversations::queries::list(&app.db, scope, clients, &filter, app.now(), args).await?;
+    Ok(Connection::new(page, |row| Conversation(Arc::new(row))))
+}

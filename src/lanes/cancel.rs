@@ -1,0 +1,64 @@
+//! What waits for a client that is gone.
+
+use entity::{
+    ClientId, EventType, LaneEntryKind, MessageStatus, Timestamp, lane_entry, message, message_status,
+};
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use serde_json::json;
+
+use super::record::{disconnected, insert_rungs};
+use crate::events::NewEvent;
+use crate::ids::PublicId;
+
+/// Takes back everything of a client that has not left: for its disconnection, in that transaction. What is on the wire
+/// runs to its end.
+///
+/// # Errors
+/// When the database refuses or is away.
+#[expect(clippy::disallowed_methods, reason = "the queue of the one client that the caller names")]
+pub async fn cancel_all<C: ConnectionTrait>(
+    tx: &C,
+    client: ClientId,
+    now: Timestamp,
+) -> Result<Vec<NewEvent>, DbErr> {
+    let error = serde_json::to_value(disconnected()).map_err(|error| DbErr::Json(error.to_string()))?;
+    let waiting = Query::select()
+        .column(lane_entry::Column::MessageId)
+        .from(lane_entry::Entity)
+        .and_where(lane_entry::Column::ClientId.eq(client))
+        .and_where(lane_entry::Column::Sending.eq(false))
+        .and_where(lane_entry::Column::Kind.eq(LaneEntryKind::Message))
+        .to_owned();
+    let canceled = message::Entity::update_many()
+        .col_expr(message::Column::Status, Expr::value(MessageStatus::Canceled))
+        .col_expr(message::Column::StatusAt, Expr::value(now))
+        .col_expr(message::Column::Error, Expr::value(error.clone()))
+        .filter(message::Column::Id.in_subquery(waiting))
+        .filter(message::Column::Status.eq(MessageStatus::Queued))
+        .exec_with_returning(tx)
+        .await?;
+    lane_entry::Entity::delete_many()
+        .filter(lane_entry::Column::ClientId.eq(client))
+        .filter(lane_entry::Column::Sending.eq(false))
+        .exec(tx)
+        .await?;
+    let rung = |row: &message::Model| message_status::Model {
+        message_id: row.id,
+        status: MessageStatus::Canceled,
+        at: now,
+        error: Some(error.clone()),
+    };
+    insert_rungs(tx, canceled.iter().map(rung).collect()).await?;
+    let mut canceled = canceled;
+    canceled.sort_unstable_by_key(|row| row.id);
+    let told = |row: message::Model| NewEvent {
+        partner: row.partner_id,
+        kind: EventType::MessageStatus,
+        occurred_at: now,
+        client: Some(client),
+        subject: Some(row.id.uuid()),
+        data: Some(json!({ "status": MessageStatus::Canceled.word(), "error": error })),
+    };
+    Ok(canceled.into_iter().map(told).collect())
+}

@@ -1,0 +1,162 @@
+//! What goes next: found without a lock, taken in the round's transaction, marked before its first byte leaves.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use entity::{
+    ClientId, ConversationId, LaneEntryId, LaneEntryKind, MessageId, MessageStatus, Timestamp, client,
+    conversation, lane_entry, message,
+};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Statement, Value};
+use uuid::Uuid;
+
+use super::lease;
+
+/// Clients found at one look.
+const MOST_CLIENTS: u64 = 1000;
+/// Values in one list.
+pub(super) const IN_LIST: usize = 1000;
+
+/// Clients for whom something can be done: something is due and they are connected, or something is marked as sending
+/// and nobody holds the lane. Walks from client to client, not over the whole queue.
+pub(super) async fn clients<C: ConnectionTrait>(
+    connection: &C,
+    owner: Uuid,
+    now: Timestamp,
+) -> Result<Vec<ClientId>, DbErr> {
+    let backend = connection.get_database_backend();
+    let sql = format!(
+        "WITH RECURSIVE queued(client_id) AS (\
+           SELECT * FROM (SELECT client_id FROM lane_entry ORDER BY client_id LIMIT 1) AS lowest \
+           UNION ALL \
+           SELECT (SELECT e.client_id FROM lane_entry e WHERE e.client_id > q.client_id ORDER BY e.client_id LIMIT 1) \
+           FROM queued q WHERE q.client_id IS NOT NULL) \
+         SELECT q.client_id FROM queued q JOIN client c ON c.id = q.client_id \
+         WHERE NOT EXISTS (SELECT 1 FROM lane l WHERE l.client_id = q.client_id AND l.owner <> $1 AND l.until > {clock}) \
+           AND (EXISTS (SELECT 1 FROM lane_entry e WHERE e.client_id = q.client_id AND e.sending) \
+             OR (c.status = 'CONNECTED' AND EXISTS (SELECT 1 FROM lane_entry e WHERE e.client_id = q.client_id \
+               AND e.due_at <= $2 AND e.not_before <= $2))) \
+         LIMIT {MOST_CLIENTS}",
+        clock = lease::clock(backend),
+    );
+    let statement = Statement::from_sql_and_values(backend, sql, [owner.into(), now.0.into()]);
+    let rows = connection.query_all_raw(statement).await?;
+    rows.into_iter().map(|row| Ok(ClientId(row.try_get("", "client_id")?))).collect()
+}
+
+/// The entries of a client that go next, oldest first: of each recipient the first one, if it may go now and nothing of
+/// that recipient is on the wire.
+pub(super) async fn next<C: ConnectionTrait>(
+    connection: &C,
+    client: ClientId,
+    now: Timestamp,
+    most: usize,
+) -> Result<Vec<LaneEntryId>, DbErr> {
+    let backend = connection.get_database_backend();
+    let sql = "SELECT e.id FROM lane_entry e \
+         WHERE e.client_id = $1 AND e.due_at <= $2 AND e.not_before <= $2 AND NOT e.sending \
+           AND NOT EXISTS (SELECT 1 FROM lane_entry p WHERE p.conversation_id = e.conversation_id AND p.id <> e.id \
+             AND (p.sending OR (p.due_at, p.id) < (e.due_at, e.id))) \
+         ORDER BY e.due_at, e.id LIMIT $3";
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let values: [Value; 3] = [client.0.into(), now.0.into(), most.into()];
+    let rows = connection.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    rows.into_iter().map(|row| Ok(LaneEntryId(row.try_get("", "id")?))).collect()
+}
+
+/// Entries that are taken: marked, and nobody's but ours to send.
+pub(super) struct Taken {
+    pub(super) entries: Vec<lane_entry::Model>,
+    pub(super) conversations: HashMap<ConversationId, conversation::Model>,
+}
+
+/// Marks entries as sending, and their messages with them. What is not queued any more is left alone.
+#[expect(clippy::disallowed_methods, reason = "the engine's own entries, by ids that it selected")]
+pub(super) async fn take<C: ConnectionTrait>(
+    tx: &C,
+    wanted: &HashMap<ClientId, Vec<LaneEntryId>>,
+    fences: &HashMap<ClientId, i64>,
+    now: Timestamp,
+) -> Result<Taken, DbErr> {
+    let mut by_fence: HashMap<i64, Vec<LaneEntryId>> = HashMap::new();
+    for (client, ids) in wanted {
+        if let Some(fence) = fences.get(client) {
+            by_fence.entry(*fence).or_default().extend(ids);
+        }
+    }
+    let mut entries = Vec::new();
+    for (fence, ids) in by_fence {
+        for chunk in ids.chunks(IN_LIST) {
+            let marked = lane_entry::Entity::update_many()
+                .col_expr(lane_entry::Column::Sending, Expr::value(true))
+                .col_expr(lane_entry::Column::Fence, Expr::value(fence))
+                .filter(lane_entry::Column::Id.is_in(chunk.iter().copied()))
+                .filter(lane_entry::Column::Sending.eq(false))
+                .exec_with_returning(tx)
+                .await?;
+            entries.extend(marked);
+        }
+    }
+    let messages: Vec<MessageId> = entries
+        .iter()
+        .filter(|entry| entry.kind == LaneEntryKind::Message)
+        .map(|entry| entry.message_id)
+        .collect();
+    let mut marked: HashSet<MessageId> = HashSet::new();
+    for chunk in messages.chunks(IN_LIST) {
+        let rows = message::Entity::update_many()
+            .col_expr(message::Column::Status, Expr::value(MessageStatus::Sending))
+            .col_expr(message::Column::StatusAt, Expr::value(now))
+            .filter(message::Column::Id.is_in(chunk.iter().copied()))
+            .filter(message::Column::Status.eq(MessageStatus::Queued))
+            .exec_with_returning(tx)
+            .await?;
+        marked.extend(rows.into_iter().map(|row| row.id));
+    }
+    // An entry whose message is not queued has nothing to send: it was erased, or something else made it final.
+    let (mut entries, void): (Vec<_>, Vec<_>) = entries
+        .into_iter()
+        .partition(|entry| entry.kind == LaneEntryKind::Reaction || marked.contains(&entry.message_id));
+    forget(tx, void.iter().map(|entry| entry.id).collect()).await?;
+    entries.sort_by_key(|entry| (entry.due_at, entry.id));
+
+    let ids: BTreeSet<ConversationId> = entries.iter().map(|entry| entry.conversation_id).collect();
+    let ids: Vec<ConversationId> = ids.into_iter().collect();
+    let mut conversations = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(IN_LIST) {
+        let rows = conversation::Entity::find().filter(conversation::Column::Id.is_in(chunk.iter().copied()));
+        conversations.extend(rows.all(tx).await?.into_iter().map(|row| (row.id, row)));
+    }
+    Ok(Taken { entries, conversations })
+}
+
+/// Takes entries out of the queue.
+pub(super) async fn forget<C: ConnectionTrait>(tx: &C, ids: Vec<LaneEntryId>) -> Result<(), DbErr> {
+    for chunk in ids.chunks(IN_LIST) {
+        #[expect(clippy::disallowed_methods, reason = "the engine's own entries, by their ids")]
+        lane_entry::Entity::delete_many()
+            .filter(lane_entry::Column::Id.is_in(chunk.iter().copied()))
+            .exec(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The clients of a round, as they are now.
+pub(super) async fn read_clients<C: ConnectionTrait>(
+    tx: &C,
+    ids: &BTreeSet<ClientId>,
+) -> Result<HashMap<ClientId, client::Model>, DbErr> {
+    let ids: Vec<ClientId> = ids.iter().copied().collect();
+    let mut clients = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(IN_LIST) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the engine's own look at the clients whose lanes it holds"
+        )]
+        let rows =
+            client::Entity::find().filter(client::Column::Id.is_in(chunk.iter().copied())).all(tx).await?;
+        clients.extend(rows.into_iter().map(|row| (row.id, row)));
+    }
+    Ok(clients)
+}

@@ -1,0 +1,579 @@
+//! The rounds.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use entity::{ClientId, ClientMode, ClientStatus, LaneEntryId, Timestamp, client, lane_entry};
+use futures_util::{FutureExt, StreamExt};
+use sea_orm::DbErr;
+use secrecy::SecretString;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::record::{self, Done, Judged};
+use super::slots::{REST, Slots};
+use super::verdict::{Outcome, Verdict};
+use super::{backoff, claim, lease};
+use crate::app::App;
+use crate::apply::engine::{Named, settle_named};
+use crate::conversations::window;
+use crate::events;
+use crate::upstream::meta::client::CallError;
+
+/// How often the queue is looked at without a hint.
+const LOOK: Duration = Duration::from_secs(1);
+/// Sends on the wire, of all clients.
+const MOST_FLYING: usize = 2000;
+/// Lanes in memory.
+const MOST_LANES: usize = 10_000;
+/// Looks at the queue that run at once.
+const LOOKS_AT_ONCE: usize = 4;
+/// How long answers are waited for when the process ends.
+const GRACE: Duration = Duration::from_secs(10);
+/// Pause after the database refused.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs the lanes until the process ends.
+pub async fn run(app: Arc<App>) {
+    let (answered, answers) = mpsc::unbounded_channel();
+    let engine = Engine {
+        app,
+        owner: Uuid::from_u128(rand::random()),
+        lanes: HashMap::new(),
+        flying: BTreeSet::new(),
+        over: Vec::new(),
+        answered,
+        answers,
+        abort: CancellationToken::new(),
+        look_at: Instant::now(),
+        not_before: Instant::now(),
+    };
+    engine.run().await;
+}
+
+/// A client's lane, as this process knows it.
+struct Lane {
+    slots: Slots,
+    /// As many as may start in a second.
+    limit: usize,
+    lease: Option<Lease>,
+    /// Something may be ready to go.
+    due: bool,
+    /// Something of a former owner's may be marked.
+    check: bool,
+    /// Nothing starts before: the lane was taken over, or is somebody else's.
+    ready_at: Instant,
+    /// Pauses in a row, because the upstream was away or asked to slow down.
+    pauses: u32,
+    paused_until: Instant,
+    /// Something that was put back is due again.
+    wake_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy)]
+struct Lease {
+    fence: i64,
+    renew_at: Instant,
+}
+
+/// A send that was answered, or given up.
+struct Answer {
+    done: Done,
+    at: Instant,
+}
+
+struct Engine {
+    app: Arc<App>,
+    owner: Uuid,
+    lanes: HashMap<ClientId, Lane>,
+    /// On the wire, or answered and not recorded. At most [`MOST_FLYING`], which bounds the channel too.
+    flying: BTreeSet<LaneEntryId>,
+    /// Answered and not recorded.
+    over: Vec<Judged>,
+    answered: mpsc::UnboundedSender<Answer>,
+    answers: mpsc::UnboundedReceiver<Answer>,
+    /// Gives up all that is on the wire.
+    abort: CancellationToken,
+    look_at: Instant,
+    /// The database refused: no round before.
+    not_before: Instant,
+}
+
+/// What a round decided, to be carried out when it is committed.
+struct Round {
+    held: HashMap<ClientId, lease::Held>,
+    clients: HashMap<ClientId, client::Model>,
+    /// To be sent now.
+    leaving: Vec<lane_entry::Model>,
+    named: Vec<Named>,
+}
+
+impl Lane {
+    fn new(limit: usize, now: Instant) -> Self {
+        Self {
+            slots: Slots::default(),
+            limit,
+            lease: None,
+            due: false,
+            check: false,
+            ready_at: now,
+            pauses: 0,
+            paused_until: now,
+            wake_at: None,
+        }
+    }
+
+    /// How many may start now.
+    fn room(&mut self, now: Instant) -> usize {
+        if self.due && now >= self.ready_at && now >= self.paused_until {
+            self.slots.free(self.limit, now)
+        } else {
+            0
+        }
+    }
+
+    fn renews(&self, now: Instant) -> bool {
+        (self.due || self.slots.held() > 0) && self.lease.is_some_and(|lease| lease.renew_at <= now)
+    }
+
+    /// When something is to be done here without anything being heard.
+    fn next(&mut self, now: Instant) -> Option<Instant> {
+        let mut next = self.wake_at;
+        let mut at_latest = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
+        if self.due {
+            let ready_at = self.ready_at.max(self.paused_until);
+            if self.slots.free(self.limit, now) > 0 {
+                at_latest(ready_at);
+            } else if let Some(free_at) = self.slots.next() {
+                at_latest(ready_at.max(free_at));
+            }
+        }
+        if self.check {
+            at_latest(self.ready_at);
+        }
+        if (self.due || self.slots.held() > 0)
+            && let Some(lease) = self.lease
+        {
+            at_latest(lease.renew_at);
+        }
+        next
+    }
+
+    fn wake_by(&mut self, at: Instant) {
+        self.wake_at = Some(self.wake_at.map_or(at, |other| other.min(at)));
+    }
+
+    fn is_over(&mut self, now: Instant) -> bool {
+        !self.due
+            && !self.check
+            && self.wake_at.is_none()
+            && self.paused_until <= now
+            && self.slots.is_idle(now)
+    }
+}
+
+impl Engine {
+    async fn run(mut self) {
+        let stopping = self.app.tasks.stopping().clone();
+        while !stopping.is_cancelled() {
+            self.hear();
+            self.look().await;
+            self.round(true).await;
+            let next = self.next();
+            tokio::select! {
+                answer = self.answers.recv() => self.absorb(answer),
+                () = self.app.lanes_wake.woken() => {}
+                () = tokio::time::sleep_until(next) => {}
+                () = stopping.cancelled() => {}
+            }
+        }
+        self.finish().await;
+    }
+
+    /// What is on the wire is given a while to be answered; whoever comes next would have to call it unknown.
+    async fn finish(&mut self) {
+        let deadline = Instant::now() + GRACE;
+        while !self.flying.is_empty() && Instant::now() < deadline {
+            self.hear();
+            self.round(false).await;
+            if self.flying.is_empty() {
+                break;
+            }
+            tokio::select! {
+                answer = self.answers.recv() => self.absorb(answer),
+                () = tokio::time::sleep_until(self.not_before.max(Instant::now() + Duration::from_millis(100))) => {}
+            }
+        }
+        self.abort.cancel();
+        while self.flying.len() > self.over.len() {
+            let answer = self.answers.recv().await;
+            self.absorb(answer);
+        }
+        self.not_before = Instant::now();
+        self.round(false).await;
+        if let Err(error) = lease::release(self.app.db.write(), self.owner).await {
+            tracing::warn!(%error, "the lanes could not be given back; the next owner waits until their leases end");
+        }
+    }
+
+    /// Takes in all hints and answers that are there.
+    fn hear(&mut self) {
+        while let Ok(answer) = self.answers.try_recv() {
+            self.absorb(Some(answer));
+        }
+        let named = self.app.lanes_wake.take();
+        if named.others {
+            self.look_at = Instant::now();
+        }
+        for client in named.clients {
+            self.activate(client, false);
+        }
+    }
+
+    fn activate(&mut self, client: ClientId, check: bool) {
+        if self.lanes.len() >= MOST_LANES && !self.lanes.contains_key(&client) {
+            return; // The next look finds it again.
+        }
+        let limit = self.limit(ClientMode::Coexistence);
+        let lane = self.lanes.entry(client).or_insert_with(|| Lane::new(limit, Instant::now()));
+        lane.due = true;
+        lane.check |= check;
+    }
+
+    fn limit(&self, mode: ClientMode) -> usize {
+        let lanes = &self.app.config.lanes;
+        let limit = match mode {
+            ClientMode::Coexistence => lanes.coexistence_per_second,
+            ClientMode::ApiOnly => lanes.api_only_per_second,
+        };
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+
+    fn absorb(&mut self, answer: Option<Answer>) {
+        let Some(Answer { done, at }) = answer else { return };
+        let client = done.entry.client_id;
+        let judged = Judged::from(done);
+        if let Some(lane) = self.lanes.get_mut(&client) {
+            lane.slots.rest(at);
+        }
+        self.judge(judged, at);
+    }
+
+    /// Takes a verdict in, and what it means for its lane.
+    fn judge(&mut self, judged: Judged, at: Instant) {
+        if let Some(lane) = self.lanes.get_mut(&judged.entry.client_id) {
+            lane.due = true;
+            match &judged.verdict {
+                Verdict::Accepted(_) => lane.pauses = 0,
+                Verdict::Again { after, slows_lane } => {
+                    lane.wake_by(at + Duration::from_secs(u64::try_from(*after).unwrap_or(0)));
+                    // All that was on the wire fails together: that is one pause.
+                    if *slows_lane && at >= lane.paused_until {
+                        lane.paused_until = at + backoff::of_lane(lane.pauses);
+                        lane.pauses = lane.pauses.saturating_add(1);
+                    }
+                }
+                Verdict::Pause { .. } | Verdict::Failed { .. } | Verdict::Unknown { .. } => {}
+            }
+        }
+        self.over.push(judged);
+    }
+
+    /// Asks the queue itself, once a second: what hints missed, what is due by now, what others left behind.
+    async fn look(&mut self) {
+        let now = Instant::now();
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now + LOOK;
+        match claim::clients(self.app.db.read(), self.owner, self.app.now()).await {
+            Ok(clients) => {
+                for client in clients {
+                    let known = self.lanes.contains_key(&client);
+                    self.activate(client, !known);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the queue cannot be read; it is tried again"),
+        }
+    }
+
+    fn next(&mut self) -> Instant {
+        let now = Instant::now();
+        let full = self.flying.len() >= MOST_FLYING;
+        let lanes = self.lanes.values_mut().filter_map(|lane| lane.next(now)).min();
+        let next = lanes.map_or(self.look_at, |at| at.min(self.look_at));
+        let unrecorded = if self.over.is_empty() { None } else { Some(self.not_before) };
+        let next = unrecorded.map_or(next, |at| at.min(next)).max(self.not_before);
+        // Nothing can start before something is answered, which is heard.
+        if full { next.max(now + Duration::from_millis(100)) } else { next }
+    }
+
+    /// One round. A refusal of the database leaves everything as it was, to be tried again.
+    async fn round(&mut self, starts: bool) {
+        let now = Instant::now();
+        if now < self.not_before {
+            return;
+        }
+        for lane in self.lanes.values_mut() {
+            if lane.wake_at.is_some_and(|at| at <= now) {
+                lane.wake_at = None;
+                lane.due = true;
+            }
+        }
+        let wanted = match self.wanted(starts, now).await {
+            Ok(wanted) => wanted,
+            Err(error) => return self.refused(&error, &BTreeSet::new()),
+        };
+        let mut concerned: BTreeSet<ClientId> = wanted.keys().copied().collect();
+        concerned.extend(
+            self.lanes
+                .iter()
+                .filter(|(_, lane)| lane.renews(now) || (lane.check && lane.ready_at <= now))
+                .map(|(client, _)| *client),
+        );
+        concerned.extend(self.over.iter().map(|judged| judged.entry.client_id));
+        if !concerned.is_empty() {
+            match self.write(&concerned, wanted, now).await {
+                Ok(round) => self.carry_out(round, &concerned, now).await,
+                Err(error) => return self.refused(&error, &concerned),
+            }
+        }
+        let now = Instant::now();
+        self.lanes.retain(|_, lane| !lane.is_over(now));
+    }
+
+    fn refused(&mut self, error: &DbErr, concerned: &BTreeSet<ClientId>) {
+        tracing::warn!(%error, "a round of the lanes could not be written; it is tried again");
+        self.not_before = Instant::now() + PAUSE;
+        for client in concerned {
+            if let Some(lane) = self.lanes.get_mut(client) {
+                // It may have been committed all the same: then entries are marked that never left.
+                lane.check = true;
+                lane.due = true;
+            }
+        }
+    }
+
+    /// What could go now, by the queue.
+    async fn wanted(
+        &mut self,
+        starts: bool,
+        now: Instant,
+    ) -> Result<HashMap<ClientId, Vec<LaneEntryId>>, DbErr> {
+        let mut budget = MOST_FLYING.saturating_sub(self.flying.len());
+        let mut looks: Vec<(ClientId, usize)> = Vec::new();
+        if starts {
+            for (client, lane) in &mut self.lanes {
+                let room = lane.room(now).min(budget);
+                if room > 0 {
+                    budget -= room;
+                    looks.push((*client, room));
+                }
+            }
+        }
+        let (db, at) = (&self.app.db, self.app.now());
+        let mut found = futures_util::stream::iter(looks)
+            .map(|(client, room)| async move {
+                claim::next(db.read(), client, at, room).await.map(|ids| (client, room, ids))
+            })
+            .buffer_unordered(LOOKS_AT_ONCE);
+        let mut wanted = HashMap::new();
+        let mut exhausted = Vec::new();
+        while let Some(look) = found.next().await {
+            let (client, room, ids) = look?;
+            if ids.len() < room {
+                exhausted.push(client);
+            }
+            if !ids.is_empty() {
+                wanted.insert(client, ids);
+            }
+        }
+        drop(found);
+        for client in exhausted {
+            if let Some(lane) = self.lanes.get_mut(&client) {
+                lane.due = false;
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// The round's transaction.
+    async fn write(
+        &mut self,
+        concerned: &BTreeSet<ClientId>,
+        mut wanted: HashMap<ClientId, Vec<LaneEntryId>>,
+        now: Instant,
+    ) -> Result<Round, DbErr> {
+        let app = self.app.clone();
+        let at = app.now();
+        let tx = app.db.begin_write().await?;
+        crate::db::lock_clients(&tx, concerned).await?;
+        let ids: Vec<ClientId> = concerned.iter().copied().collect();
+        let held = lease::hold(&tx, self.owner, &ids).await?;
+        let clients = claim::read_clients(&tx, concerned).await?;
+        let fences: HashMap<ClientId, i64> =
+            held.iter().map(|(client, held)| (*client, held.fence)).collect();
+
+        let unsure: HashMap<ClientId, i64> = fences
+            .iter()
+            .filter(|(client, fence)| {
+                self.lanes
+                    .get(client)
+                    .is_some_and(|lane| lane.check || lane.lease.is_none_or(|lease| lease.fence != **fence))
+            })
+            .map(|(client, fence)| (*client, *fence))
+            .collect();
+        let mut recorded = record::Recorded::default();
+        if !unsure.is_empty() {
+            recorded = record::abandoned(&tx, &unsure, &self.flying, &clients, at).await?;
+        }
+        let outcomes = record::outcomes(&tx, &self.over, &clients).await?;
+        recorded.events.extend(outcomes.events);
+        recorded.named.extend(outcomes.named);
+
+        let stopped: HashSet<ClientId> = self
+            .over
+            .iter()
+            .filter(|judged| matches!(judged.verdict, Verdict::Pause { .. }))
+            .map(|judged| judged.entry.client_id)
+            .collect();
+        wanted.retain(|id, _| {
+            let connected = clients.get(id).is_some_and(|client| client.status == ClientStatus::Connected);
+            let waits = held.get(id).is_none_or(|held| held.taken_over);
+            connected && !waits && !stopped.contains(id)
+        });
+        for (id, entries) in &mut wanted {
+            if let (Some(client), limit) =
+                (clients.get(id), clients.get(id).map(|client| self.limit(client.mode)))
+                && let Some(lane) = self.lanes.get_mut(&client.id)
+            {
+                lane.limit = limit.unwrap_or(lane.limit);
+                entries.truncate(lane.slots.free(lane.limit, now));
+            }
+        }
+        let taken = claim::take(&tx, &wanted, &fences, at).await?;
+        let (late, leaving): (Vec<_>, Vec<_>) = taken
+            .entries
+            .into_iter()
+            .map(|entry| (is_late(&entry, &taken.conversations, &clients, at), entry))
+            .partition(|(late, _)| late.is_some());
+        let late: Vec<Judged> = late
+            .into_iter()
+            .filter_map(|(outcome, entry)| Some(Judged::from(Done { entry, outcome: outcome?, at })))
+            .collect();
+        recorded.events.extend(record::outcomes(&tx, &late, &clients).await?.events);
+
+        events::commit(&app.hub, tx, recorded.events).await?;
+        let leaving = leaving.into_iter().map(|(_, entry)| entry).collect();
+        Ok(Round { held, clients, leaving, named: recorded.named })
+    }
+
+    /// The round is committed: what was recorded is over, what was marked leaves.
+    async fn carry_out(&mut self, round: Round, concerned: &BTreeSet<ClientId>, now: Instant) {
+        for judged in self.over.drain(..) {
+            self.flying.remove(&judged.entry.id);
+        }
+        for client in concerned {
+            let Some(lane) = self.lanes.get_mut(client) else { continue };
+            lane.check = false;
+            match round.held.get(client) {
+                Some(held) => {
+                    if held.taken_over {
+                        lane.ready_at = now + REST;
+                        lane.due = true;
+                    }
+                    lane.lease = Some(Lease { fence: held.fence, renew_at: now + lease::RENEW });
+                }
+                // Somebody else's. What we have on the wire we still record.
+                None => {
+                    lane.lease = None;
+                    lane.ready_at = now + LOOK;
+                }
+            }
+            let connected =
+                round.clients.get(client).is_some_and(|client| client.status == ClientStatus::Connected);
+            if !connected {
+                lane.due = false;
+            }
+        }
+        let mut tokens: BTreeMap<ClientId, Option<(String, SecretString)>> = BTreeMap::new();
+        for entry in round.leaving {
+            let client = entry.client_id;
+            let way = tokens
+                .entry(client)
+                .or_insert_with(|| round.clients.get(&client).and_then(|client| self.way_of(client)))
+                .clone();
+            self.flying.insert(entry.id);
+            match way {
+                Some((number, token)) => self.launch(entry, number, token),
+                None => {
+                    let done = Done { entry, outcome: Outcome::NoToken, at: self.app.now() };
+                    self.judge(Judged::from(done), now);
+                }
+            }
+        }
+        self.settle(round.named).await;
+    }
+
+    /// Changes that came before the id of their message was known.
+    async fn settle(&self, named: Vec<Named>) {
+        if let Err(error) = settle_named(&self.app, named).await {
+            // They wait on; an echo is taken up again by itself.
+            tracing::warn!(%error, "changes that waited for a send cannot be applied right now");
+        }
+    }
+
+    /// The number's id and the client's token.
+    fn way_of(&self, client: &client::Model) -> Option<(String, SecretString)> {
+        let number = client.phone_number_id.clone()?;
+        match self.app.key.open(client.id.0.as_bytes(), client.token_sealed.as_deref()?) {
+            Ok(token) => Some((number, token)),
+            Err(error) => {
+                tracing::error!(%error, "a client's token cannot be opened");
+                None
+            }
+        }
+    }
+
+    fn launch(&mut self, entry: lane_entry::Model, number: String, token: SecretString) {
+        if let Some(lane) = self.lanes.get_mut(&entry.client_id) {
+            lane.slots.take();
+        }
+        let (app, answered, abort) = (self.app.clone(), self.answered.clone(), self.abort.clone());
+        self.app.tasks.spawn(async move {
+            let sending = AssertUnwindSafe(app.upstream.send(&number, &token, &entry.request)).catch_unwind();
+            let outcome = tokio::select! {
+                sent = sending => match sent {
+                    Ok(Ok(accepted)) => Outcome::Accepted(accepted),
+                    Ok(Err(error)) => Outcome::Failed(error),
+                    Err(_) => Outcome::Failed(CallError::Unclear("the send broke off".to_owned())),
+                },
+                () = abort.cancelled() => {
+                    Outcome::Failed(CallError::Unclear("the process ended before the answer came".to_owned()))
+                }
+            };
+            let done = Done { entry, outcome, at: app.now() };
+            // The engine outlives its sends.
+            let _ = answered.send(Answer { done, at: Instant::now() });
+        });
+    }
+}
+
+/// Whether the window closed while a message waited. Templates need none.
+fn is_late(
+    entry: &lane_entry::Model,
+    conversations: &HashMap<entity::ConversationId, entity::conversation::Model>,
+    clients: &HashMap<ClientId, client::Model>,
+    now: Timestamp,
+) -> Option<Outcome> {
+    if entry.request.get("type").and_then(serde_json::Value::as_str) == Some("template") {
+        return None;
+    }
+    let (conversation, client) = (conversations.get(&entry.conversation_id)?, clients.get(&entry.client_id)?);
+    let closed_at = window::closes_at(conversation, client);
+    closed_at.is_none_or(|at| at <= now).then_some(Outcome::Late { closed_at })
+}

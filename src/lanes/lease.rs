@@ -1,0 +1,80 @@
+//! Who sends for a client: a lease by the database's clock, with a fencing token that grows with each owner. It guards
+//! order and rate; that nothing is sent twice rests on SENDING alone (invariant 7).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use entity::{ClientId, lane};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, Statement, Value,
+};
+use uuid::Uuid;
+
+/// How long a lease lives.
+const LIFE: Duration = Duration::from_secs(10);
+/// When it is renewed.
+pub(super) const RENEW: Duration = Duration::from_secs(3);
+/// Leases in one statement.
+const AT_ONCE: usize = 500;
+
+/// A lease that was taken or renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) fence: i64,
+    /// Somebody else held it before and did not give it back: what they sent in the last second is not known.
+    pub(super) taken_over: bool,
+}
+
+/// The database's own clock, microseconds since 1970.
+pub(super) fn clock(backend: DatabaseBackend) -> &'static str {
+    match backend {
+        DatabaseBackend::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+        _ => "CAST(extract(epoch from clock_timestamp()) * 1000000 AS bigint)",
+    }
+}
+
+/// Takes or renews leases. Clients that are missing in the answer are somebody else's.
+pub(super) async fn hold<C: ConnectionTrait>(
+    tx: &C,
+    owner: Uuid,
+    clients: &[ClientId],
+) -> Result<HashMap<ClientId, Held>, DbErr> {
+    let backend = tx.get_database_backend();
+    let mut held = HashMap::with_capacity(clients.len());
+    for chunk in clients.chunks(AT_ONCE) {
+        #[expect(clippy::disallowed_methods, reason = "the engine's own leases")]
+        let before =
+            lane::Entity::find().filter(lane::Column::ClientId.is_in(chunk.iter().copied())).all(tx).await?;
+        let before: HashMap<ClientId, lane::Model> =
+            before.into_iter().map(|row| (row.client_id, row)).collect();
+
+        let now = clock(backend);
+        let rows: Vec<String> =
+            (0..chunk.len()).map(|n| format!("(${}, $1, 1, {now} + $2)", n + 3)).collect();
+        let sql = format!(
+            "INSERT INTO lane (client_id, owner, fence, until) VALUES {} ON CONFLICT (client_id) DO UPDATE SET \
+             owner = excluded.owner, until = excluded.until, \
+             fence = CASE WHEN lane.owner = excluded.owner THEN lane.fence ELSE lane.fence + 1 END \
+             WHERE lane.owner = excluded.owner OR lane.until <= {now} RETURNING client_id, fence",
+            rows.join(", ")
+        );
+        let life = i64::try_from(LIFE.as_micros()).unwrap_or(i64::MAX);
+        let mut values: Vec<Value> = vec![owner.into(), life.into()];
+        values.extend(chunk.iter().map(|client| Value::from(client.0)));
+        for row in tx.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
+            let client = ClientId(row.try_get("", "client_id")?);
+            let taken_over =
+                before.get(&client).and_then(|row| row.owner).is_some_and(|other| other != owner);
+            held.insert(client, Held { fence: row.try_get("", "fence")?, taken_over });
+        }
+    }
+    Ok(held)
+}
+
+/// Gives all leases back; whoever takes one next waits until the last second's sends are over.
+pub(super) async fn release<C: ConnectionTrait>(connection: &C, owner: Uuid) -> Result<(), DbErr> {
+    let backend = connection.get_database_backend();
+    let sql = format!("UPDATE lane SET owner = NULL, until = {} + 1000000 WHERE owner = $1", clock(backend));
+    connection.execute_raw(Statement::from_sql_and_values(backend, sql, [owner.into()])).await?;
+    Ok(())
+}

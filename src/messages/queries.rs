@@ -1,0 +1,180 @@
+//! Reads of messages.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use entity::{
+    ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, Timestamp, conversation, message, message_key,
+    message_status, reaction,
+};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use uuid::Uuid;
+
+use crate::auth::Scope;
+use crate::conversations;
+use crate::db::page::{Ordering, Page, PageArgs, page};
+use crate::db::{Db, search};
+use crate::lookup;
+
+/// Whose messages.
+#[derive(Clone, Copy, Debug)]
+pub enum Of {
+    /// Of a client, which came through the scope.
+    Client(ClientId),
+    /// Of a conversation, which came through the scope.
+    Conversation(ConversationId),
+}
+
+/// Which messages.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// With this number, E.164.
+    pub with: Option<String>,
+    /// Of this conversation.
+    pub conversation: Option<ConversationId>,
+    /// Sent at or after this instant.
+    pub since: Option<Timestamp>,
+    /// Sent before this instant.
+    pub until: Option<Timestamp>,
+    /// Made by one of these.
+    pub origin: Option<Vec<MessageOrigin>>,
+    /// Only this way.
+    pub direction: Option<MessageDirection>,
+    /// Words that its text contains.
+    pub search: Option<String>,
+}
+
+/// Messages, newest first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn history(
+    db: &Db,
+    scope: &Scope,
+    of: Of,
+    filter: &Filter,
+    args: PageArgs,
+) -> Result<Page<message::Model>, DbErr> {
+    use message::Column;
+    let Some(of) = narrowed(db, scope, of, filter).await? else {
+        return Ok(Page { rows: Vec::new(), has_next: false, has_previous: false });
+    };
+    let mut select = scope.find::<message::Entity>();
+    select = match of {
+        Of::Client(client) => select.filter(Column::ClientId.eq(client)),
+        Of::Conversation(conversation) => select.filter(Column::ConversationId.eq(conversation)),
+    };
+    if let Some(since) = filter.since {
+        select = select.filter(Column::SentAt.gte(since));
+    }
+    if let Some(until) = filter.until {
+        select = select.filter(Column::SentAt.lt(until));
+    }
+    if let Some(origins) = &filter.origin {
+        select = select.filter(Column::Origin.is_in(origins.iter().copied()));
+    }
+    if let Some(direction) = filter.direction {
+        select = select.filter(Column::Direction.eq(direction));
+    }
+    if let Some(words) = &filter.search {
+        select = select.filter(search::contains(&[Column::Text], words));
+    }
+    page(db.read(), select, Ordering { key: Some(Column::SentAt), id: Column::Id, descending: true }, args).await
+}
+
+/// A filter that names one conversation makes a list of that conversation, whose own index then gives it in order.
+/// None: no message can fit.
+async fn narrowed(db: &Db, scope: &Scope, of: Of, filter: &Filter) -> Result<Option<Of>, DbErr> {
+    let Of::Client(client) = of else { return Ok(Some(of)) };
+    let mut named: Option<Arc<conversation::Model>> = None;
+    if let Some(id) = filter.conversation {
+        match lookup::by_id::<conversation::Entity>(db, scope, id.0).await? {
+            Some(row) if row.client_id == client => named = Some(row),
+            _ => return Ok(None),
+        }
+    }
+    if let Some(number) = &filter.with {
+        match conversations::queries::with(db, scope, client, number).await? {
+            Some(row) if named.as_ref().is_none_or(|other| other.id == row.id) => named = Some(row),
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(named.map_or(of, |row| Of::Conversation(row.id))))
+}
+
+/// What these messages became, rung by rung. They came through the scope.
+///
+/// # Errors
+/// When the database is away.
+pub async fn statuses(
+    db: &Db,
+    messages: &[MessageId],
+) -> Result<HashMap<MessageId, Vec<message_status::Model>>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "parts of messages that came through the scope")]
+    let rows = message_status::Entity::find()
+        .filter(message_status::Column::MessageId.is_in(messages.iter().copied()))
+        .all(db.read())
+        .await?;
+    let mut by_message: HashMap<MessageId, Vec<message_status::Model>> = HashMap::new();
+    for row in rows {
+        by_message.entry(row.message_id).or_default().push(row);
+    }
+    Ok(by_message)
+}
+
+/// The reactions to these messages, those taken away left out. The messages came through the scope.
+///
+/// # Errors
+/// When the database is away.
+pub async fn reactions(db: &Db, messages: &[MessageId]) -> Result<HashMap<MessageId, Vec<reaction::Model>>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "parts of messages that came through the scope")]
+    let rows = reaction::Entity::find()
+        .filter(reaction::Column::MessageId.is_in(messages.iter().copied()))
+        .filter(reaction::Column::Emoji.is_not_null())
+        .all(db.read())
+        .await?;
+    let mut by_message: HashMap<MessageId, Vec<reaction::Model>> = HashMap::new();
+    for row in rows {
+        by_message.entry(row.message_id).or_default().push(row);
+    }
+    for rows in by_message.values_mut() {
+        rows.sort_by_key(|row| (row.at, row.by));
+    }
+    Ok(by_message)
+}
+
+/// A message of a client by one of its WhatsApp ids.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WhatsappId {
+    /// The client, which came through the scope.
+    pub client: ClientId,
+    /// The id.
+    pub id: String,
+}
+
+/// The messages under these WhatsApp ids, as far as they are known.
+///
+/// # Errors
+/// When the database is away.
+pub async fn by_whatsapp_ids(
+    db: &Db,
+    scope: &Scope,
+    ids: &[WhatsappId],
+) -> Result<HashMap<WhatsappId, Arc<message::Model>>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "leads to messages that are then read through the scope")]
+    let keys = message_key::Entity::find()
+        .filter(message_key::Column::WhatsappId.is_in(ids.iter().map(|id| id.id.as_str())))
+        .filter(message_key::Column::ClientId.is_in(ids.iter().map(|id| id.client)))
+        .all(db.read())
+        .await?;
+    let messages: Vec<Uuid> = keys.iter().map(|key| key.message_id.0).collect();
+    if messages.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = lookup::by_ids::<message::Entity>(db, scope, &messages).await?;
+    let named = keys.into_iter().filter_map(|key| {
+        let row = rows.get(&key.message_id.0).filter(|row| row.client_id == key.client_id)?;
+        Some((WhatsappId { client: key.client_id, id: key.whatsapp_id }, row.clone()))
+    });
+    Ok(named.collect())
+}
