@@ -24,7 +24,8 @@ pub(crate) struct Answer<'a> {
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("nobody listens at {address}"))?;
+        let stream =
+            TcpStream::connect(address).await.with_context(|| format!("nobody listens at {address}"))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(64 << 10) })
     }
@@ -59,7 +60,8 @@ impl Connection {
 fn read_head(head: &[u8]) -> anyhow::Result<(u16, usize)> {
     let head = std::str::from_utf8(head).context("the answer's head is no text")?;
     let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).context("no HTTP answer")?;
+    let status =
+        lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).context("no HTTP answer")?;
     let length = lines.find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
@@ -71,7 +73,8 @@ fn read_head(head: &[u8]) -> anyhow::Result<(u16, usize)> {
 pub(crate) fn request(method: &str, host: SocketAddr, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let mut bytes =
-        format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{headers}content-length: {length}\r\n\r\n").into_bytes();
+        format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{headers}content-length: {length}\r\n\r\n")
+            .into_bytes();
     bytes.extend_from_slice(body);
     bytes
 }

@@ -53,10 +53,10 @@ impl Webhooks {
     }
 
     /// The same, noting when each goes out.
-    pub(crate) fn noting(writer: Writer, count: usize, began: Instant) -> Self {
+    pub(crate) fn noting(writer: Writer, count: usize) -> Self {
         let mut webhooks = Self::new(writer, count);
         let first = webhooks.ready.get(0).map_or(0, |(serial, _)| serial);
-        webhooks.sent = Some((began, first, (0..count).map(|_| AtomicU32::new(0)).collect()));
+        webhooks.sent = Some((Instant::now(), first, (0..count).map(|_| AtomicU32::new(0)).collect()));
         webhooks
     }
 
@@ -72,11 +72,6 @@ impl Webhooks {
     /// Mean size of a request.
     pub(crate) fn mean_bytes(&self) -> usize {
         self.ready.mean_bytes()
-    }
-
-    /// What was not sent, for another load.
-    pub(crate) fn writer(self) -> Writer {
-        self.late.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,7 +146,9 @@ impl Outcome {
 /// A percentile of times in microseconds that are in order of size; in milliseconds.
 pub(crate) fn percentile_ms(sorted: &[u32], percent: f64) -> f64 {
     let place = (sorted.len() as f64 * percent / 100.0).ceil().max(1.0) as usize - 1;
-    sorted.get(place.min(sorted.len().saturating_sub(1))).map_or(f64::NAN, |micros| f64::from(*micros) / 1000.0)
+    sorted
+        .get(place.min(sorted.len().saturating_sub(1)))
+        .map_or(f64::NAN, |micros| f64::from(*micros) / 1000.0)
 }
 
 /// Sends from so many connections until `until`; times are counted from `from` on.
@@ -171,9 +168,8 @@ pub(crate) async fn drive<S: Source>(
     }
     let mut whole = Outcome { seconds: (until - from).as_secs_f64(), ..Outcome::default() };
     let deadline = tokio::time::Instant::from_std(until + PATIENCE);
-    while let Some(done) = tokio::time::timeout_at(deadline, workers.join_next())
-        .await
-        .context("answers stay away")?
+    while let Some(done) =
+        tokio::time::timeout_at(deadline, workers.join_next()).await.context("answers stay away")?
     {
         let part = done.context("a worker died")??;
         whole.latencies.extend(part.latencies);

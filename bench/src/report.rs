@@ -45,7 +45,8 @@ impl Section {
     fn text(&self) -> String {
         let mut text = format!("\n{} - {}\n", self.name, self.title);
         if !self.settings.is_empty() {
-            let settings: Vec<String> = self.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            let settings: Vec<String> =
+                self.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
             text.push_str(&format!("  [{}]\n", settings.join(", ")));
         }
         let width = self.figures.iter().map(|figure| figure.words.chars().count()).max().unwrap_or(0);
@@ -79,7 +80,8 @@ fn number(value: f64) -> String {
         _ => 3,
     };
     let text = format!("{value:.decimals$}");
-    let (whole, rest) = text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    let (whole, rest) =
+        text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
     let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
     let mut grouped = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -37,7 +37,11 @@ impl Place {
         let own = std::env::current_exe().context("cannot tell where this program is")?;
         let beside = own.parent().context("this program has no directory")?.to_owned();
         let service = service.unwrap_or_else(|| beside.join("tandem"));
-        ensure!(service.is_file(), "{} is missing: `cargo build` it with the same profile", service.display());
+        ensure!(
+            service.is_file(),
+            "{} is missing: `cargo build` it with the same profile",
+            service.display()
+        );
         Ok(Self { service, scratch: scratch.unwrap_or(beside), database })
     }
 
@@ -133,7 +137,8 @@ impl Stand {
             }
         };
         let told = http::ask(simulator_address, None, "{ development { appSecret } }", &json!({})).await?;
-        let secret = told["development"]["appSecret"].as_str().context("the simulator has no secret")?.to_owned();
+        let secret =
+            told["development"]["appSecret"].as_str().context("the simulator has no secret")?.to_owned();
         Ok(Self {
             address,
             key,
@@ -183,10 +188,23 @@ impl Stand {
         let query = "mutation($input: CreateOnboardingInput!) { createOnboarding(input: $input) {
             onboarding { id client { id } } userErrors { code message } } }";
         let input = json!({ "businessName": "Café Bench", "history": history });
-        let made = self.ask(query, json!({ "input": input })).await?;
-        let onboarding = made["createOnboarding"]["onboarding"].clone();
-        let query = "mutation($input: CompleteSignupInput!) { completeSignup(input: $input) { code wabaId event } }";
-        let signup = self.simulate(query, json!({ "input": { "phoneNumber": number, "shareHistory": true } })).await?;
+        let deadline = Instant::now() + START;
+        let onboarding = loop {
+            let made = self.ask(query, json!({ "input": input })).await?;
+            let made = &made["createOnboarding"];
+            // The service answers a moment before it has told the simulator where to post.
+            let early =
+                made["userErrors"][0]["code"] == "UPSTREAM_NOT_LISTENING" && Instant::now() < deadline;
+            if !early {
+                ensure!(made["userErrors"] == json!([]), "no onboarding: {made:#}");
+                break made["onboarding"].clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let query =
+            "mutation($input: CompleteSignupInput!) { completeSignup(input: $input) { code wabaId event } }";
+        let signup =
+            self.simulate(query, json!({ "input": { "phoneNumber": number, "shareHistory": true } })).await?;
         let mut input = signup["completeSignup"].clone();
         input["onboardingId"] = onboarding["id"].clone();
         let query = "mutation($input: CompleteOnboardingInput!) { completeOnboarding(input: $input) {
@@ -204,7 +222,8 @@ impl Stand {
     async fn number_id(&self, number: &str) -> anyhow::Result<(String, String)> {
         let database = self.database().await?;
         let sql = format!("SELECT phone_number_id, waba_id FROM client WHERE phone_number = '{number}'");
-        let row = database.query_one_raw(Statement::from_string(database.get_database_backend(), sql)).await?;
+        let row =
+            database.query_one_raw(Statement::from_string(database.get_database_backend(), sql)).await?;
         let row = row.context("the client has no number")?;
         let ids = (row.try_get("", "phone_number_id")?, row.try_get("", "waba_id")?);
         database.close().await?;
@@ -253,7 +272,8 @@ impl Stand {
         let text = std::str::from_utf8(answer.body)?;
         let value = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.and_then(|value| value.trim().parse().ok()).with_context(|| format!("/metrics tells no {name}"))
+            line.and_then(|value| value.trim().parse().ok())
+                .with_context(|| format!("/metrics tells no {name}"))
         };
         Ok(Metrics {
             accepted: value("tandem_webhooks_accepted_total")?,
@@ -269,14 +289,16 @@ impl Stand {
             Some((_, url)) => url.clone(),
             None => format!("sqlite://{}?mode=rw", self.main_file().display()),
         };
-        Ok(Database::connect(ConnectOptions::new(url).max_connections(1).sqlx_logging(false).to_owned()).await?)
+        Ok(Database::connect(ConnectOptions::new(url).max_connections(1).sqlx_logging(false).to_owned())
+            .await?)
     }
 
     /// Messages in the database.
     pub(crate) async fn messages(&self) -> anyhow::Result<u64> {
         let database = self.database().await?;
         let sql = "SELECT count(*) AS n FROM message";
-        let row = database.query_one_raw(Statement::from_string(database.get_database_backend(), sql)).await?;
+        let row =
+            database.query_one_raw(Statement::from_string(database.get_database_backend(), sql)).await?;
         let count: i64 = row.context("no count")?.try_get("", "n")?;
         database.close().await?;
         Ok(u64::try_from(count)?)
@@ -314,7 +336,8 @@ impl Stand {
         self.simulator.kill().await?;
         if let Some((admin, url)) = &self.database {
             let name = url.rsplit('/').next().unwrap_or_default();
-            let connection = Database::connect(ConnectOptions::new(admin).max_connections(1).to_owned()).await?;
+            let connection =
+                Database::connect(ConnectOptions::new(admin).max_connections(1).to_owned()).await?;
             connection.execute_unprepared(&format!("DROP DATABASE \"{name}\" WITH (FORCE)")).await?;
             connection.close().await?;
         }
@@ -356,7 +379,8 @@ pub(crate) async fn first_answer(process: &mut Child, address: SocketAddr) -> an
 /// A database of its own on a Postgres server; named after the directory, whose name is random.
 async fn make_database(admin: &str, directory: &Path) -> anyhow::Result<String> {
     let random = directory.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let name: String = random.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect();
+    let name: String =
+        random.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect();
     let connection = Database::connect(ConnectOptions::new(admin).max_connections(1).to_owned())
         .await
         .context("--database does not lead to a Postgres server")?;

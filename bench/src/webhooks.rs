@@ -39,12 +39,17 @@ pub(crate) struct Writer {
 }
 
 /// Before the serial number that each text begins with.
-pub(crate) const SERIAL: &[u8] = b"nr ";
+const SERIAL: &[u8] = b"nr ";
 /// Digits of the serial number.
-pub(crate) const DIGITS: usize = 10;
+const DIGITS: usize = 10;
 
 impl Writer {
-    pub(crate) fn new(host: SocketAddr, secret: &str, shops: Vec<Shop>, customers: u64) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        host: SocketAddr,
+        secret: &str,
+        shops: Vec<Shop>,
+        customers: u64,
+    ) -> anyhow::Result<Self> {
         let key = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
         anyhow::ensure!(!shops.is_empty() && customers > 0, "nobody to write to");
         Ok(Self { host, key, shops, customers, next: 0 })
@@ -57,7 +62,9 @@ impl Writer {
         // Neighbours in time are strangers to each other, as in life.
         let customer = mix(serial) % self.customers;
         let shops = self.shops.len() as u64;
-        let Some(shop) = self.shops.get(usize::try_from(customer % shops).unwrap_or(0)) else { return serial };
+        let Some(shop) = self.shops.get(usize::try_from(customer % shops).unwrap_or(0)) else {
+            return serial;
+        };
         let number = format!("49157{:08}", 70_000_000 + customer);
         let user = format!("DE.{:018}", 100_000_000_000_000_000 + customer);
         let id = wamid(&number, serial);
@@ -89,7 +96,11 @@ impl Writer {
 
     /// So many requests, made now.
     pub(crate) fn batch(&mut self, count: usize) -> Batch {
-        let mut batch = Batch { first: self.next, bytes: Vec::with_capacity(count * 1100), ends: Vec::with_capacity(count) };
+        let mut batch = Batch {
+            first: self.next,
+            bytes: Vec::with_capacity(count * 1100),
+            ends: Vec::with_capacity(count),
+        };
         for _ in 0..count {
             self.write(&mut batch.bytes);
             batch.ends.push(batch.bytes.len());
@@ -121,7 +132,8 @@ impl Batch {
 
 /// An id as WhatsApp writes it: the other side's number and 32 random digits, in base64.
 fn wamid(number: &str, serial: u64) -> String {
-    let token = format!("{:016X}{:016X}", mix(serial ^ 0x5bd1_e995), mix(serial.rotate_left(32) ^ 0xc0ff_ee00));
+    let token =
+        format!("{:016X}{:016X}", mix(serial ^ 0x5bd1_e995), mix(serial.rotate_left(32) ^ 0xc0ff_ee00));
     let mut bytes = Vec::with_capacity(64);
     bytes.extend_from_slice(&[0x1c, 0x18, u8::try_from(number.len()).unwrap_or(0)]);
     bytes.extend_from_slice(number.as_bytes());
@@ -156,7 +168,8 @@ mod tests {
 
     #[test]
     fn each_body_is_json_with_a_serial_and_an_id_of_its_own() {
-        let shop = Shop { client: String::new(), number_id: "1".into(), waba: "2".into(), number: "49301".into() };
+        let shop =
+            Shop { client: String::new(), number_id: "1".into(), waba: "2".into(), number: "49301".into() };
         let mut writer = Writer::new(([127, 0, 0, 1], 80).into(), "secret", vec![shop], 500).unwrap();
         let batch = writer.batch(1000);
         let mut ids = std::collections::BTreeSet::new();

@@ -11,7 +11,6 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     section.setting("seconds", bench.lengths.disk.as_secs_f64());
     let directory = bench.place.directory()?;
     let (path, length) = (directory.path().to_owned(), bench.lengths.disk);
-    #[expect(clippy::disallowed_methods, reason = "ends by itself, and is awaited right here")]
     let times = tokio::task::spawn_blocking(move || machine::commits(&path, length)).await??;
     let total: f64 = times.iter().map(|micros| f64::from(*micros) / 1e6).sum();
     section.figure("p50", "p50", percentile_ms(&times, 50.0) * 1000.0, "µs");

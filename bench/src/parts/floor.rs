@@ -27,9 +27,13 @@ pub(crate) struct Floors {
 /// Copies; the service is idle meanwhile.
 pub(crate) async fn measure(stand: &Stand, connections: usize) -> anyhow::Result<Floors> {
     let bodies_batch = (connections / 2).max(1);
-    let bodies = Copy::open(stand.directory(), "bodies", &stand.inbound_file(), &["inbound"], "inbound", "id").await?;
+    let bodies =
+        Copy::open(stand.directory(), "bodies", &stand.inbound_file(), &["inbound"], "inbound", "id").await?;
     let bodies_floor = bodies
-        .run(bodies_batch, &["INSERT INTO inbound SELECT s.* FROM picked p CROSS JOIN src.inbound s ON s.id = p.id"])
+        .run(
+            bodies_batch,
+            &["INSERT INTO inbound SELECT s.* FROM picked p CROSS JOIN src.inbound s ON s.id = p.id"],
+        )
         .await?;
     let tables = ["message", "message_key", "event", "conversation"];
     let rows = Copy::open(stand.directory(), "rows", &stand.main_file(), &tables, "message", "id").await?;

@@ -24,7 +24,8 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     let stand = Stand::start(&bench.place, &[]).await?;
     let shop = stand.shop("+493098765432", CONTACTS, messages, "AUTOMATIC").await?;
     let (service, simulator) = (stand.process()?, stand.simulator_process()?);
-    let mut watcher = Subscriber::open(stand.address, &stand.key, QUERY, &json!({ "client": shop.client })).await?;
+    let mut watcher =
+        Subscriber::open(stand.address, &stand.key, QUERY, &json!({ "client": shop.client })).await?;
     // What the making of the connection used is not the import's.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let idle = service.memory_mb()?;
@@ -35,7 +36,8 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     let mut running = None;
     let deadline = tokio::time::Instant::now() + LONGEST;
     let done = loop {
-        let text = tokio::time::timeout_at(deadline, watcher.next()).await.context("the import does not end")??;
+        let text =
+            tokio::time::timeout_at(deadline, watcher.next()).await.context("the import does not end")??;
         let frame: Value = serde_json::from_str(&text)?;
         let event = &frame["payload"]["data"]["syncProgress"];
         if event["kind"] != "HISTORY" {

@@ -64,7 +64,9 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     section.figure("drained", "drained after the last answer", drained.as_secs_f64(), "s");
     section.figure("messages", "messages in the database", messages as f64, "= answered 200");
     if steered.backlog > 1.0 {
-        section.note("the backlog went above a second: the machine was busy with something else, or applying stalled");
+        section.note(
+            "the backlog went above a second: the machine was busy with something else, or applying stalled",
+        );
     }
     stand.end().await?;
     Ok(section)

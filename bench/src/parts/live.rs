@@ -34,8 +34,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     let warm = bench.lengths.warm * PER_SECOND;
     let warm = usize::try_from(warm.as_secs())?;
     let counted = usize::try_from((bench.lengths.live * PER_SECOND).as_secs())?;
-    let began = Instant::now() + Duration::from_millis(200);
-    let source = Arc::new(Webhooks::noting(writer, warm + counted, began));
+    let source = Arc::new(Webhooks::noting(writer, warm + counted));
     let began = Instant::now();
     let each = Duration::from_secs(1) / PER_SECOND;
     let until = began + each * u32::try_from(warm + counted)?;
@@ -50,7 +49,8 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
             let frame = tokio::time::timeout_at(deadline, subscriber.next())
                 .await
                 .with_context(|| format!("{heard} frames of {} webhooks", warm + counted))??;
-            let serial = serial_in(frame.as_bytes()).with_context(|| format!("a frame without our text: {frame}"))?;
+            let serial =
+                serial_in(frame.as_bytes()).with_context(|| format!("a frame without our text: {frame}"))?;
             let latency = source.since_sent(serial).context("a message that was not sent")?;
             heard += 1;
             if heard > warm {

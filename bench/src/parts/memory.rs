@@ -46,10 +46,8 @@ struct PageInfo {
 #[serde(rename_all = "camelCase")]
 struct Message {
     id: ID,
-    whatsapp_id: Option<String>,
     direction: String,
     origin: String,
-    imported: bool,
     status: String,
     sent_at: String,
     text: Option<String>,
@@ -86,7 +84,12 @@ struct Query;
 
 #[Object]
 impl Query {
-    async fn history<'a>(&self, ctx: &Context<'a>, client_id: ID, first: Option<i32>) -> Option<&'a MessageConnection> {
+    async fn history<'a>(
+        &self,
+        ctx: &Context<'a>,
+        client_id: ID,
+        first: Option<i32>,
+    ) -> Option<&'a MessageConnection> {
         let _ = (client_id, first);
         ctx.data_opt::<Arc<MessageConnection>>().map(AsRef::as_ref)
     }

@@ -18,7 +18,7 @@ use crate::stand::{Stand, first_answer, free_address};
 
 /// What is asked.
 const QUERY: &str = "query History($client: ID!) { history(clientId: $client, first: 50) {
-  edges { cursor node { id whatsappId direction origin imported status sentAt text
+  edges { cursor node { id direction origin status sentAt text
     conversation { id unreadCount lastActivityAt window { isOpen closesAt }
       contact { id phoneNumber fullName profileName } } } }
   pageInfo { hasNextPage endCursor } } }";
@@ -27,14 +27,20 @@ const CONTACTS: u32 = 200;
 
 /// Asks for the newest page of one shop after another.
 pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
-    let mut section = Section::new("page", "history of 50 messages, each with conversation, window and contact");
+    let mut section =
+        Section::new("page", "history of 50 messages, each with conversation, window and contact");
     let mut stand = Stand::start(&bench.place, &[]).await?;
     let mut requests = Vec::new();
     for n in 0..bench.lengths.page_shops {
         let number = format!("+49301234{n:04}");
         let shop = stand.shop(&number, CONTACTS, bench.lengths.page_messages, "AUTOMATIC").await?;
         stand.open_app(&shop).await?;
-        requests.push(http::graphql(stand.address, Some(&stand.key), QUERY, &json!({ "client": shop.client })));
+        requests.push(http::graphql(
+            stand.address,
+            Some(&stand.key),
+            QUERY,
+            &json!({ "client": shop.client }),
+        ));
     }
     stand.settle().await?;
     let mut connection = Connection::open(stand.address).await?;
@@ -71,7 +77,8 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     let request = http::graphql(address, Some("memory"), QUERY, &json!({ "client": "cli_memory" }));
     let mut connection = Connection::open(address).await?;
     let answer = connection.send(&request).await?;
-    let (told, meant): (Value, Value) = (serde_json::from_slice(answer.body)?, serde_json::from_slice(&sample)?);
+    let (told, meant): (Value, Value) =
+        (serde_json::from_slice(answer.body)?, serde_json::from_slice(&sample)?);
     ensure!(told == meant, "memory answers otherwise: {told:#}");
     let source = Arc::new(Again { requests: vec![request], next: AtomicUsize::new(0) });
     let process = Process(memory.id().context("pages from memory are not served")?);

@@ -17,17 +17,24 @@ pub(crate) struct Subscriber {
 
 impl Subscriber {
     /// Subscribes; returns when the service has taken it up.
-    pub(crate) async fn open(host: SocketAddr, key: &str, query: &str, variables: &Value) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        host: SocketAddr,
+        key: &str,
+        query: &str,
+        variables: &Value,
+    ) -> anyhow::Result<Self> {
         let mut request = format!("ws://{host}/graphql").into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse()?);
         let stream = TcpStream::connect(host).await?;
         stream.set_nodelay(true)?;
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
         let mut subscriber = Self { socket };
-        let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {key}") } });
+        let init =
+            json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {key}") } });
         subscriber.say(&init).await?;
         subscriber.heard("connection_ack").await?;
-        let start = json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } });
+        let start =
+            json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } });
         subscriber.say(&start).await?;
         // Frames are handled in order: when the pong is here, so is the subscription.
         subscriber.say(&json!({ "type": "ping" })).await?;
