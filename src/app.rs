@@ -96,8 +96,6 @@ pub struct App {
     pub lanes_wake: crate::lanes::Wake,
     /// Wakes the applier: bodies were accepted, or a number was connected.
     pub apply_wake: tokio::sync::Notify,
-    /// Wakes the syncs: a client was connected, or a sync was asked for.
-    pub sync_wake: tokio::sync::Notify,
 }
 
 impl App {
@@ -120,7 +118,6 @@ impl App {
             inbox,
             lanes_wake: crate::lanes::Wake::default(),
             apply_wake: tokio::sync::Notify::new(),
-            sync_wake: tokio::sync::Notify::new(),
         }
     }
 

@@ -238,8 +238,9 @@ async fn connect(app: &App, id: OnboardingId, confirmed: &Confirmed) -> Outcome<
     let waiting = store::again(app.inbound_db.write(), &[InboundState::Unmatched], since).await?;
     app.inbox.waits(i64::try_from(waiting).unwrap_or(0));
     app.apply_wake.notify_one();
-    app.sync_wake.notify_one();
     app.lanes_wake.notify_one();
+    // Before the answer: whoever hears "connected" can rely on the imports being asked for.
+    crate::sync::ask_now(app, client.id).await?;
     let position = heads.get(&onboarding.partner_id).copied().unwrap_or(0);
     Ok(Ok(Changed { onboarding, position }))
 }
@@ -368,7 +369,8 @@ fn syncs(app: &App, client: &client::Model, now: Timestamp) -> Vec<sync::Model> 
         requested_at: None,
         request_id: None,
         deadline_at: Some(now.plus_seconds(app.config.sync.deadline_seconds)),
-        next_attempt_at: wanted.then_some(now),
+        // The first try is made right here; should the process end before it, the engine makes it then.
+        next_attempt_at: wanted.then(|| now.plus_seconds(app.config.sync.retry_seconds)),
         attempts: 0,
         refusal: None,
         started_at: None,

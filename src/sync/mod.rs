@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::{ClientId, ClientStatus, EventType, HistoryImport, SyncKind, SyncState, Timestamp, client, sync};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use crate::app::App;
 use crate::apply::{Span, progress, settles};
@@ -26,7 +26,7 @@ const ROUND: u64 = 100;
 /// Longest pause between two tries.
 const LONGEST_PAUSE: i64 = 3600;
 
-/// Asks WhatsApp for an import: records the wish; the engine asks at once.
+/// Asks WhatsApp for an import: records the wish, then asks; if that fails, the engine asks again.
 ///
 /// # Errors
 /// NOT_FOUND, CLIENT_NOT_CONNECTED, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, INVALID (history: NEVER).
@@ -57,10 +57,10 @@ pub async fn request(app: &App, scope: &Scope, client: ClientId, kind: SyncKind)
         return Err(Refusal::new(RefusalCode::SyncDeadlinePassed, "clientId", why).into());
     }
     row.intent_at = Some(now);
-    row.next_attempt_at = Some(now);
+    row.next_attempt_at = Some(now.plus_seconds(app.config.sync.retry_seconds));
     crate::db::upsert::<sync::Entity, _>(&tx, vec![row]).await?;
     events::commit(&app.hub, tx, Vec::new()).await?;
-    app.sync_wake.notify_one();
+    ask_now(app, client.id).await?;
     let position = app.hub.head(client.partner_id).await?;
     Ok((client, position))
 }
@@ -74,27 +74,37 @@ pub async fn run(app: Arc<App>) {
             }
         }
         tokio::select! {
-            () = app.sync_wake.notified() => {}
             () = app.tasks.stopping().cancelled() => {}
             () = tokio::time::sleep(LOOK) => {}
         }
     }
 }
 
+/// Makes the first try of what was just wished for a client.
+///
+/// # Errors
+/// When the database is away. That WhatsApp does not answer is no error: it is asked again.
+pub async fn ask_now(app: &App, client: ClientId) -> Outcome<()> {
+    for wish in wished().filter(sync::Column::ClientId.eq(client)).all(app.db.read()).await? {
+        ask_one(app, &wish).await?;
+    }
+    Ok(())
+}
+
 /// Wishes without an outcome: contacts before history, as Meta wants it.
-async fn ask(app: &App) -> Outcome<()> {
-    #[expect(clippy::disallowed_methods, reason = "upkeep over all partners")]
-    let wished = sync::Entity::find()
+fn wished() -> Select<sync::Entity> {
+    #[expect(clippy::disallowed_methods, reason = "upkeep over all partners; a caller's client came through Scope")]
+    sync::Entity::find()
         .filter(sync::Column::IntentAt.is_not_null())
         .filter(sync::Column::RequestedAt.is_null())
         .filter(sync::Column::Refusal.is_null())
-        .filter(sync::Column::NextAttemptAt.lte(app.now()))
         .order_by_asc(sync::Column::ClientId)
         .order_by_asc(sync::Column::Kind) // CONTACTS before HISTORY
         .limit(ROUND)
-        .all(app.db.read())
-        .await?;
-    for wish in wished {
+}
+
+async fn ask(app: &App) -> Outcome<()> {
+    for wish in wished().filter(sync::Column::NextAttemptAt.lte(app.now())).all(app.db.read()).await? {
         ask_one(app, &wish).await?;
     }
     Ok(())
