@@ -202,10 +202,15 @@ async fn work<S: Source>(
             }
             Pace::Every(began, each) => {
                 let turn = u32::try_from(turn.fetch_add(1, Ordering::Relaxed)).unwrap_or(u32::MAX);
-                tokio::time::sleep_until((*began + *each * turn).into()).await;
+                let due = *began + *each * turn;
+                if due >= until {
+                    return Ok(outcome);
+                }
+                tokio::time::sleep_until(due.into()).await;
             }
         }
-        if Instant::now() >= until {
+        // What is due goes out, late or not.
+        if !matches!(pace, Pace::Every(..)) && Instant::now() >= until {
             return Ok(outcome);
         }
         let Some((number, request)) = source.next(&mut buffer) else { return Ok(outcome) };

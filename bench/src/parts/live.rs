@@ -1,9 +1,10 @@
 //! From the moment a webhook is posted to the frame that tells a subscriber of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::json;
 
 use super::subscriber::Subscriber;
@@ -43,31 +44,45 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     let load = drive(stand.address, bench.connections, &source, Pace::Every(began, each), began, until);
     let listen = async {
         let mut latencies = Vec::with_capacity(counted);
-        let mut heard = 0;
+        let mut missing: BTreeSet<u64> = (0..(warm + counted) as u64).collect();
         let deadline = tokio::time::Instant::from_std(until + PATIENCE);
-        while heard < warm + counted {
-            let frame = tokio::time::timeout_at(deadline, subscriber.next())
-                .await
-                .with_context(|| format!("{heard} frames of {} webhooks", warm + counted))??;
+        while !missing.is_empty() {
+            let Ok(frame) = tokio::time::timeout_at(deadline, subscriber.next()).await else { break };
+            let frame = frame?;
             let serial =
                 serial_in(frame.as_bytes()).with_context(|| format!("a frame without our text: {frame}"))?;
             let latency = source.since_sent(serial).context("a message that was not sent")?;
-            heard += 1;
-            if heard > warm {
+            ensure!(missing.remove(&serial), "message {serial} was told twice, or never sent");
+            if serial >= warm as u64 {
                 latencies.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
             }
         }
-        Ok(latencies)
+        anyhow::Ok((latencies, missing))
     };
-    let (outcome, mut latencies) = tokio::try_join!(load, listen)?;
+    let load = async { anyhow::Ok((load.await?, Instant::now())) };
+    let ((outcome, ended), (mut latencies, missing)) = tokio::try_join!(load, listen)?;
     let cpu = process.cpu_seconds()? - cpu;
     ensure!(outcome.bad == 0, "{} webhooks were not answered 200", outcome.bad);
+    if !missing.is_empty() {
+        let (messages, backlog) = (stand.messages().await?, stand.metrics().await?.backlog);
+        bail!(
+            "no frame came for {} of {} webhooks, the first of them number {:?}; {messages} messages are in the \
+             database, {backlog} bodies wait",
+            missing.len(),
+            warm + counted,
+            missing.first()
+        );
+    }
     latencies.sort_unstable();
     section.setting("webhooks", format!("{PER_SECOND}/s"));
     section.setting("connections", bench.connections);
     section.setting("seconds", bench.lengths.live.as_secs());
     section.setting("warm-up", bench.lengths.warm.as_secs_f64());
     section.setting("subscribers", 1);
+    let late = ended.saturating_duration_since(until).as_secs_f64();
+    if late > 0.5 {
+        section.note(format!("the rate was not reached: the last webhook was answered {late:.1} s late"));
+    }
     section.figure("p50", "webhook to subscriber p50", percentile_ms(&latencies, 50.0), "ms");
     section.figure("p99", "webhook to subscriber p99", percentile_ms(&latencies, 99.0), "ms");
     section.figure("most", "webhook to subscriber, longest", percentile_ms(&latencies, 100.0), "ms");

@@ -47,7 +47,6 @@ struct PageInfo {
 struct Message {
     id: ID,
     direction: String,
-    origin: String,
     status: String,
     sent_at: String,
     text: Option<String>,

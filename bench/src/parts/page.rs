@@ -18,7 +18,7 @@ use crate::stand::{Stand, first_answer, free_address};
 
 /// What is asked.
 const QUERY: &str = "query History($client: ID!) { history(clientId: $client, first: 50) {
-  edges { cursor node { id direction origin status sentAt text
+  edges { cursor node { id direction status sentAt text
     conversation { id unreadCount lastActivityAt window { isOpen closesAt }
       contact { id phoneNumber fullName profileName } } } }
   pageInfo { hasNextPage endCursor } } }";
