@@ -76,6 +76,39 @@ impl Process {
     }
 }
 
+/// CPU time that went to anybody but this program and the processes that it started and ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Elsewhere {
+    at: Instant,
+    machine: f64,
+    own: f64,
+}
+
+impl Elsewhere {
+    /// Begins to count.
+    pub(crate) fn begin() -> anyhow::Result<Self> {
+        let text = fs::read_to_string("/proc/stat")?;
+        let fields = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+        let times: Vec<f64> = fields.filter_map(|field| field.parse().ok()).collect();
+        // user, nice, system, idle, iowait, irq, softirq, steal
+        let machine: f64 =
+            times.iter().take(8).enumerate().filter(|(n, _)| *n != 3 && *n != 4).map(|(_, t)| t).sum();
+        let text = fs::read_to_string("/proc/self/stat")?;
+        let (_, rest) = text.rsplit_once(')').context("/proc/self/stat looks otherwise")?;
+        let own: f64 =
+            rest.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<f64>().ok()).sum();
+        Ok(Self { at: Instant::now(), machine, own })
+    }
+
+    /// How much of all cores it was since then, in percent.
+    pub(crate) fn percent(self) -> anyhow::Result<f64> {
+        let now = Self::begin()?;
+        let used = ((now.machine - self.machine) - (now.own - self.own)) / TICKS_PER_SECOND;
+        let all = (now.at - self.at).as_secs_f64() * cores() as f64;
+        Ok((used / all * 100.0).max(0.0))
+    }
+}
+
 /// One 4 kB write and fdatasync after another to the same place of a file, as a write-ahead log at rest does: all times,
 /// in microseconds, in order of size.
 pub(crate) fn commits(dir: &Path, length: Duration) -> anyhow::Result<Vec<u32>> {

@@ -178,7 +178,8 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     parts.sort_unstable();
     parts.dedup();
     for part in parts {
-        let section = match part {
+        let elsewhere = machine::Elsewhere::begin()?;
+        let mut section = match part {
             Part::Disk => parts::disk::measure(&bench).await?,
             Part::Accept => parts::accept::measure(&bench).await?,
             Part::Ingest => parts::ingest::measure(&bench).await?,
@@ -186,6 +187,8 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
             Part::Import => parts::import::measure(&bench).await?,
             Part::Page => parts::page::measure(&bench).await?,
         };
+        let percent = elsewhere.percent()?;
+        section.figure("elsewhere", "all cores, used by others meanwhile", percent, "%");
         report.add(section);
     }
     report.finish();
