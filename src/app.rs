@@ -44,11 +44,21 @@ impl Installation {
             .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
         let key = InstallationKey::load(&config)?;
         let db = Db::open(&config.database_url()).await.context("cannot open the database")?;
-        let inbound_db = Db::open(&config.inbound_url()).await.context("cannot open the database of raw bodies")?;
+        let inbound_db =
+            Db::open(&config.inbound_url()).await.context("cannot open the database of raw bodies")?;
         Migrator::up(db.write(), None).await.context("cannot bring the database up to date")?;
-        InboundMigrator::up(inbound_db.write(), None).await.context("cannot bring the raw bodies up to date")?;
+        InboundMigrator::up(inbound_db.write(), None)
+            .await
+            .context("cannot bring the raw bodies up to date")?;
         let epoch = epoch(&db).await?;
-        Ok(Self { config: Arc::new(config), db, inbound_db, clock: Clock::default(), key: Arc::new(key), epoch })
+        Ok(Self {
+            config: Arc::new(config),
+            db,
+            inbound_db,
+            clock: Clock::default(),
+            key: Arc::new(key),
+            epoch,
+        })
     }
 }
 
@@ -100,7 +110,13 @@ pub struct App {
 
 impl App {
     /// Puts the parts together. Starts nothing.
-    pub fn new(installation: Installation, upstream: Meta, inbox: Inbox, public_url: String, tasks: Tasks) -> Self {
+    pub fn new(
+        installation: Installation,
+        upstream: Meta,
+        inbox: Inbox,
+        public_url: String,
+        tasks: Tasks,
+    ) -> Self {
         let Installation { config, db, inbound_db, clock, key, epoch } = installation;
         let hub = Arc::new(Hub::new(db.clone(), config.events.ring));
         Self {

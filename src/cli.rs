@@ -167,7 +167,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Installation::open(config).await?;
             say("The databases are up to date.");
         }
-        Command::Partner(PartnerCommand::Create { name, json }) => create_partner(config, &name, json).await?,
+        Command::Partner(PartnerCommand::Create { name, json }) => {
+            create_partner(config, &name, json).await?;
+        }
         Command::Key(KeyCommand::Create { partner, client, scope, expires, json }) => {
             create_key(config, &partner, &client, &scope, expires, json).await?;
         }
@@ -180,7 +182,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             say(format!("{count} bodies wait to be applied again; `tandem serve` does it."));
         }
         Command::CheckConfig { .. } => {
-            let kind = if config.is_development() { "development, with the simulator" } else { "a real upstream" };
+            let kind =
+                if config.is_development() { "development, with the simulator" } else { "a real upstream" };
             say(format!("The settings can be used: {kind}."));
         }
         Command::Schema | Command::Inbound(InboundCommand::Check { .. }) => {}
@@ -237,7 +240,8 @@ async fn create_key(
     let mut permissions = Vec::new();
     for word in scopes {
         let permission = Permission::parse(word);
-        permissions.push(permission.with_context(|| format!("--scope is {word:?}; it needs READ, SEND or ADMIN"))?);
+        permissions
+            .push(permission.with_context(|| format!("--scope is {word:?}; it needs READ, SEND or ADMIN"))?);
     }
     if permissions.is_empty() {
         permissions = Permission::ALL.to_vec();
@@ -245,16 +249,17 @@ async fn create_key(
     let mut ids = Vec::new();
     for text in clients {
         let id = ClientId::parse(text);
-        ids.push(id.with_context(|| format!("--client is {text:?}; it needs an id such as cli_ and 32 digits"))?);
+        ids.push(
+            id.with_context(|| format!("--client is {text:?}; it needs an id such as cli_ and 32 digits"))?,
+        );
     }
     let installation = Installation::open(config).await?;
     if !partners::exists(&installation, partner).await? {
         bail!("there is no partner {}", partner.public());
     }
     let ids = partners::own_clients(&installation, partner, ids).await?;
-    let expires_at = expires.map(|life| {
-        Clock::real_now().plus_seconds(i64::try_from(life.as_secs()).unwrap_or(i64::MAX))
-    });
+    let expires_at =
+        expires.map(|life| Clock::real_now().plus_seconds(i64::try_from(life.as_secs()).unwrap_or(i64::MAX)));
     let new = NewKey {
         name: "made on the command line",
         clients: (!ids.is_empty()).then_some(ids),
@@ -266,7 +271,9 @@ async fn create_key(
     if as_json {
         let words: Vec<&str> = permissions.iter().map(|permission| permission.word()).collect();
         let until = expires_at.map(|at| to_datetime(at).to_rfc3339());
-        say(json!({ "id": id, "apiKey": created.secret, "scopes": words, "clientIds": clients, "expiresAt": until }));
+        say(
+            json!({ "id": id, "apiKey": created.secret, "scopes": words, "clientIds": clients, "expiresAt": until }),
+        );
     } else {
         say(format!("Key {id}, shown this once: {}", created.secret));
     }
@@ -274,7 +281,8 @@ async fn create_key(
 }
 
 async fn revoke_key(config: Config, id: &str) -> anyhow::Result<()> {
-    let key = ApiKeyId::parse(id).with_context(|| format!("{id:?} is no key's id, such as key_ and 32 digits"))?;
+    let key =
+        ApiKeyId::parse(id).with_context(|| format!("{id:?} is no key's id, such as key_ and 32 digits"))?;
     let installation = Installation::open(config).await?;
     if !partners::revoke_key(&installation, key).await? {
         bail!("there is no key {id} that still holds");

@@ -28,6 +28,11 @@ impl Clock {
     pub fn set_offset_millis(&self, millis: i64) {
         self.offset_micros.store(millis.saturating_mul(1000), Ordering::Relaxed);
     }
+
+    /// The same, but never back: for what was told at an unknown time and may be overtaken.
+    pub fn raise_offset_millis(&self, millis: i64) {
+        self.offset_micros.fetch_max(millis.saturating_mul(1000), Ordering::Relaxed);
+    }
 }
 
 /// An instant as RFC 3339 knows it. Instants outside chrono's range (a quarter of a million years) become 1970.

@@ -110,7 +110,9 @@ mod tests {
     fn what_is_not_an_event_id_is_none() {
         let zeros = "0".repeat(48);
         let ends = "f".repeat(48);
-        for text in ["", "evt_", "evt_1", &format!("evt_{zeros}"), &format!("evt_{ends}"), &format!("msg_{zeros}")] {
+        for text in
+            ["", "evt_", "evt_1", &format!("evt_{zeros}"), &format!("evt_{ends}"), &format!("msg_{zeros}")]
+        {
             assert_eq!(EventId::parse(text), None, "{text}");
         }
         assert_eq!(EventId::parse(&format!("evt_{}é", "0".repeat(46))), None);

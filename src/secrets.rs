@@ -31,7 +31,11 @@ impl InstallationKey {
     /// When the file cannot be read or written, or holds no key.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
         let configured = config.installation_key.expose_secret();
-        let text = if configured.is_empty() { made_for_development(&config.data_dir)? } else { configured.to_owned() };
+        let text = if configured.is_empty() {
+            made_for_development(&config.data_dir)?
+        } else {
+            configured.to_owned()
+        };
         let bytes = hex::decode(text.trim()).ok().filter(|bytes| bytes.len() == 32);
         let Some(bytes) = bytes else {
             bail!("{} does not hold 64 hexadecimal digits", config.data_dir.join(KEY_FILE).display());
@@ -63,7 +67,8 @@ impl InstallationKey {
         let mut nonce = [0u8; NONCE];
         rand::rng().fill_bytes(&mut nonce);
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: place };
-        let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| anyhow::anyhow!("cannot seal"))?;
+        let sealed =
+            self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| anyhow::anyhow!("cannot seal"))?;
         Ok([&[self.id][..], &nonce, &sealed].concat())
     }
 
@@ -75,10 +80,10 @@ impl InstallationKey {
         let (id, rest) = sealed.split_first().context("nothing is sealed here")?;
         let (nonce, sealed) = rest.split_at_checked(NONCE).context("the sealed value is cut short")?;
         let nonce: [u8; NONCE] = nonce.try_into()?;
-        let opened = self
-            .cipher
-            .decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: place })
-            .map_err(|_| anyhow::anyhow!("sealed under another installation key (id {id}) or for another place"))?;
+        let opened =
+            self.cipher.decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: place }).map_err(|_| {
+                anyhow::anyhow!("sealed under another installation key (id {id}) or for another place")
+            })?;
         Ok(SecretString::from(String::from_utf8(opened)?))
     }
 
@@ -121,7 +126,8 @@ pub fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let draft = path.with_extension(format!("{}.draft", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     let linked = std::fs::hard_link(&draft, path);

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::http::{self, Development};
 use crate::inbound::{self, Inbox};
 use crate::lifecycle::{Tasks, signal};
-use crate::upstream::meta::{Meta, NEEDED_FIELDS, Settings};
+use crate::upstream::meta::{KNOWN_FIELDS, Meta, Settings};
 use crate::{apply, lanes, partners, secrets, sync, upkeep};
 
 /// The file in `data_dir` that keeps the development partner's key, so that the next start finds it.
@@ -70,15 +70,21 @@ impl Running {
         let config = installation.config.clone();
         let (settings, simulator) = upstream_settings(&config).await?;
         let upstream = Meta::new(settings, installation.clock.clone())?;
-        let key =
-            if config.is_development() && welcome { Some(development_key(&installation).await?) } else { None };
+        let key = if config.is_development() && welcome {
+            Some(development_key(&installation).await?)
+        } else {
+            None
+        };
         let (inbox, committer) = Inbox::open(&installation.inbound_db, &config.inbound).await?;
         let tasks = Tasks::default();
         let app = Arc::new(App::new(installation, upstream, inbox, public_url, tasks.clone()));
 
         if config.is_development() {
             // Right from the first request on: what it writes is stamped by the simulator's clock.
-            app.upstream.simulator_clock().await.map_err(|error| anyhow::anyhow!("the simulator's clock: {error}"))?;
+            app.upstream
+                .simulator_clock()
+                .await
+                .map_err(|error| anyhow::anyhow!("the simulator's clock: {error}"))?;
             tasks.engine("simulator's clock", upkeep::follow_clock(app.clone()));
         }
         tasks.engine("committer", inbound::commit(app.clone(), committer));
@@ -129,7 +135,8 @@ impl Running {
 /// # Errors
 /// When it cannot start.
 pub async fn simulator(config: Config) -> anyhow::Result<ExitCode> {
-    let options = Options { listen: config.simulator.listen, data_dir: config.data_dir.clone(), demo_shop: false };
+    let options =
+        Options { listen: config.simulator.listen, data_dir: config.data_dir.clone(), demo_shop: false };
     let simulator = Simulator::start(options).await?;
     tracing::info!(url = simulator.url(), "the simulator serves at {}", simulator.url());
     signal().await?;
@@ -148,7 +155,9 @@ async fn upstream_settings(config: &Config) -> anyhow::Result<(Settings, Option<
             match Settings::from_simulator(url.as_str(), config).await {
                 Ok(settings) => return Ok((settings, None)),
                 Err(error) if tokio::time::Instant::now() >= deadline => {
-                    return Err(error.context(format!("simulator.url is {url}, and nothing useful answers there")));
+                    return Err(
+                        error.context(format!("simulator.url is {url}, and nothing useful answers there"))
+                    );
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
@@ -162,7 +171,11 @@ async fn upstream_settings(config: &Config) -> anyhow::Result<(Settings, Option<
     let simulator = Simulator::start(options)
         .await
         .with_context(|| format!("cannot start the simulator at {}", config.simulator.listen))?;
-    tracing::info!(url = simulator.url(), "no WhatsApp app is configured: the simulator runs inside, at {}", simulator.url());
+    tracing::info!(
+        url = simulator.url(),
+        "no WhatsApp app is configured: the simulator runs inside, at {}",
+        simulator.url()
+    );
     let settings = Settings::from_simulator(&simulator.url(), config).await?;
     Ok((settings, Some(simulator)))
 }
@@ -176,7 +189,7 @@ async fn listen_to_simulator(app: &App, address: SocketAddr) -> anyhow::Result<(
     let chosen = app.upstream.app_subscriptions().await.unwrap_or_default();
     let mut fields: Vec<&str> = chosen.iter().map(String::as_str).collect();
     if fields.is_empty() {
-        fields = NEEDED_FIELDS.to_vec();
+        fields = KNOWN_FIELDS.to_vec();
     }
     app.upstream
         .set_app_subscriptions(&format!("{here}/webhooks/meta"), &fields)
@@ -191,6 +204,7 @@ async fn development_key(installation: &Installation) -> anyhow::Result<String> 
         return Ok(key.trim().to_owned());
     }
     let created = partners::create(installation, "Development").await?;
-    secrets::write_private(&path, &created.api_key).with_context(|| format!("cannot write {}", path.display()))?;
+    secrets::write_private(&path, &created.api_key)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(created.api_key)
 }

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{PartnerId};
+use crate::PartnerId;
 
 /// The position of each partner's newest event: bumped by the number of new events, in the transaction that inserts them (invariant 5).
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{Timestamp};
+use crate::Timestamp;
 
 /// How often something was not understood.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

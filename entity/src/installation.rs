@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{Timestamp};
+use crate::Timestamp;
 
 /// One row: what this database is.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -1,30 +1,33 @@
 //! What the database holds, table by table. Knows neither GraphQL nor HTTP, and has no behaviour.
-#![expect(missing_docs, reason = "SeaORM's derives make public items that cannot carry docs; tables and columns do")]
+#![expect(
+    missing_docs,
+    reason = "SeaORM's derives make public items that cannot carry docs; tables and columns do"
+)]
 
-pub mod partner;
-pub mod event_head;
-pub mod installation;
+pub mod alias;
 pub mod api_key;
 pub mod client;
-pub mod onboarding;
-pub mod onboarding_step;
-pub mod sync;
-pub mod sync_chunk;
 pub mod contact;
 pub mod contact_key;
 pub mod conversation;
+pub mod event;
+pub mod event_head;
+pub mod inbound;
+pub mod inbound_unknown;
+pub mod installation;
+pub mod lane;
+pub mod lane_entry;
 pub mod message;
 pub mod message_key;
 pub mod message_status;
-pub mod reaction;
+pub mod onboarding;
+pub mod onboarding_step;
+pub mod partner;
 pub mod pending;
-pub mod event;
-pub mod alias;
-pub mod lane;
-pub mod lane_entry;
+pub mod reaction;
 pub mod send_key;
-pub mod inbound;
-pub mod inbound_unknown;
+pub mod sync;
+pub mod sync_chunk;
 
 mod enums;
 mod ids;

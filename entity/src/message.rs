@@ -2,7 +2,9 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, MessageStatus, PartnerId, Timestamp};
+use crate::{
+    ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, MessageStatus, PartnerId, Timestamp,
+};
 
 /// A message: one row, whatever order echo, history, status and answer come in.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -46,7 +48,7 @@ pub struct Model {
     pub forwarded: bool,
     pub edited_at: Option<Timestamp>,
     pub deleted_at: Option<Timestamp>,
-    /// Of sendMessage; unique per client.
+    /// Of sendMessage; `send_key` keeps it unique per client.
     pub idempotency_key: Option<String>,
     /// Of what was asked with that key.
     pub request_hash: Option<String>,

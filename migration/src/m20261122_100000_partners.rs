@@ -18,15 +18,7 @@ impl MigrationTrait for Migration {
         create(
             manager,
             vec![
-                table(
-                    "installation",
-                    vec![
-                        integer("id"),
-                        bigint("epoch"),
-                        bigint("created_at"),
-                    ],
-                    &["id"],
-                ),
+                table("installation", vec![integer("id"), bigint("epoch"), bigint("created_at")], &["id"]),
                 table(
                     "partner",
                     vec![
@@ -52,19 +44,9 @@ impl MigrationTrait for Migration {
                     ],
                     &["id"],
                 ),
-                table(
-                    "event_head",
-                    vec![
-                        uuid("partner_id"),
-                        bigint("head"),
-                    ],
-                    &["partner_id"],
-                ),
+                table("event_head", vec![uuid("partner_id"), bigint("head")], &["partner_id"]),
             ],
-            vec![
-                unique("api_key", &["secret_hash"]),
-                index("api_key", &["partner_id", "id"]),
-            ],
+            vec![unique("api_key", &["secret_hash"]), index("api_key", &["partner_id", "id"])],
         )
         .await
     }

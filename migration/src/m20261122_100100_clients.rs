@@ -2,7 +2,9 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::column::{bigint, boolean, bytes, create, drop, index, integer, json, optional, table, text, unique, uuid};
+use crate::column::{
+    bigint, boolean, bytes, create, drop, index, integer, json, optional, table, text, unique, uuid,
+};
 
 /// Business numbers and how they come to be connected.
 #[derive(DeriveMigrationName)]
@@ -82,11 +84,7 @@ impl MigrationTrait for Migration {
                 ),
                 table(
                     "onboarding_step",
-                    vec![
-                        uuid("onboarding_id"),
-                        text("status"),
-                        bigint("at"),
-                    ],
+                    vec![uuid("onboarding_id"), text("status"), bigint("at")],
                     &["onboarding_id", "status"],
                 ),
                 table(
@@ -113,12 +111,7 @@ impl MigrationTrait for Migration {
                 ),
                 table(
                     "sync_chunk",
-                    vec![
-                        uuid("client_id"),
-                        integer("phase"),
-                        integer("chunk_order"),
-                        bigint("connected_at"),
-                    ],
+                    vec![uuid("client_id"), integer("phase"), integer("chunk_order"), bigint("connected_at")],
                     &["client_id", "phase", "chunk_order"],
                 ),
             ],

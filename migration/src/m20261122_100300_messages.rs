@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::column::{bigint, boolean, create, drop, index, integer, json, optional, table, text, unique, uuid};
+use crate::column::{bigint, boolean, create, drop, index, integer, json, optional, table, text, uuid};
 
 /// Messages, their WhatsApp ids, statuses and reactions; what waits for a message.
 #[derive(DeriveMigrationName)]
@@ -54,32 +54,17 @@ impl MigrationTrait for Migration {
                 ),
                 table(
                     "message_key",
-                    vec![
-                        text("whatsapp_id"),
-                        uuid("client_id"),
-                        uuid("message_id"),
-                        optional(text("token")),
-                    ],
+                    vec![text("whatsapp_id"), uuid("client_id"), uuid("message_id"), optional(text("token"))],
                     &["whatsapp_id", "client_id"],
                 ),
                 table(
                     "message_status",
-                    vec![
-                        uuid("message_id"),
-                        text("status"),
-                        bigint("at"),
-                        optional(json("error")),
-                    ],
+                    vec![uuid("message_id"), text("status"), bigint("at"), optional(json("error"))],
                     &["message_id", "status"],
                 ),
                 table(
                     "reaction",
-                    vec![
-                        uuid("message_id"),
-                        text("by"),
-                        optional(text("emoji")),
-                        bigint("at"),
-                    ],
+                    vec![uuid("message_id"), text("by"), optional(text("emoji")), bigint("at")],
                     &["message_id", "by"],
                 ),
                 table(
@@ -95,21 +80,11 @@ impl MigrationTrait for Migration {
                     ],
                     &["client_id", "target", "hash"],
                 ),
-                table(
-                    "alias",
-                    vec![
-                        uuid("id"),
-                        text("kind"),
-                        uuid("target"),
-                        uuid("partner_id"),
-                    ],
-                    &["id"],
-                ),
+                table("alias", vec![uuid("id"), text("kind"), uuid("target"), uuid("partner_id")], &["id"]),
             ],
             vec![
                 index("message", &["client_id", "sent_at", "id"]),
                 index("message", &["conversation_id", "sent_at", "id"]),
-                unique("message", &["client_id", "idempotency_key"]),
                 index("message_key", &["message_id"]),
                 index("message_key", &["token"]),
                 index("pending", &["target"]),

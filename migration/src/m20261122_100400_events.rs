@@ -17,24 +17,20 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         create(
             manager,
-            vec![
-                table(
-                    "event",
-                    vec![
-                        uuid("partner_id"),
-                        bigint("position"),
-                        text("kind"),
-                        bigint("occurred_at"),
-                        optional(uuid("client_id")),
-                        optional(uuid("subject_id")),
-                        optional(json("data")),
-                    ],
-                    &["partner_id", "position"],
-                ),
-            ],
-            vec![
-
-            ],
+            vec![table(
+                "event",
+                vec![
+                    uuid("partner_id"),
+                    bigint("position"),
+                    text("kind"),
+                    bigint("occurred_at"),
+                    optional(uuid("client_id")),
+                    optional(uuid("subject_id")),
+                    optional(json("data")),
+                ],
+                &["partner_id", "position"],
+            )],
+            vec![],
         )
         .await
     }

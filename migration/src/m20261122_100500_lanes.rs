@@ -20,12 +20,7 @@ impl MigrationTrait for Migration {
             vec![
                 table(
                     "lane",
-                    vec![
-                        uuid("client_id"),
-                        optional(uuid("owner")),
-                        bigint("fence"),
-                        bigint("until"),
-                    ],
+                    vec![uuid("client_id"), optional(uuid("owner")), bigint("fence"), bigint("until")],
                     &["client_id"],
                 ),
                 table(

@@ -34,18 +34,11 @@ impl MigrationTrait for Migration {
                 ),
                 table(
                     "inbound_unknown",
-                    vec![
-                        text("what"),
-                        text("value"),
-                        bigint("count"),
-                        bigint("last_seen_at"),
-                    ],
+                    vec![text("what"), text("value"), bigint("count"), bigint("last_seen_at")],
                     &["what", "value"],
                 ),
             ],
-            vec![
-                index("inbound", &["state", "history", "id"]),
-            ],
+            vec![index("inbound", &["state", "history", "id"])],
         )
         .await
     }

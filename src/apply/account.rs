@@ -57,7 +57,13 @@ pub(super) async fn seen(
         }
         AccountEvent::Reconnected => resume(work, client, at, RESUMED),
         AccountEvent::Ban { state } => match state.as_str() {
-            "DISABLE" => pause(work, client, at, PAUSED, "WhatsApp has disabled the account; appeal in WhatsApp Manager."),
+            "DISABLE" => pause(
+                work,
+                client,
+                at,
+                PAUSED,
+                "WhatsApp has disabled the account; appeal in WhatsApp Manager.",
+            ),
             "REINSTATE" => resume(work, client, at, RESUMED),
             _ => {}
         },

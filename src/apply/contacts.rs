@@ -1,30 +1,23 @@
 //! People: one row each, found by any of their names (invariant 4), and the phone book (S10).
 
-use entity::{AppPresenceBasis, ClientId, ContactId, ContactKeyKind, EventType, SyncKind, Timestamp, contact};
+use entity::{
+    AppPresenceBasis, ClientId, ContactId, ContactKeyKind, EventType, SyncKind, Timestamp, contact,
+};
 
 use super::work::Work;
 use super::{Halt, Interrupt, account, sync};
 use crate::ids::PublicId;
 use crate::upstream::change::{IdentitySeen, Party, PhoneBookSeen};
 
-/// What may be concluded from how a name was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// Only look.
-    Find,
-    /// Make a contact if there is none.
-    Make,
-}
-
 /// The contact that a party names, its names learnt on the way. A WhatsApp user id names the contact; a number belongs
 /// to the user id with which it was last seen; a number seen alone has a contact of its own until both are seen
-/// together: then the two are merged.
+/// together: then the two are merged. Whoever is named has a row from then on, whatever names them: what is learnt of a person
+/// must not depend on whether their first message came before it. A row alone is shown to nobody.
 pub(super) fn resolve(
     work: &mut Work<'_>,
     client: ClientId,
     party: &Party,
     at: Timestamp,
-    mode: Mode,
 ) -> Result<Option<ContactId>, Halt> {
     use ContactKeyKind::{ParentUserId, Phone, UserId};
     let (number, user) = (party.phone_number.as_deref(), party.user_id.as_deref());
@@ -39,7 +32,7 @@ pub(super) fn resolve(
 
     let id = match (by_user, by_number) {
         (None, None) => {
-            if mode == Mode::Find || (number.is_none() && user.is_none() && parent.is_none()) {
+            if number.is_none() && user.is_none() && parent.is_none() {
                 return Ok(None);
             }
             let Some(fresh) = blank(work, client) else { return Ok(None) };
@@ -48,12 +41,13 @@ pub(super) fn resolve(
         (Some(id), None) => id,
         (None, Some(id)) if user.is_none() || !has_user_id(work, id) => id,
         (Some(a), Some(b)) if a == b => a,
-        (Some(a), Some(b)) if !has_user_id(work, b) => return Err(Halt::Interrupt(Interrupt::Contacts(client, a, b))),
+        (Some(a), Some(b)) if !has_user_id(work, b) => {
+            return Err(Halt::Interrupt(Interrupt::Contacts(client, a, b)));
+        }
         // A number that is seen with a second user id: marked, not merged; it belongs to the one seen with it last.
         (by_user, Some(other)) => {
             let id = match by_user {
                 Some(id) => id,
-                None if mode == Mode::Find => return Ok(None),
                 None => {
                     let Some(fresh) = blank(work, client) else { return Ok(None) };
                     work.add_contact(fresh)
@@ -115,18 +109,12 @@ fn blank(work: &Work<'_>, client: ClientId) -> Option<contact::Model> {
 
 /// Lower-cased names and number, for searching.
 pub(crate) fn search_words(contact: &contact::Model) -> String {
-    [
-        &contact.full_name,
-        &contact.first_name,
-        &contact.profile_name,
-        &contact.username,
-        &contact.phone_number,
-    ]
-    .into_iter()
-    .flatten()
-    .map(|word| word.to_lowercase())
-    .collect::<Vec<_>>()
-    .join(" ")
+    [&contact.full_name, &contact.first_name, &contact.profile_name, &contact.username, &contact.phone_number]
+        .into_iter()
+        .flatten()
+        .map(|word| word.to_lowercase())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Whether a value seen at `at` replaces the one that holds: the later one, of equals the greater one.
@@ -195,7 +183,8 @@ fn learn(work: &mut Work<'_>, client: ClientId, id: ContactId, party: &Party, at
 fn tell_once(work: &mut Work<'_>, client: ClientId, id: ContactId, kind: EventType, at: Timestamp) {
     let told = work.events.iter().any(|event| {
         event.subject == Some(id.uuid())
-            && (event.kind == kind || (event.kind == EventType::ContactAdded && kind == EventType::ContactUpdated))
+            && (event.kind == kind
+                || (event.kind == EventType::ContactAdded && kind == EventType::ContactUpdated))
     });
     if !told {
         work.tell(client, kind, at, Some(id.uuid()), None);
@@ -220,13 +209,15 @@ pub(super) fn phone_book(
     entry: &PhoneBookSeen,
     at: Timestamp,
 ) -> Result<(), Halt> {
-    let Some(id) = resolve(work, client, &entry.party, at, Mode::Make)? else { return Ok(()) };
+    let Some(id) = resolve(work, client, &entry.party, at)? else { return Ok(()) };
     account::sign_of_life(work, client, AppPresenceBasis::ContactChange, at);
     sync::phone_book_heard(work, client);
     let Some(row) = work.contacts.get_mut(&id) else { return Ok(()) };
     let contact = &mut row.model;
     // Later beats earlier, remove beats add, then the bytes decide.
-    let rank = |present: bool, full: &Option<String>, first: &Option<String>| (!present, full.clone(), first.clone());
+    let rank = |present: bool, full: &Option<String>, first: &Option<String>| {
+        (!present, full.clone(), first.clone())
+    };
     let new = (at, rank(entry.present, &entry.full_name, &entry.first_name));
     let holds = (contact.book_at, rank(contact.in_phone_book, &contact.full_name, &contact.first_name));
     let first_time = contact.book_at == Timestamp(0);
@@ -262,14 +253,15 @@ pub(super) fn identity(
     seen: &IdentitySeen,
     at: Timestamp,
 ) -> Result<(), Halt> {
-    let Some(id) = resolve(work, client, &seen.before, at, Mode::Make)? else { return Ok(()) };
+    let Some(id) = resolve(work, client, &seen.before, at)? else { return Ok(()) };
     let mut after = seen.after.clone();
     for (kind, name) in [
         (ContactKeyKind::Phone, &mut after.phone_number),
         (ContactKeyKind::UserId, &mut after.user_id),
         (ContactKeyKind::ParentUserId, &mut after.parent_user_id),
     ] {
-        let taken = name.as_deref().and_then(|name| work.contact_by(client, kind, name)).filter(|other| *other != id);
+        let taken =
+            name.as_deref().and_then(|name| work.contact_by(client, kind, name)).filter(|other| *other != id);
         if let Some(other) = taken {
             mark_ambiguous(work, id);
             mark_ambiguous(work, other);

@@ -4,15 +4,18 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use entity::{ClientId, InboundId, InboundState, MessageId, Timestamp, inbound, message_key, pending};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use entity::{
+    ClientId, ConversationId, InboundId, InboundState, Timestamp, inbound, message, message_key, pending,
+};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use super::leader::Leader;
 use super::messages::Waiting;
 use super::route::Routes;
-use super::{ApplyError, Routed, Span, apply, merge};
+use super::{ApplyError, Routed, Span, apply};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::events;
 use crate::failure::{Failure, Outcome, is_busy};
 use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
@@ -27,7 +30,7 @@ const LARGE: usize = 64 * 1024;
 /// Pause after the database was away.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often echoes that wait for a send are looked at, at least.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// A body, decoded and routed.
 struct Taken {
@@ -47,10 +50,22 @@ struct Import {
 pub async fn run(app: Arc<App>) {
     let mut import = None;
     let mut looked = tokio::time::Instant::now();
+    let mut leader = Leader::default();
     while !app.tasks.stopping().is_cancelled() {
+        if !leader.holds(&app.db).await {
+            // Another process applies what this one accepts: only the database knows how much waits.
+            if let Ok(waiting) = store::count_pending(&app.inbound_db).await {
+                app.inbox.counted(waiting);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = app.tasks.stopping().cancelled() => {}
+            }
+            continue;
+        }
         if looked.elapsed() >= LOOK {
             looked = tokio::time::Instant::now();
-            if let Err(error) = echoes(&app).await {
+            if let Err(error) = echoes(&app, None).await {
                 report(&error);
             }
         }
@@ -74,6 +89,7 @@ pub async fn run(app: Arc<App>) {
             }
         }
     }
+    leader.resign().await;
 }
 
 fn report(error: &ApplyError) {
@@ -172,7 +188,10 @@ async fn take(app: &App, rows: Vec<inbound::Model>) -> Result<Vec<Taken>, ApplyE
         let (id, received_at) = (row.id, row.received_at);
         let content = if row.body.len() > LARGE {
             let beside = tokio::task::spawn_blocking(move || decode(&row.body)).await;
-            beside.unwrap_or_else(|error| Decoded { error: Some(format!("decoding failed: {error}")), ..Decoded::default() })
+            beside.unwrap_or_else(|error| Decoded {
+                error: Some(format!("decoding failed: {error}")),
+                ..Decoded::default()
+            })
         } else {
             decode(&row.body)
         };
@@ -188,7 +207,10 @@ async fn take(app: &App, rows: Vec<inbound::Model>) -> Result<Vec<Taken>, ApplyE
     }
     let routes = Routes::load(app.db.read(), &accounts).await?;
     let discards = discards(app, &routes, &decoded).await?;
-    Ok(decoded.into_iter().map(|(id, received_at, content)| route(&routes, &discards, id, received_at, content)).collect())
+    Ok(decoded
+        .into_iter()
+        .map(|(id, received_at, content)| route(&routes, &discards, id, received_at, content))
+        .collect())
 }
 
 /// Clients whose history is discarded unread (R3: the partner chose NEVER).
@@ -200,7 +222,11 @@ async fn discards(
     let named: BTreeSet<ClientId> = decoded
         .iter()
         .flat_map(|(_, received_at, content)| {
-            content.changes.iter().filter(|change| is_history(change)).flat_map(|change| routes.of(change, *received_at))
+            content
+                .changes
+                .iter()
+                .filter(|change| is_history(change))
+                .flat_map(|change| routes.of(change, *received_at))
         })
         .collect();
     if named.is_empty() {
@@ -234,8 +260,12 @@ fn route(
     received_at: Timestamp,
     content: Decoded,
 ) -> Taken {
-    let mut verdict =
-        Verdict { id, state: InboundState::Applied, error: None, partly_unknown: !content.unknown.is_empty() };
+    let mut verdict = Verdict {
+        id,
+        state: InboundState::Applied,
+        error: None,
+        partly_unknown: !content.unknown.is_empty(),
+    };
     if let Some(error) = content.error {
         verdict.state = InboundState::Rejected;
         verdict.error = Some(error);
@@ -268,40 +298,41 @@ fn awaits_a_holder(account: &Account, kind: &ChangeKind) -> bool {
     *account != Account::default() && !added
 }
 
-/// Echoes that waited long enough for the outcome of a send, or whose send is settled: taken for what they look like.
-async fn echoes(app: &Arc<App>) -> Result<(), ApplyError> {
+/// Echoes that wait for the outcome of a send, of these clients or of all: those whose send is settled are taken for what
+/// they look like, and so are those that waited long enough. The others wait on.
+async fn echoes(app: &App, of: Option<BTreeSet<ClientId>>) -> Result<(), ApplyError> {
+    let now = Clock::real_now();
     #[expect(clippy::disallowed_methods, reason = "the engine's own queue of echoes")]
-    let due = pending::Entity::find()
-        .filter(pending::Column::RetryAt.lte(Clock::real_now()))
+    let mut waiting = pending::Entity::find().filter(pending::Column::RetryAt.is_not_null());
+    if let Some(clients) = of {
+        waiting = waiting.filter(pending::Column::ClientId.is_in(clients));
+    }
+    let (due, early): (Vec<_>, Vec<_>) = waiting
+        .order_by_asc(pending::Column::RetryAt)
         .limit(u64::try_from(CHANGES).unwrap_or(u64::MAX))
         .all(app.db.read())
-        .await?;
-    if due.is_empty() {
-        return Ok(());
-    }
-    let mut changes = Vec::new();
+        .await?
+        .into_iter()
+        .partition(|row| row.retry_at.is_some_and(|at| at <= now));
+    let mut changes = early.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
     for row in &due {
-        if let Waiting::Echo { seen, at } = serde_json::from_value(row.change.clone())? {
-            let change = Change { account: Account::default(), kind: ChangeKind::Message(seen) };
-            changes.push(Routed { client: row.client_id, change, received_at: at, waited: true });
-        }
+        changes.push(Routed { waited: true, ..as_change(row)? });
     }
     all(app, &changes).await?;
+    // Of the early ones those that were applied are gone already.
     forget(app, due).await
 }
 
-/// A message that just got its WhatsApp id, by the answer to its send.
+/// A WhatsApp id that a message just got, by the answer to its send.
 #[derive(Clone, Debug)]
 pub struct Named {
     /// Whose.
     pub client: ClientId,
-    /// The message (or the one reacted to).
-    pub message: MessageId,
     /// Its id.
     pub whatsapp_id: String,
 }
 
-/// Joins what came under these ids before the answer did: a row that an echo made, and changes that wait.
+/// Applies what waits for these ids, because it came before the answer did, and echoes that need wait no longer.
 ///
 /// # Errors
 /// When the database refuses or is away: then changes go on waiting.
@@ -309,41 +340,70 @@ pub async fn settle_named(app: &App, named: Vec<Named>) -> Result<(), ApplyError
     if named.is_empty() {
         return Ok(());
     }
-    let ids: Vec<String> = named.iter().map(|one| one.whatsapp_id.clone()).collect();
-    #[expect(clippy::disallowed_methods, reason = "the engine's own sends, by client and id")]
-    let keys = message_key::Entity::find()
-        .filter(message_key::Column::WhatsappId.is_in(ids.clone()))
-        .all(app.db.read())
-        .await?;
-    for one in &named {
-        let other = keys.iter().find(|key| {
-            key.client_id == one.client && key.whatsapp_id == one.whatsapp_id && key.message_id != one.message
-        });
-        let Some(other) = other else { continue };
-        let tx = app.db.begin_write().await?;
-        crate::db::lock_clients(&tx, &BTreeSet::from([one.client])).await?;
-        let mut events = Vec::new();
-        merge::messages(&tx, one.client, one.message, other.message_id, &mut events).await?;
-        events::commit(&app.hub, tx, events).await?;
-    }
+    let ids = named.iter().map(|one| one.whatsapp_id.clone());
     #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by id")]
     let due = pending::Entity::find().filter(pending::Column::Target.is_in(ids)).all(app.db.read()).await?;
     let due: Vec<pending::Model> =
         due.into_iter().filter(|row| named.iter().any(|one| one.client == row.client_id)).collect();
-    let mut changes = Vec::new();
-    for row in &due {
-        let (kind, at) = match serde_json::from_value(row.change.clone())? {
-            Waiting::Status { seen, at } => (ChangeKind::Status(Box::new(seen)), at),
-            Waiting::Edit { seen, at } => (ChangeKind::Edit(Box::new(seen)), at),
-            Waiting::Delete { seen, at } => (ChangeKind::Delete(seen), at),
-            Waiting::Reaction { seen, at } => (ChangeKind::Reaction(seen), at),
-            Waiting::Echo { seen, at } => (ChangeKind::Message(seen), at),
-        };
-        let change = Change { account: Account::default(), kind };
-        changes.push(Routed { client: row.client_id, change, received_at: at, waited: false });
-    }
+    let changes = due.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
     all(app, &changes).await?;
-    forget(app, due).await
+    forget(app, due).await?;
+    echoes(app, Some(named.iter().map(|one| one.client).collect())).await
+}
+
+/// A change that waited, as it came.
+pub(super) fn as_change(row: &pending::Model) -> Result<Routed, serde_json::Error> {
+    let (kind, at) = match serde_json::from_value(row.change.clone())? {
+        Waiting::Status { seen, at } => (ChangeKind::Status(Box::new(seen)), at),
+        Waiting::Edit { seen, at } => (ChangeKind::Edit(Box::new(seen)), at),
+        Waiting::Delete { seen, at } => (ChangeKind::Delete(seen), at),
+        Waiting::Reaction { seen, at } => (ChangeKind::Reaction(seen), at),
+        Waiting::Echo { seen, at } => (ChangeKind::Message(seen), at),
+    };
+    let change = Change { account: Account::default(), kind };
+    Ok(Routed { client: row.client_id, change, received_at: at, waited: false })
+}
+
+/// What waits under another id of a message of this conversation, whose contact goes by one more name now: it may fit.
+/// Taken out; what still does not fit waits again.
+#[expect(clippy::disallowed_methods, reason = "the engine's own queue, of one client")]
+pub(super) async fn take_up(
+    tx: &DatabaseTransaction,
+    client: ClientId,
+    conversation: ConversationId,
+) -> Result<Vec<Routed>, ApplyError> {
+    let waiting = pending::Entity::find()
+        .filter(pending::Column::ClientId.eq(client))
+        .filter(pending::Column::Token.is_not_null())
+        .filter(pending::Column::RetryAt.is_null())
+        .limit(1)
+        .one(tx)
+        .await?;
+    if waiting.is_none() {
+        return Ok(Vec::new());
+    }
+    let of_conversation = Query::select()
+        .column((message_key::Entity, message_key::Column::Token))
+        .from(message_key::Entity)
+        .inner_join(
+            message::Entity,
+            Expr::col((message::Entity, message::Column::Id))
+                .equals((message_key::Entity, message_key::Column::MessageId)),
+        )
+        .and_where(message::Column::ConversationId.eq(conversation))
+        .and_where(message_key::Column::Token.is_not_null())
+        .to_owned();
+    let rows = pending::Entity::find()
+        .filter(pending::Column::ClientId.eq(client))
+        .filter(pending::Column::RetryAt.is_null())
+        .filter(pending::Column::Token.in_subquery(of_conversation))
+        .all(tx)
+        .await?;
+    let changes = rows.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
+    for row in rows {
+        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).exec(tx).await?;
+    }
+    Ok(changes)
 }
 
 /// Changes that were applied wait no longer.

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use entity::{
-    AliasKind, ClientId, ContactId, ConversationId, EventType, MessageId, MessageOrigin, MessageStatus, ReactionBy,
-    Timestamp, alias, contact, contact_key, conversation, lane_entry, message, message_key, message_status, reaction,
+    AliasKind, ClientId, ContactId, ConversationId, EventType, MessageId, MessageOrigin, MessageStatus,
+    ReactionBy, SyncKind, Timestamp, alias, contact, contact_key, conversation, lane_entry, message,
+    message_key, message_status, reaction, sync,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
@@ -32,10 +33,28 @@ pub(crate) async fn stands_for<C: ConnectionTrait>(
         .filter(alias::Column::Target.eq(gone))
         .exec(tx)
         .await?;
-    db::upsert::<alias::Entity, _>(tx, vec![alias::Model { id: gone, kind, target: stays, partner_id: partner }]).await
+    db::upsert::<alias::Entity, _>(
+        tx,
+        vec![alias::Model { id: gone, kind, target: stays, partner_id: partner }],
+    )
+    .await
 }
 
-/// Merges two contacts of one client, their conversations, and messages that turn out to be the same.
+/// What an import counted as two is one.
+#[expect(clippy::disallowed_methods, reason = "the import of the client whose rows are merged")]
+async fn counted_twice(tx: &DatabaseTransaction, client: ClientId, kind: SyncKind) -> Result<(), DbErr> {
+    sync::Entity::update_many()
+        .col_expr(sync::Column::Items, sea_orm::sea_query::ExprTrait::sub(Expr::col(sync::Column::Items), 1))
+        .filter(sync::Column::ClientId.eq(client))
+        .filter(sync::Column::Kind.eq(kind))
+        .filter(sync::Column::Items.gt(0))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Merges two contacts of one client, their conversations, and messages that turn out to be the same. Returns the
+/// conversation that is left, if there is one.
 #[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
 pub(crate) async fn contacts(
     tx: &DatabaseTransaction,
@@ -43,14 +62,17 @@ pub(crate) async fn contacts(
     a: ContactId,
     b: ContactId,
     events: &mut Vec<NewEvent>,
-) -> Result<(), DbErr> {
+) -> Result<Option<ConversationId>, DbErr> {
     let both = contact::Entity::find().filter(contact::Column::Id.is_in([a, b])).all(tx).await?;
-    let Ok([first, second]) = <[contact::Model; 2]>::try_from(both) else { return Ok(()) };
+    let Ok([first, second]) = <[contact::Model; 2]>::try_from(both) else { return Ok(None) };
     let (mut stays, gone) = if first.id < second.id { (first, second) } else { (second, first) };
     if stays.client_id != client || gone.client_id != client {
-        return Ok(());
+        return Ok(None);
     }
     let announced = (stays.announced, gone.announced);
+    if stays.book_at != Timestamp(0) && gone.book_at != Timestamp(0) {
+        counted_twice(tx, client, SyncKind::Contacts).await?;
+    }
     join_contact(&mut stays, &gone);
     let occurred_at = stays.changed_at;
 
@@ -63,15 +85,18 @@ pub(crate) async fn contacts(
     db::upsert::<contact::Entity, _>(tx, vec![stays.clone()]).await?;
     stands_for(tx, stays.partner_id, AliasKind::Contact, gone.id.uuid(), stays.id.uuid()).await?;
 
-    let of = |id: ContactId| conversation::Entity::find().filter(conversation::Column::ContactId.eq(id)).one(tx);
-    match (of(stays.id).await?, of(gone.id).await?) {
-        (Some(kept), Some(lost)) => conversations(tx, client, kept, lost, stays.id, events).await?,
+    let of =
+        |id: ContactId| conversation::Entity::find().filter(conversation::Column::ContactId.eq(id)).one(tx);
+    let conversation = match (of(stays.id).await?, of(gone.id).await?) {
+        (Some(kept), Some(lost)) => Some(conversations(tx, client, kept, lost, stays.id, events).await?),
         (None, Some(mut lost)) => {
+            let id = lost.id;
             lost.contact_id = stays.id;
             db::upsert::<conversation::Entity, _>(tx, vec![lost]).await?;
+            Some(id)
         }
-        (_, None) => {}
-    }
+        (kept, None) => kept.map(|kept| kept.id),
+    };
     // Told only if somebody was told of the one that goes; if only that one was told of, the other takes its place.
     if announced.1 {
         events.push(NewEvent {
@@ -83,12 +108,17 @@ pub(crate) async fn contacts(
             data: Some(json!({ "mergedId": gone.id })),
         });
     }
-    Ok(())
+    Ok(conversation)
 }
 
 /// The later word of each field holds.
 fn join_contact(stays: &mut contact::Model, gone: &contact::Model) {
-    fn later(stays: &mut Option<String>, stays_at: &mut Timestamp, gone: &Option<String>, gone_at: Timestamp) {
+    fn later(
+        stays: &mut Option<String>,
+        stays_at: &mut Timestamp,
+        gone: &Option<String>,
+        gone_at: Timestamp,
+    ) {
         if (gone_at, gone) > (*stays_at, &*stays) {
             stays.clone_from(gone);
             *stays_at = gone_at;
@@ -120,7 +150,7 @@ async fn conversations(
     b: conversation::Model,
     contact: ContactId,
     events: &mut Vec<NewEvent>,
-) -> Result<(), DbErr> {
+) -> Result<ConversationId, DbErr> {
     let (mut stays, gone) = if a.id < b.id { (a, b) } else { (b, a) };
     message::Entity::update_many()
         .col_expr(message::Column::ConversationId, Expr::value(stays.id))
@@ -148,7 +178,8 @@ async fn conversations(
     db::upsert::<conversation::Entity, _>(tx, vec![stays]).await?;
     stands_for(tx, partner, AliasKind::Conversation, gone.id.uuid(), id.uuid()).await?;
     twins(tx, client, id, events).await?;
-    recount_unread(tx, &BTreeSet::from([id])).await
+    recount_unread(tx, &BTreeSet::from([id])).await?;
+    Ok(id)
 }
 
 /// Messages that were kept apart because their conversations were: the same trailing part of their ids.
@@ -194,8 +225,18 @@ pub(crate) async fn messages(
         return Ok(());
     }
     let authority = |m: &message::Model| (std::cmp::Reverse(m.origin), m.id);
-    let (mut stays, gone) = if authority(&first) < authority(&second) { (first, second) } else { (second, first) };
+    let (mut stays, gone) =
+        if authority(&first) < authority(&second) { (first, second) } else { (second, first) };
     let was_told = !gone.imported;
+    if stays.in_history && gone.in_history {
+        counted_twice(tx, client, SyncKind::History).await?;
+    }
+    let held = [&stays, &gone].map(|message| message_status::Model {
+        message_id: stays.id,
+        status: message.status,
+        at: message.status_at,
+        error: message.error.clone().filter(|_| message.status == MessageStatus::Failed),
+    });
     join_message(&mut stays, &gone);
 
     message_key::Entity::update_many()
@@ -212,18 +253,29 @@ pub(crate) async fn messages(
         .exec(tx)
         .await?;
     let mut kept: Vec<message_status::Model> = Vec::new();
-    for rung in rungs {
+    for rung in rungs.into_iter().chain(held) {
         match kept.iter_mut().find(|known| known.status == rung.status) {
             Some(known) => known.at = known.at.min(rung.at),
             None => kept.push(message_status::Model { message_id: stays.id, ..rung }),
         }
     }
+    // The rung that holds is in the message itself.
+    kept.retain(|rung| rung.status != stays.status);
     db::upsert::<message_status::Entity, _>(tx, kept).await?;
     join_reactions(tx, stays.id, gone.id).await?;
+    // A reaction that waits in a lane names the message reacted to.
+    lane_entry::Entity::update_many()
+        .col_expr(lane_entry::Column::MessageId, Expr::value(stays.id))
+        .filter(lane_entry::Column::MessageId.eq(gone.id))
+        .exec(tx)
+        .await?;
     message::Entity::delete_by_id(gone.id).exec(tx).await?;
-    let (id, partner, conversation, occurred_at) = (stays.id, stays.partner_id, stays.conversation_id, stays.sent_at);
+    let (id, partner, conversation, occurred_at) =
+        (stays.id, stays.partner_id, stays.conversation_id, stays.sent_at);
     db::upsert::<message::Entity, _>(tx, vec![stays]).await?;
-    for (column, _) in [(conversation::Column::LastMessageId, ()), (conversation::Column::WindowMessageId, ())] {
+    for (column, _) in
+        [(conversation::Column::LastMessageId, ()), (conversation::Column::WindowMessageId, ())]
+    {
         conversation::Entity::update_many()
             .col_expr(column, Expr::value(id))
             .filter(column.eq(gone.id))
@@ -286,7 +338,8 @@ fn join_message(stays: &mut message::Model, gone: &message::Model) {
 
 #[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
 async fn join_reactions(tx: &DatabaseTransaction, stays: MessageId, gone: MessageId) -> Result<(), DbErr> {
-    let rows = reaction::Entity::find().filter(reaction::Column::MessageId.is_in([stays, gone])).all(tx).await?;
+    let rows =
+        reaction::Entity::find().filter(reaction::Column::MessageId.is_in([stays, gone])).all(tx).await?;
     let rank = |row: &reaction::Model| (row.at, row.emoji.is_none(), row.emoji.clone());
     let mut kept = Vec::new();
     for by in [ReactionBy::Customer, ReactionBy::Business] {

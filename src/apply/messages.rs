@@ -1,15 +1,14 @@
 //! Messages and what happens to them (invariants 2, 3 and 10).
 
 use entity::{
-    AppPresenceBasis, ClientId, ConversationId, EventType, MessageDirection, MessageId, MessageOrigin, MessageStatus,
-    ReactionBy, SyncKind, Timestamp, message, reaction,
+    AppPresenceBasis, ClientId, ConversationId, EventType, MessageDirection, MessageId, MessageOrigin,
+    MessageStatus, ReactionBy, SyncKind, Timestamp, message, reaction,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::contacts::{self, Mode};
-use super::work::{Row, Work};
-use super::{Halt, Interrupt, Span, account, sync};
+use super::work::{Row, Within, Work};
+use super::{Halt, Interrupt, Span, account, contacts, sync};
 use crate::clock::Clock;
 use crate::ids::PublicId;
 use crate::messages::content::{Content, Media, Substance};
@@ -45,18 +44,18 @@ pub(super) fn seen(
     waited: bool,
     span: &mut Span,
 ) -> Result<(), Halt> {
-    let contact = contacts::resolve(work, client, &seen.customer, at, Mode::Make)?;
+    let contact = contacts::resolve(work, client, &seen.customer, at)?;
     let conversation = match contact {
         Some(contact) => work.conversation_with(client, contact),
         // It names nobody (a medium of the history may): it can only complete a message that is there.
         None => work
-            .message_by(client, &seen.whatsapp_id, None)
+            .message_by(client, &seen.whatsapp_id, Within::Anywhere)
             .and_then(|id| work.messages.get(&id))
             .map(|row| row.model.conversation_id),
     };
     let Some(conversation) = conversation else { return Ok(()) };
     let live = seen.via == Via::Live;
-    let known = work.message_by(client, &seen.whatsapp_id, Some(conversation));
+    let known = work.message_by(client, &seen.whatsapp_id, Within::Conversation(conversation));
     if let Some(id) = known
         && let Some(twin) = work.twin_of(client, &seen.whatsapp_id, id)
     {
@@ -86,7 +85,7 @@ pub(super) fn seen(
     };
     work.key(client, &seen.whatsapp_id, id);
     let Some(mut row) = work.messages.remove(&id) else { return Ok(()) };
-    let outcome = take_in(work, &mut row, seen, at, fresh);
+    let outcome = take_in(work, &mut row, seen, at);
     let message = row.model.clone();
     work.messages.insert(id, row);
     let outcome = outcome?;
@@ -172,7 +171,6 @@ fn take_in(
     row: &mut Row<message::Model>,
     seen: &MessageSeen,
     at: Timestamp,
-    fresh: bool,
 ) -> Result<TakenIn, serde_json::Error> {
     let message = &mut row.model;
     let before = message.clone();
@@ -194,11 +192,7 @@ fn take_in(
         filled = improve(message, &seen.content, seen.content.substance(), at)?;
         if message.origin == MessageOrigin::App && seen.via == Via::Live {
             // An echo is a message that has left.
-            climb_row(message, MessageStatus::Sent, at);
-            work.note_status(message.id, MessageStatus::Sent, at, None);
-        }
-        if fresh && message.status != MessageStatus::Sent {
-            work.note_status(message.id, message.status, message.status_at, None);
+            climb_row(work, message, MessageStatus::Sent, at, None);
         }
     }
     row.dirty |= *message != before;
@@ -285,18 +279,28 @@ fn rung(status: ReportedStatus) -> MessageStatus {
     }
 }
 
-/// Climbs the ladder, never down; of one rung the earliest instant holds. Says whether it climbed.
-fn climb_row(message: &mut message::Model, status: MessageStatus, at: Timestamp) -> bool {
+/// Climbs the ladder, never down; of one rung the earliest instant holds. The rung that holds is in the message itself, only
+/// the others have rows: most messages need none. Says whether it climbed.
+fn climb_row(
+    work: &mut Work<'_>,
+    message: &mut message::Model,
+    status: MessageStatus,
+    at: Timestamp,
+    error: Option<Value>,
+) -> bool {
     if status == message.status {
         message.status_at = message.status_at.min(at);
         return false;
     }
-    let climbs = status.rank() > message.status.rank();
-    if climbs {
-        message.status = status;
-        message.status_at = at;
+    if status.rank() < message.status.rank() {
+        work.note_status(message.id, status, at, error);
+        return false;
     }
-    climbs
+    let error = message.error.clone().filter(|_| message.status == MessageStatus::Failed);
+    work.note_status(message.id, message.status, message.status_at, error);
+    message.status = status;
+    message.status_at = at;
+    true
 }
 
 #[expect(clippy::too_many_arguments, reason = "one report, as it is")]
@@ -310,19 +314,17 @@ fn climb(
     pricing: Option<Value>,
     quiet: bool,
 ) -> Result<(), Halt> {
-    let Some(row) = work.messages.get_mut(&id) else { return Ok(()) };
+    let Some(mut row) = work.messages.remove(&id) else { return Ok(()) };
     let before = row.model.clone();
     let message = &mut row.model;
-    if message.direction != MessageDirection::Outbound {
-        return Ok(());
-    }
-    let climbed = climb_row(message, status, at);
+    let outbound = message.direction == MessageDirection::Outbound;
+    let climbed = outbound && climb_row(work, message, status, at, error.clone());
     let words = |error: &Option<Value>| error.as_ref().map(Value::to_string);
-    if status == MessageStatus::Failed && words(&error) > words(&message.error) {
+    if outbound && status == MessageStatus::Failed && words(&error) > words(&message.error) {
         message.error.clone_from(&error);
     }
     // Told with `sent` and with one of delivered or read: the later rung's word holds.
-    if let Some(mut pricing) = pricing {
+    if let Some(mut pricing) = pricing.filter(|_| outbound) {
         if let Some(fields) = pricing.as_object_mut() {
             fields.insert("rank".to_owned(), json!(status.rank()));
         }
@@ -332,7 +334,7 @@ fn climb(
         }
     }
     row.dirty |= row.model != before;
-    work.note_status(id, status, at, error.clone());
+    work.messages.insert(id, row);
     if climbed && !quiet {
         let mut data = json!({ "status": status.word() });
         if let Some(error) = error {
@@ -343,6 +345,10 @@ fn climb(
     Ok(())
 }
 
+fn names_nobody(party: &Party) -> bool {
+    party.phone_number.is_none() && party.user_id.is_none() && party.parent_user_id.is_none()
+}
+
 /// The message that a change speaks of, in the conversation that its party names.
 fn target(
     work: &mut Work<'_>,
@@ -351,13 +357,22 @@ fn target(
     party: &Party,
     at: Timestamp,
 ) -> Result<Option<MessageId>, Halt> {
-    let contact = contacts::resolve(work, client, party, at, Mode::Find)?;
-    let conversation = contact.and_then(|contact| work.conversation_of(contact));
-    Ok(work.message_by(client, whatsapp_id, conversation))
+    let contact = contacts::resolve(work, client, party, at)?;
+    let within = match contact.and_then(|contact| work.conversation_of(contact)) {
+        Some(conversation) => Within::Conversation(conversation),
+        None if names_nobody(party) => Within::Anywhere,
+        None => Within::Nowhere,
+    };
+    Ok(work.message_by(client, whatsapp_id, within))
 }
 
 /// What became of a message.
-pub(super) fn status(work: &mut Work<'_>, client: ClientId, seen: &StatusSeen, at: Timestamp) -> Result<bool, Halt> {
+pub(super) fn status(
+    work: &mut Work<'_>,
+    client: ClientId,
+    seen: &StatusSeen,
+    at: Timestamp,
+) -> Result<bool, Halt> {
     let mut id = target(work, client, &seen.whatsapp_id, &seen.customer, at)?;
     if id.is_none() {
         // The answer to the send is not recorded yet, or never came: the status tells which message it is.
@@ -401,7 +416,12 @@ fn refuse_window(work: &mut Work<'_>, id: MessageId, at: Timestamp) {
 }
 
 /// A message got other words.
-pub(super) fn edit(work: &mut Work<'_>, client: ClientId, seen: &EditSeen, at: Timestamp) -> Result<bool, Halt> {
+pub(super) fn edit(
+    work: &mut Work<'_>,
+    client: ClientId,
+    seen: &EditSeen,
+    at: Timestamp,
+) -> Result<bool, Halt> {
     if seen.by == Author::App {
         account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
     }
@@ -424,7 +444,12 @@ pub(super) fn edit(work: &mut Work<'_>, client: ClientId, seen: &EditSeen, at: T
 }
 
 /// A message was deleted for everyone: its words go, as they went on the phones.
-pub(super) fn delete(work: &mut Work<'_>, client: ClientId, seen: &DeleteSeen, at: Timestamp) -> Result<bool, Halt> {
+pub(super) fn delete(
+    work: &mut Work<'_>,
+    client: ClientId,
+    seen: &DeleteSeen,
+    at: Timestamp,
+) -> Result<bool, Halt> {
     if seen.by == Author::App {
         account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
     }

@@ -12,6 +12,7 @@
 mod account;
 mod contacts;
 pub mod engine;
+mod leader;
 pub mod merge;
 mod messages;
 mod route;
@@ -121,7 +122,9 @@ pub async fn apply(app: &App, changes: &[Routed], span: &mut Span) -> Result<(),
     apply_within(app, &tx, changes, span, &mut events).await?;
     let told: HashSet<entity::EventType> = events.iter().map(|event| event.kind).collect();
     events::commit(&app.hub, tx, events).await?;
-    if told.contains(&entity::EventType::ClientResumed) || told.contains(&entity::EventType::ClientDisconnected) {
+    if told.contains(&entity::EventType::ClientResumed)
+        || told.contains(&entity::EventType::ClientDisconnected)
+    {
         app.lanes_wake.notify_one();
     }
     Ok(())
@@ -134,10 +137,11 @@ async fn apply_within(
     span: &mut Span,
     events: &mut Vec<NewEvent>,
 ) -> Result<(), ApplyError> {
-    let mut rest = changes;
-    // Ends: each round either applies at least one change or merges two rows into one.
-    loop {
-        let mut work = Work::load(app, tx, rest).await?;
+    let mut rest = changes.to_vec();
+    // Ends: each round applies at least one change, or merges two rows into one, or takes up what waited for a name that
+    // is known now.
+    while !rest.is_empty() {
+        let mut work = Work::load(app, tx, &rest).await?;
         let mut interrupted = None;
         for (index, routed) in rest.iter().enumerate() {
             match one(&mut work, routed, span).await {
@@ -149,14 +153,25 @@ async fn apply_within(
                 Err(Halt::Failed(error)) => return Err(error),
             }
         }
-        work.flush(events).await?;
-        let Some((index, interrupt)) = interrupted else { return Ok(()) };
-        match interrupt {
-            Interrupt::Contacts(client, a, b) => merge::contacts(tx, client, a, b, events).await?,
-            Interrupt::Messages(client, a, b) => merge::messages(tx, client, a, b, events).await?,
+        let mut named = work.flush(events).await?;
+        rest = match interrupted {
+            None => Vec::new(),
+            Some((index, interrupt)) => {
+                match interrupt {
+                    Interrupt::Contacts(client, a, b) => {
+                        let conversation = merge::contacts(tx, client, a, b, events).await?;
+                        named.extend(conversation.map(|conversation| (client, conversation)));
+                    }
+                    Interrupt::Messages(client, a, b) => merge::messages(tx, client, a, b, events).await?,
+                }
+                rest.split_off(index)
+            }
+        };
+        for (client, conversation) in named {
+            rest.extend(engine::take_up(tx, client, conversation).await?);
         }
-        rest = &rest[index..];
     }
+    Ok(())
 }
 
 async fn one(work: &mut Work<'_>, routed: &Routed, span: &mut Span) -> Result<(), Halt> {

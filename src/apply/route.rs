@@ -54,7 +54,8 @@ impl Routes {
             }
         }
         for row in client::Entity::find().filter(named).all(connection).await? {
-            let (Some(connected_at), Some(first_connected_at)) = (row.connected_at, row.first_connected_at) else {
+            let (Some(connected_at), Some(first_connected_at)) = (row.connected_at, row.first_connected_at)
+            else {
                 continue;
             };
             let holder =
@@ -82,14 +83,21 @@ impl Routes {
     pub(super) fn of(&self, change: &Change, received_at: Timestamp) -> Vec<ClientId> {
         let account = &change.account;
         if let Some(id) = &account.phone_number_id {
-            return self.by_number_id.get(id).and_then(|all| holder(all, change, received_at)).into_iter().collect();
+            return self
+                .by_number_id
+                .get(id)
+                .and_then(|all| holder(all, change, received_at))
+                .into_iter()
+                .collect();
         }
         if let Some(number) = &account.phone_number
             && let Some(all) = self.by_number.get(number)
         {
             return holder(all, change, received_at).into_iter().collect();
         }
-        let Some(all) = account.waba_id.as_ref().and_then(|waba| self.by_account.get(waba)) else { return Vec::new() };
+        let Some(all) = account.waba_id.as_ref().and_then(|waba| self.by_account.get(waba)) else {
+            return Vec::new();
+        };
         all.iter().filter(|holder| received_at >= holder.created_at).map(|holder| holder.client).collect()
     }
 }

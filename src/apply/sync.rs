@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entity::{ClientId, EventType, OnboardingStatus, SyncKind, SyncState, Timestamp, onboarding, onboarding_step, sync, sync_chunk};
+use entity::{
+    ClientId, EventType, OnboardingStatus, SyncKind, SyncState, Timestamp, onboarding, onboarding_step, sync,
+    sync_chunk,
+};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::json;
 
@@ -59,7 +62,9 @@ pub(super) async fn chunk(
     chunk: HistoryChunk,
     span: &mut Span,
 ) -> Result<(), Halt> {
-    let Some(connected_at) = work.clients.get(&client).and_then(|row| row.model.connected_at) else { return Ok(()) };
+    let Some(connected_at) = work.clients.get(&client).and_then(|row| row.model.connected_at) else {
+        return Ok(());
+    };
     let now = work.now;
     let row = sync_chunk::Model {
         client_id: client,
@@ -94,30 +99,33 @@ pub(super) async fn chunk(
     Ok(())
 }
 
-/// Whether no chunk can be missing: each phase begins at its first chunk and has no gap, and no phase before the last
-/// one seen is unheard of. A phase without chats gives no webhook, so this may stay false for ever: then the import
-/// is done when no further chunk came for a while (`sync.settle_seconds`).
+/// Whether no gap shows that a chunk is missing: each phase begins at its first chunk, has no gap, and no phase before
+/// the last one seen is unheard of. A phase without chats gives no webhook, so this may stay false for ever: then the
+/// import is done when no further chunk came for a while (`sync.settle_seconds`).
 fn is_whole(chunks: &[sync_chunk::Model]) -> bool {
     let mut phases: BTreeMap<i32, BTreeSet<i32>> = BTreeMap::new();
     for chunk in chunks {
         phases.entry(chunk.phase).or_default().insert(chunk.chunk_order);
     }
-    let mut end_of_previous = None;
-    for (expected, (phase, orders)) in phases.iter().enumerate() {
-        let (Some(first), Some(last)) = (orders.first(), orders.last()) else { return false };
-        let dense = i32::try_from(orders.len()).is_ok_and(|count| last - first + 1 == count);
-        // Orders begin anew in each phase, or go on from the phase before.
-        let begins = (0..=1).contains(first) || end_of_previous.is_some_and(|end: i32| *first == end + 1);
-        if !dense || !begins || i32::try_from(expected) != Ok(*phase) {
-            return false;
-        }
-        end_of_previous = Some(*last);
+    if phases.is_empty() || !phases.keys().copied().eq((0..).take(phases.len())) {
+        return false;
     }
-    true
+    let dense = |orders: &[i32]| {
+        orders.first().is_some_and(|first| (0..=1).contains(first))
+            && orders.windows(2).all(|pair| pair[1] == pair[0] + 1)
+    };
+    // Orders begin anew in each phase, or go on through all of them; not now this, now that.
+    let each: Vec<Vec<i32>> = phases.into_values().map(|orders| orders.into_iter().collect()).collect();
+    let anew = !each.is_empty() && each.iter().all(|orders| dense(orders));
+    anew || dense(&each.concat())
 }
 
 /// The client does not share its history: known, final until the next connection.
-pub(super) async fn declined(work: &mut Work<'_>, client: ClientId, error: &ReportedError) -> Result<(), Halt> {
+pub(super) async fn declined(
+    work: &mut Work<'_>,
+    client: ClientId,
+    error: &ReportedError,
+) -> Result<(), Halt> {
     let now = work.now;
     let shares = work.clients.get(&client).and_then(|row| row.model.shares_history);
     if shares == Some(true) {
@@ -149,14 +157,17 @@ async fn history_chosen(work: &mut Work<'_>, client: ClientId, shares: bool) -> 
     row.dirty = true;
     let of_client = onboarding::Entity::find().filter(onboarding::Column::ClientId.eq(client));
     let connected = of_client.filter(onboarding::Column::Status.eq(OnboardingStatus::Connected));
-    let Some(mut latest) = connected.order_by_desc(onboarding::Column::Id).all(work.tx).await?.into_iter().next() else {
+    let Some(mut latest) =
+        connected.order_by_desc(onboarding::Column::Id).all(work.tx).await?.into_iter().next()
+    else {
         return Ok(());
     };
     latest.shares_history = Some(shares);
     let id = latest.id;
     db::upsert::<onboarding::Entity, _>(work.tx, vec![latest]).await?;
     if first {
-        let step = onboarding_step::Model { onboarding_id: id, status: OnboardingStatus::HistoryChosen, at: now };
+        let step =
+            onboarding_step::Model { onboarding_id: id, status: OnboardingStatus::HistoryChosen, at: now };
         db::upsert::<onboarding_step::Entity, _>(work.tx, vec![step]).await?;
         let data = json!({ "status": OnboardingStatus::HistoryChosen.word() });
         work.tell(client, EventType::OnboardingChanged, now, Some(id.uuid()), Some(data));
@@ -187,11 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn s07_an_import_is_whole_only_when_no_chunk_can_be_missing() {
+    fn s07_an_import_is_whole_only_when_no_gap_shows() {
         assert!(is_whole(&chunks(&[(0, 1), (1, 1), (1, 2), (2, 1)])));
         assert!(is_whole(&chunks(&[(0, 1), (1, 2), (1, 3), (2, 4)])), "orders may go on from phase to phase");
         assert!(!is_whole(&chunks(&[(2, 3)])), "the last chunk came first");
         assert!(!is_whole(&chunks(&[(0, 1), (1, 1), (1, 3)])), "a gap");
+        assert!(!is_whole(&chunks(&[(0, 1), (1, 2), (2, 1)])), "the first of the second phase is missing");
+        assert!(!is_whole(&chunks(&[(0, 1), (1, 2), (2, 4)])), "the third of all is missing");
+        assert!(!is_whole(&chunks(&[])), "nothing came");
         assert!(!is_whole(&chunks(&[(0, 1), (2, 1)])), "a phase is missing, or empty: time will tell");
     }
 }

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
 use entity::{
-    ClientId, ContactId, ContactKeyKind, ConversationId, EventType, MessageId, MessageStatus, PartnerId, ReactionBy,
-    SyncKind, Timestamp, client, contact, contact_key, conversation, lane_entry, message, message_key, message_status, pending,
-    reaction, sync,
+    ClientId, ContactId, ContactKeyKind, ConversationId, EventType, MessageId, MessageStatus, PartnerId,
+    ReactionBy, SyncKind, Timestamp, client, contact, contact_key, conversation, lane_entry, message,
+    message_key, message_status, pending, reaction, sync,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter,
 };
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::engine::as_change;
 use super::{ApplyError, Routed};
 use crate::app::App;
 use crate::db;
@@ -77,7 +79,20 @@ pub struct Work<'a> {
     /// Conversations in which an API send has no WhatsApp id yet: echoes to them wait.
     unsettled: HashSet<ConversationId>,
     recount: BTreeSet<ConversationId>,
+    /// Contacts that go by one more name: what waits for their messages may find them now.
+    renamed: BTreeSet<ContactId>,
     pub(crate) events: Vec<NewEvent>,
+}
+
+/// Where a message may be that is not found by its exact id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Within {
+    /// Whoever it is about is not known: it waits.
+    Nowhere,
+    /// The conversation with whom it is about.
+    Conversation(ConversationId),
+    /// It does not say whom it is about.
+    Anywhere,
 }
 
 /// What the changes of a batch speak of.
@@ -108,53 +123,62 @@ impl Names {
         let mut names = Self::default();
         for routed in changes {
             names.clients.insert(routed.client);
-            match &routed.change.kind {
-                ChangeKind::Message(seen) => {
-                    names.party(&seen.customer);
-                    names.message(&seen.whatsapp_id);
-                    names.has_echo |= seen.via == Via::Live && seen.author == Author::App;
-                    names.needs_syncs |= seen.via == Via::History;
-                }
-                ChangeKind::Status(status) => {
-                    names.party(&status.customer);
-                    names.message(&status.whatsapp_id);
-                    names.callbacks.extend(status.callback_data.as_deref().and_then(MessageId::parse));
-                }
-                ChangeKind::Edit(edit) => {
-                    names.party(&edit.customer);
-                    names.message(&edit.target);
-                }
-                ChangeKind::Delete(delete) => {
-                    names.party(&delete.customer);
-                    names.message(&delete.target);
-                }
-                ChangeKind::Reaction(reaction) => {
-                    names.party(&reaction.customer);
-                    names.message(&reaction.target);
-                }
-                ChangeKind::PhoneBook(entry) => {
-                    names.party(&entry.party);
-                    names.needs_syncs = true;
-                }
-                ChangeKind::Identity(identity) => {
-                    names.party(&identity.before);
-                    names.party(&identity.after);
-                }
-                ChangeKind::HistoryChunk(_) | ChangeKind::HistoryDeclined(_) => names.needs_syncs = true,
-                ChangeKind::Account(_)
-                | ChangeKind::Notice(_)
-                | ChangeKind::Ignored(_) => {}
-            }
+            names.change(&routed.change.kind);
         }
         names
     }
+
+    fn change(&mut self, kind: &ChangeKind) {
+        match kind {
+            ChangeKind::Message(seen) => {
+                self.party(&seen.customer);
+                self.message(&seen.whatsapp_id);
+                self.has_echo |= seen.via == Via::Live && seen.author == Author::App;
+                self.needs_syncs |= seen.via == Via::History;
+            }
+            ChangeKind::Status(status) => {
+                self.party(&status.customer);
+                self.message(&status.whatsapp_id);
+                self.callbacks.extend(status.callback_data.as_deref().and_then(MessageId::parse));
+            }
+            ChangeKind::Edit(edit) => {
+                self.party(&edit.customer);
+                self.message(&edit.target);
+            }
+            ChangeKind::Delete(delete) => {
+                self.party(&delete.customer);
+                self.message(&delete.target);
+            }
+            ChangeKind::Reaction(reaction) => {
+                self.party(&reaction.customer);
+                self.message(&reaction.target);
+            }
+            ChangeKind::PhoneBook(entry) => {
+                self.party(&entry.party);
+                self.needs_syncs = true;
+            }
+            ChangeKind::Identity(identity) => {
+                self.party(&identity.before);
+                self.party(&identity.after);
+            }
+            ChangeKind::HistoryChunk(_) | ChangeKind::HistoryDeclined(_) => self.needs_syncs = true,
+            ChangeKind::Account(_) | ChangeKind::Notice(_) | ChangeKind::Ignored(_) => {}
+        }
+    }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the engine addresses rows by client and by names that its bodies carry")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the engine addresses rows by client and by names that its bodies carry"
+)]
 impl<'a> Work<'a> {
     /// Reads all rows that the changes name.
-    pub(crate) async fn load(app: &'a App, tx: &'a DatabaseTransaction, changes: &[Routed]) -> Result<Self, DbErr> {
-        let names = Names::of(changes);
+    pub(crate) async fn load(
+        app: &'a App,
+        tx: &'a DatabaseTransaction,
+        changes: &[Routed],
+    ) -> Result<Self, ApplyError> {
+        let mut names = Names::of(changes);
         let mut work = Self {
             app,
             tx,
@@ -174,6 +198,7 @@ impl<'a> Work<'a> {
             statuses: BTreeMap::new(),
             unsettled: HashSet::new(),
             recount: BTreeSet::new(),
+            renamed: BTreeSet::new(),
             events: Vec::new(),
         };
         work.load_clients(&names).await?;
@@ -182,8 +207,11 @@ impl<'a> Work<'a> {
             let rows = sync::Entity::find().filter(sync::Column::ClientId.is_in(clients)).all(tx).await?;
             work.syncs.extend(rows.into_iter().map(|row| ((row.client_id, row.kind), Row::stored(row))));
         }
-        let known = work.load_keys(&names).await?;
         work.load_waiting(&names).await?;
+        for waiting in &work.waiting {
+            names.change(&as_change(&waiting.model)?.change.kind);
+        }
+        let known = work.load_keys(&names).await?;
         work.load_messages(&names, known).await?;
         work.load_contacts(&names).await?;
         if names.has_echo {
@@ -195,7 +223,10 @@ impl<'a> Work<'a> {
     async fn load_clients(&mut self, names: &Names) -> Result<(), DbErr> {
         let ids: Vec<ClientId> = names.clients.iter().copied().collect();
         for chunk in ids.chunks(IN_LIST) {
-            let rows = client::Entity::find().filter(client::Column::Id.is_in(chunk.iter().copied())).all(self.tx).await?;
+            let rows = client::Entity::find()
+                .filter(client::Column::Id.is_in(chunk.iter().copied()))
+                .all(self.tx)
+                .await?;
             self.clients.extend(rows.into_iter().map(|row| (row.id, Row::stored(row))));
         }
         Ok(())
@@ -206,11 +237,13 @@ impl<'a> Work<'a> {
         let mut known = BTreeSet::new();
         let mut rows = Vec::new();
         for chunk in chunks(&names.messages) {
-            let found = message_key::Entity::find().filter(message_key::Column::WhatsappId.is_in(chunk)).all(self.tx);
+            let found =
+                message_key::Entity::find().filter(message_key::Column::WhatsappId.is_in(chunk)).all(self.tx);
             rows.extend(found.await?);
         }
         for chunk in chunks(&names.tokens) {
-            let found = message_key::Entity::find().filter(message_key::Column::Token.is_in(chunk)).all(self.tx);
+            let found =
+                message_key::Entity::find().filter(message_key::Column::Token.is_in(chunk)).all(self.tx);
             rows.extend(found.await?);
         }
         for row in rows {
@@ -233,10 +266,14 @@ impl<'a> Work<'a> {
         let mut seen = HashSet::new();
         let mut rows = Vec::new();
         for chunk in chunks(&names.messages) {
-            rows.extend(pending::Entity::find().filter(pending::Column::Target.is_in(chunk)).all(self.tx).await?);
+            rows.extend(
+                pending::Entity::find().filter(pending::Column::Target.is_in(chunk)).all(self.tx).await?,
+            );
         }
         for chunk in chunks(&names.tokens) {
-            rows.extend(pending::Entity::find().filter(pending::Column::Token.is_in(chunk)).all(self.tx).await?);
+            rows.extend(
+                pending::Entity::find().filter(pending::Column::Token.is_in(chunk)).all(self.tx).await?,
+            );
         }
         for model in rows {
             if names.clients.contains(&model.client_id)
@@ -251,11 +288,13 @@ impl<'a> Work<'a> {
     async fn load_messages(&mut self, names: &Names, known: BTreeSet<MessageId>) -> Result<(), DbErr> {
         let ids: Vec<MessageId> = known.into_iter().chain(names.callbacks.iter().copied()).collect();
         for chunk in ids.chunks(IN_LIST) {
-            let found = message::Entity::find().filter(message::Column::Id.is_in(chunk.iter().copied())).all(self.tx);
+            let found =
+                message::Entity::find().filter(message::Column::Id.is_in(chunk.iter().copied())).all(self.tx);
             let rows = found.await?;
             let rows = rows.into_iter().filter(|row| names.clients.contains(&row.client_id));
             self.messages.extend(rows.map(|row| (row.id, Row::stored(row))));
-            let found = reaction::Entity::find().filter(reaction::Column::MessageId.is_in(chunk.iter().copied()));
+            let found =
+                reaction::Entity::find().filter(reaction::Column::MessageId.is_in(chunk.iter().copied()));
             for row in found.all(self.tx).await? {
                 self.reactions.insert((row.message_id, row.by), Row::stored(row));
             }
@@ -266,7 +305,10 @@ impl<'a> Work<'a> {
     async fn load_contacts(&mut self, names: &Names) -> Result<(), DbErr> {
         let mut ids = BTreeSet::new();
         for chunk in chunks(&names.contacts) {
-            let found = contact_key::Entity::find().filter(contact_key::Column::Value.is_in(chunk)).all(self.tx).await?;
+            let found = contact_key::Entity::find()
+                .filter(contact_key::Column::Value.is_in(chunk))
+                .all(self.tx)
+                .await?;
             for row in found.into_iter().filter(|row| names.clients.contains(&row.client_id)) {
                 ids.insert(row.contact_id);
                 self.contact_keys.insert((row.client_id, row.kind, row.value.clone()), Row::stored(row));
@@ -276,7 +318,8 @@ impl<'a> Work<'a> {
             self.messages.values().map(|row| row.model.conversation_id).collect();
         let conversations: Vec<ConversationId> = conversations.into_iter().collect();
         for chunk in conversations.chunks(IN_LIST) {
-            let found = conversation::Entity::find().filter(conversation::Column::Id.is_in(chunk.iter().copied()));
+            let found =
+                conversation::Entity::find().filter(conversation::Column::Id.is_in(chunk.iter().copied()));
             for row in found.all(self.tx).await? {
                 ids.insert(row.contact_id);
                 self.remember_conversation(row);
@@ -284,9 +327,11 @@ impl<'a> Work<'a> {
         }
         let ids: Vec<ContactId> = ids.into_iter().collect();
         for chunk in ids.chunks(IN_LIST) {
-            let found = contact::Entity::find().filter(contact::Column::Id.is_in(chunk.iter().copied())).all(self.tx);
+            let found =
+                contact::Entity::find().filter(contact::Column::Id.is_in(chunk.iter().copied())).all(self.tx);
             self.contacts.extend(found.await?.into_iter().map(|row| (row.id, Row::stored(row))));
-            let found = conversation::Entity::find().filter(conversation::Column::ContactId.is_in(chunk.iter().copied()));
+            let found = conversation::Entity::find()
+                .filter(conversation::Column::ContactId.is_in(chunk.iter().copied()));
             for row in found.all(self.tx).await? {
                 self.remember_conversation(row);
             }
@@ -329,9 +374,20 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Writes everything back. The events go to the caller: they are numbered last.
-    pub(crate) async fn flush(self, events: &mut Vec<NewEvent>) -> Result<(), ApplyError> {
+    /// Writes everything back. The events go to the caller: they are numbered last. Returns the conversations whose contact
+    /// goes by one more name.
+    pub(crate) async fn flush(
+        self,
+        events: &mut Vec<NewEvent>,
+    ) -> Result<Vec<(ClientId, ConversationId)>, ApplyError> {
         let tx = self.tx;
+        let renamed = self
+            .renamed
+            .iter()
+            .filter_map(|contact| {
+                Some((self.contacts.get(contact)?.model.client_id, *self.conversation_of.get(contact)?))
+            })
+            .collect();
         db::upsert::<client::Entity, _>(tx, dirty(self.clients)).await?;
         db::upsert::<sync::Entity, _>(tx, dirty(self.syncs)).await?;
         db::upsert::<contact::Entity, _>(tx, dirty(self.contacts)).await?;
@@ -346,14 +402,15 @@ impl<'a> Work<'a> {
             .into_iter()
             .filter(|waiting| waiting.fresh != waiting.done)
             .partition(|waiting| waiting.fresh);
-        db::upsert::<pending::Entity, _>(tx, fresh.into_iter().map(|waiting| waiting.model).collect()).await?;
+        db::upsert::<pending::Entity, _>(tx, fresh.into_iter().map(|waiting| waiting.model).collect())
+            .await?;
         for waiting in done {
             let key = (waiting.model.client_id, waiting.model.target, waiting.model.hash);
             pending::Entity::delete_by_id(key).exec(tx).await?;
         }
         recount_unread(tx, &self.recount).await?;
         events.extend(self.events);
-        Ok(())
+        Ok(renamed)
     }
 }
 
@@ -378,7 +435,12 @@ impl Work<'_> {
     }
 
     /// The contact that a name stands for.
-    pub(crate) fn contact_by(&self, client: ClientId, kind: ContactKeyKind, value: &str) -> Option<ContactId> {
+    pub(crate) fn contact_by(
+        &self,
+        client: ClientId,
+        kind: ContactKeyKind,
+        value: &str,
+    ) -> Option<ContactId> {
         self.contact_keys.get(&(client, kind, value.to_owned())).map(|row| row.model.contact_id)
     }
 
@@ -396,9 +458,17 @@ impl Work<'_> {
         contact: ContactId,
         seen_at: Timestamp,
     ) {
-        let model =
-            contact_key::Model { value: value.to_owned(), kind, client_id: client, contact_id: contact, seen_at };
-        self.contact_keys.insert((client, kind, value.to_owned()), Row::new(model));
+        let model = contact_key::Model {
+            value: value.to_owned(),
+            kind,
+            client_id: client,
+            contact_id: contact,
+            seen_at,
+        };
+        let known = self.contact_keys.insert((client, kind, value.to_owned()), Row::new(model));
+        if known.is_none_or(|known| known.model.contact_id != contact) {
+            self.renamed.insert(contact);
+        }
     }
 
     /// Adds a contact.
@@ -409,7 +479,11 @@ impl Work<'_> {
     }
 
     /// The conversation with a contact, made if there is none.
-    pub(crate) fn conversation_with(&mut self, client: ClientId, contact: ContactId) -> Option<ConversationId> {
+    pub(crate) fn conversation_with(
+        &mut self,
+        client: ClientId,
+        contact: ContactId,
+    ) -> Option<ConversationId> {
         if let Some(id) = self.conversation_of.get(&contact) {
             return Some(*id);
         }
@@ -450,21 +524,24 @@ impl Work<'_> {
         self.unsettled.contains(&id)
     }
 
-    /// The message that goes by a WhatsApp id: the exact one, else one with the same trailing part inside the same
-    /// conversation, if exactly one fits (invariant 2).
+    /// The message that goes by a WhatsApp id: the exact one, else one with the same trailing part within these
+    /// conversations, if exactly one fits (invariant 2).
     pub(crate) fn message_by(
         &self,
         client: ClientId,
         whatsapp_id: &str,
-        conversation: Option<ConversationId>,
+        within: Within,
     ) -> Option<MessageId> {
         if let Some(id) = self.message_keys.get(&(client, whatsapp_id.to_owned())) {
             return Some(*id);
         }
         let token = message_token(whatsapp_id)?;
-        let mut fitting = self.tokens.get(&(client, token))?.iter().filter(|id| {
-            let of = self.messages.get(id).map(|row| row.model.conversation_id);
-            conversation.is_none() || of == conversation
+        let mut fitting = self.tokens.get(&(client, token))?.iter().filter(|id| match within {
+            Within::Nowhere => false,
+            Within::Anywhere => true,
+            Within::Conversation(conversation) => {
+                self.messages.get(id).is_some_and(|row| row.model.conversation_id == conversation)
+            }
         });
         match (fitting.next(), fitting.next()) {
             (Some(id), None) => Some(*id),
@@ -473,7 +550,12 @@ impl Work<'_> {
     }
 
     /// Another message of the same conversation and trailing part, when both ids are known: two rows that are one.
-    pub(crate) fn twin_of(&self, client: ClientId, whatsapp_id: &str, message: MessageId) -> Option<MessageId> {
+    pub(crate) fn twin_of(
+        &self,
+        client: ClientId,
+        whatsapp_id: &str,
+        message: MessageId,
+    ) -> Option<MessageId> {
         let token = message_token(whatsapp_id)?;
         let of = |id: &MessageId| self.messages.get(id).map(|row| row.model.conversation_id);
         let own = of(&message)?;
@@ -503,7 +585,13 @@ impl Work<'_> {
     }
 
     /// Notes a rung of the ladder.
-    pub(crate) fn note_status(&mut self, message: MessageId, status: MessageStatus, at: Timestamp, error: Option<Value>) {
+    pub(crate) fn note_status(
+        &mut self,
+        message: MessageId,
+        status: MessageStatus,
+        at: Timestamp,
+        error: Option<Value>,
+    ) {
         let row = self.statuses.entry((message, status.word())).or_insert_with(|| message_status::Model {
             message_id: message,
             status,
@@ -530,7 +618,10 @@ impl Work<'_> {
         use sha2::Digest;
         let hash = hex::encode(sha2::Sha256::digest(change.to_string().as_bytes()));
         let known = self.waiting.iter().any(|waiting| {
-            waiting.model.client_id == client && waiting.model.target == target && waiting.model.hash == hash && !waiting.done
+            waiting.model.client_id == client
+                && waiting.model.target == target
+                && waiting.model.hash == hash
+                && !waiting.done
         });
         if !known {
             let model = pending::Model {
@@ -553,7 +644,8 @@ impl Work<'_> {
         }
         let token = message_token(whatsapp_id);
         let fits = |waiting: &Waiting| {
-            let same = waiting.model.target == whatsapp_id || (token.is_some() && waiting.model.token == token);
+            let same =
+                waiting.model.target == whatsapp_id || (token.is_some() && waiting.model.token == token);
             waiting.model.client_id == client && same && !waiting.done
         };
         self.waiting.iter().enumerate().filter(|(_, waiting)| fits(waiting)).map(|(place, _)| place).collect()
@@ -595,7 +687,10 @@ pub(crate) async fn write_statuses<C: ConnectionTrait>(
         .to_owned();
     for chunk in rows.chunks(IN_LIST) {
         let rows = chunk.iter().cloned().map(|row| row.into_active_model().reset_all());
-        message_status::Entity::insert_many(rows).on_conflict(conflict.clone()).exec_without_returning(tx).await?;
+        message_status::Entity::insert_many(rows)
+            .on_conflict(conflict.clone())
+            .exec_without_returning(tx)
+            .await?;
     }
     Ok(())
 }

@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entity::{
-    ApiKeyId, ClientId, PartnerId, Timestamp, api_key, client, contact, conversation, event, message, onboarding,
+    ApiKeyId, ClientId, PartnerId, Timestamp, api_key, client, contact, conversation, event, message,
+    onboarding,
 };
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 use serde::{Deserialize, Serialize};
+
+use uuid::Uuid;
 
 use crate::failure::Failure;
 
@@ -147,7 +151,11 @@ impl Scope {
     /// # Errors
     /// [`Failure::Forbidden`].
     pub fn require(&self, permission: Permission) -> Result<(), Failure> {
-        if self.permissions.contains(&permission) { Ok(()) } else { Err(Failure::Forbidden(permission.word())) }
+        if self.permissions.contains(&permission) {
+            Ok(())
+        } else {
+            Err(Failure::Forbidden(permission.word()))
+        }
     }
 
     /// The rows of a client's table that the scope admits.
@@ -156,6 +164,19 @@ impl Scope {
         match &self.clients {
             None => select,
             Some(clients) => select.filter(E::CLIENT.is_in(clients.iter().copied())),
+        }
+    }
+
+    /// The rows that the scope admits among some that are named by their ids. The same as [`Scope::find`], written so that
+    /// no database looks for the partner's rows first: without statistics SQLite takes an index on the partner for better
+    /// than fifty ids, and reads all that the partner has (measured: a page of messages ten times as slow).
+    pub fn among<E: OfClient>(&self, id: E::Column, ids: impl IntoIterator<Item = Uuid>) -> Select<E> {
+        let truth = || Expr::cust("TRUE");
+        #[expect(clippy::disallowed_methods, reason = "the scope's own conditions follow")]
+        let select = E::find().filter(id.is_in(ids)).filter(E::PARTNER.eq(self.partner).is(truth()));
+        match &self.clients {
+            None => select,
+            Some(clients) => select.filter(E::CLIENT.is_in(clients.iter().copied()).is(truth())),
         }
     }
 

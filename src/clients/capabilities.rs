@@ -106,19 +106,25 @@ fn in_coexistence(feature: AppFeature) -> (Availability, Option<&'static str>) {
             AppAndApi,
             Some("Every message of a one-to-one chat is seen on both sides, whoever sent it and from where."),
         ),
-        AppFeature::Groups => {
-            (AppOnly, Some("Groups go on in the app; their messages are neither stored nor told, and none can be sent."))
-        }
-        AppFeature::DisappearingMessages => {
-            (DisabledExceptGroups, Some("Switched off for all one-to-one chats when the number is connected."))
-        }
-        AppFeature::ViewOnce => {
-            (DisabledExceptGroups, Some("Switched off for all one-to-one chats when the number is connected."))
-        }
+        AppFeature::Groups => (
+            AppOnly,
+            Some(
+                "Groups go on in the app; their messages are neither stored nor told, and none can be sent.",
+            ),
+        ),
+        AppFeature::DisappearingMessages => (
+            DisabledExceptGroups,
+            Some("Switched off for all one-to-one chats when the number is connected."),
+        ),
+        AppFeature::ViewOnce => (
+            DisabledExceptGroups,
+            Some("Switched off for all one-to-one chats when the number is connected."),
+        ),
         AppFeature::Channels | AppFeature::Status => (AppOnly, None),
-        AppFeature::GreetingMessages | AppFeature::AwayMessages => {
-            (AppOnly, Some("Set and sent by the app. WhatsApp does not say whether such a message is told to the API."))
-        }
+        AppFeature::GreetingMessages | AppFeature::AwayMessages => (
+            AppOnly,
+            Some("Set and sent by the app. WhatsApp does not say whether such a message is told to the API."),
+        ),
         AppFeature::Calls => (AppOnly, Some("Voice and video calls are made and taken in the app.")),
         AppFeature::BroadcastLists => (
             AppOnly,
@@ -184,7 +190,9 @@ fn on_the_api_alone(feature: AppFeature) -> (Availability, Option<&'static str>)
         | AppFeature::LinkedWeb
         | AppFeature::LinkedMac
         | AppFeature::LinkedWindows
-        | AppFeature::LinkedWearos => (Availability::Disabled, Some("A feature of the app, which this number does not have.")),
+        | AppFeature::LinkedWearos => {
+            (Availability::Disabled, Some("A feature of the app, which this number does not have."))
+        }
     }
 }
 

@@ -42,7 +42,9 @@ pub fn remedy(code: &str) -> &'static str {
             "The client ended the connection in the app, or deleted the account. If that was not meant: make a new \
              onboarding with this client's id and let the client connect again."
         }
-        "BY_PARTNER" => "It was ended through this API. Make a new onboarding with this client's id to connect again.",
+        "BY_PARTNER" => {
+            "It was ended through this API. Make a new onboarding with this client's id to connect again."
+        }
         "BUSINESS_DOWNGRADE" => {
             "The number was moved to the regular WhatsApp app. The client moves it back to the WhatsApp Business app, then \
              connects again through a new onboarding."
@@ -62,7 +64,9 @@ pub fn remedy(code: &str) -> &'static str {
             "The WhatsApp account was deleted. The client sets it up again in the WhatsApp Business app, then connects \
              through a new onboarding."
         }
-        "TOKEN_LOST" => "WhatsApp no longer accepts our access. The client connects again through a new onboarding.",
+        "TOKEN_LOST" => {
+            "WhatsApp no longer accepts our access. The client connects again through a new onboarding."
+        }
         _ => {
             "WhatsApp ended the connection; see upstreamReason and WhatsApp Manager. Then the client connects again \
              through a new onboarding."
@@ -169,7 +173,10 @@ pub struct Disconnection {
 /// How the connection of this client ended; none while it is not DISCONNECTED.
 pub fn of(row: &client::Model) -> Option<Disconnection> {
     (row.status == ClientStatus::Disconnected).then(|| Disconnection {
-        reason: row.disconnect_reason.as_deref().map_or(DisconnectionReason::Other, DisconnectionReason::parse),
+        reason: row
+            .disconnect_reason
+            .as_deref()
+            .map_or(DisconnectionReason::Other, DisconnectionReason::parse),
         initiated_by: row.disconnect_initiated_by.clone(),
         at: row.disconnected_at.unwrap_or(row.account_at),
         upstream_reason: row.disconnect_upstream_reason.clone(),

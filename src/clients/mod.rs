@@ -40,7 +40,9 @@ pub async fn named(app: &App, scope: &Scope, id: ClientId) -> Outcome<client::Mo
 pub fn require_connected(client: &client::Model) -> Result<(), Failure> {
     let why = match client.status {
         ClientStatus::Connected => return Ok(()),
-        ClientStatus::Onboarding => "the client is not connected yet: it finishes the onboarding's link first".to_owned(),
+        ClientStatus::Onboarding => {
+            "the client is not connected yet: it finishes the onboarding's link first".to_owned()
+        }
         ClientStatus::Paused => format!(
             "the client is paused: {}",
             client.pause_reason.as_deref().unwrap_or("WhatsApp does not take its messages right now")

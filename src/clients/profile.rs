@@ -1,7 +1,7 @@
 //! Name and profile, as the client sets them in the app (R17): read at connection, when WhatsApp tells of a new name, and
 //! once a day.
 
-use entity::{ClientId, ClientStatus, EventType, Timestamp, client};
+use entity::{ClientStatus, EventType, Timestamp, client};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use crate::app::App;
@@ -32,14 +32,24 @@ pub async fn refresh_due(app: &App) -> Outcome<usize> {
     Ok(due.len())
 }
 
+/// Which instant a name has that was asked for then. WhatsApp stamps changes with whole seconds: one that has the same
+/// second is newer.
+pub fn asked(at: Timestamp) -> Timestamp {
+    Timestamp(at.floor_second().0 - 1)
+}
+
 async fn refresh(app: &App, client: &client::Model) -> Outcome<()> {
     let asked_at = app.now();
-    let (Some(number), Some(waba), Some(sealed)) = (&client.phone_number_id, &client.waba_id, &client.token_sealed) else {
-        return read_at(app, client.id, asked_at, None, None).await;
+    let (Some(number), Some(waba), Some(sealed)) =
+        (&client.phone_number_id, &client.waba_id, &client.token_sealed)
+    else {
+        return read_at(app, client, asked_at, None, None).await;
     };
     let token = app.key.open(client.id.uuid().as_bytes(), sealed).map_err(Failure::Internal)?;
     let name = match app.upstream.phone_numbers(waba, &token).await {
-        Ok(numbers) => numbers.into_iter().find(|known| known.id == *number).and_then(|number| number.verified_name),
+        Ok(numbers) => {
+            numbers.into_iter().find(|known| known.id == *number).and_then(|number| number.verified_name)
+        }
         Err(error) => {
             tracing::warn!(client = %client.id.public(), %error, "a client's name cannot be read right now");
             None
@@ -52,38 +62,64 @@ async fn refresh(app: &App, client: &client::Model) -> Outcome<()> {
             None
         }
     };
-    read_at(app, client.id, asked_at, name, profile).await
+    read_at(app, client, asked_at, name, profile).await
 }
 
 /// Keeps what was read, and tells it if it differs.
 async fn read_at(
     app: &App,
-    id: ClientId,
+    of: &client::Model,
     asked_at: Timestamp,
     name: Option<String>,
     profile: Option<serde_json::Value>,
 ) -> Outcome<()> {
     let tx = app.db.begin_write().await?;
-    crate::db::lock_clients(&tx, &std::collections::BTreeSet::from([id])).await?;
+    crate::db::lock_clients(&tx, &std::collections::BTreeSet::from([of.id])).await?;
     #[expect(clippy::disallowed_methods, reason = "the client whose profile is due")]
-    let Some(mut row) = client::Entity::find_by_id(id).one(&tx).await? else { return Ok(()) };
+    let Some(mut row) = client::Entity::find_by_id(of.id).one(&tx).await? else { return Ok(()) };
     let before = row.clone();
-    row.profile_at = asked_at;
-    if let Some(name) = name.filter(|_| row.display_name_at <= asked_at) {
+    // Whoever made it due meanwhile wants another look.
+    if row.profile_at == of.profile_at {
+        row.profile_at = asked_at;
+    }
+    if let Some(name) = name.filter(|_| row.display_name_at <= asked(asked_at)) {
         row.display_name = Some(name);
     }
     row.profile = profile.or(row.profile);
-    // The first look after a connection tells nobody anything new.
-    let differs = before.profile.is_some() && (before.display_name != row.display_name || before.profile != row.profile);
+    let shown = |row: &client::Model| (row.display_name.clone(), row.profile.clone().map(lasting));
     let event = NewEvent {
         partner: row.partner_id,
         kind: EventType::ClientProfileChanged,
         occurred_at: asked_at,
-        client: Some(id),
+        client: Some(of.id),
         subject: None,
         data: None,
     };
+    let differs = shown(&before) != shown(&row);
     crate::db::upsert::<client::Entity, _>(&tx, vec![row]).await?;
     events::commit(&app.hub, tx, if differs { vec![event] } else { Vec::new() }).await?;
     Ok(())
+}
+
+/// A profile without what differs each time that it is read: the picture's address carries a permission that ends.
+fn lasting(mut profile: serde_json::Value) -> serde_json::Value {
+    if let Some(url) = profile.get_mut("pictureUrl")
+        && let Some((address, _)) = url.as_str().and_then(|url| url.split_once('?'))
+    {
+        *url = address.into();
+    }
+    profile
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r17_the_same_picture_under_another_permission_is_no_change() {
+        let profile = |picture: &str| serde_json::json!({ "about": "x?y", "pictureUrl": picture });
+        assert_eq!(lasting(profile("https://a/b?c=1")), lasting(profile("https://a/b?c=2")));
+        assert_ne!(lasting(profile("https://a/b?c=1")), lasting(profile("https://a/d?c=1")));
+        assert_eq!(lasting(profile("https://a/b")), profile("https://a/b"));
+    }
 }

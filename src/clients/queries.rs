@@ -53,7 +53,12 @@ pub async fn all(db: &Db, scope: &Scope, ids: &[ClientId]) -> Result<Option<Vec<
 ///
 /// # Errors
 /// When the database is away.
-pub async fn list(db: &Db, scope: &Scope, filter: &Filter, args: PageArgs) -> Result<Page<client::Model>, DbErr> {
+pub async fn list(
+    db: &Db,
+    scope: &Scope,
+    filter: &Filter,
+    args: PageArgs,
+) -> Result<Page<client::Model>, DbErr> {
     use client::Column;
     let mut select = scope.find::<client::Entity>();
     if let Some(statuses) = &filter.status {

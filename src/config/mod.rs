@@ -236,7 +236,8 @@ impl Config {
     /// # Errors
     /// A sentence that names the key at fault.
     pub fn from_layers(file: Option<&Path>, environment: &[(String, String)]) -> Result<Self, Invalid> {
-        let defaults = config::Config::builder().add_source(config::File::from_str(DEFAULTS, FileFormat::Toml));
+        let defaults =
+            config::Config::builder().add_source(config::File::from_str(DEFAULTS, FileFormat::Toml));
         let mut keys = Vec::new();
         collect_keys("", &defaults.clone().build().map_err(sentence)?.cache, &mut keys);
 
@@ -252,10 +253,15 @@ impl Config {
             }
             for name in names {
                 known.insert(name.clone());
-                let Some((_, value)) = environment.iter().find(|(candidate, _)| *candidate == name) else { continue };
+                let Some((_, value)) = environment.iter().find(|(candidate, _)| *candidate == name) else {
+                    continue;
+                };
                 let value = if key.list {
                     let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
-                    Value::new(Some(&name), ValueKind::Array(items.map(|item| Value::new(Some(&name), item)).collect()))
+                    Value::new(
+                        Some(&name),
+                        ValueKind::Array(items.map(|item| Value::new(Some(&name), item)).collect()),
+                    )
                 } else {
                     Value::new(Some(&name), value.as_str())
                 };
@@ -265,7 +271,9 @@ impl Config {
         if let Some((name, _)) =
             environment.iter().find(|(name, _)| name.starts_with("TANDEM_") && !known.contains(name))
         {
-            return Err(Invalid(format!("{name} is not a setting: see `tandem check-config --defaults` for all of them")));
+            return Err(Invalid(format!(
+                "{name} is not a setting: see `tandem check-config --defaults` for all of them"
+            )));
         }
         let config: Config = builder.build().map_err(sentence)?.try_deserialize().map_err(sentence)?;
         config.checked()
@@ -322,7 +330,9 @@ impl Config {
             )));
         }
         let database = self.database_url.expose_secret();
-        if !database.is_empty() && !["postgres://", "postgresql://", "sqlite:"].iter().any(|s| database.starts_with(s)) {
+        if !database.is_empty()
+            && !["postgres://", "postgresql://", "sqlite:"].iter().any(|s| database.starts_with(s))
+        {
             return Err(Invalid(
                 "database_url begins with neither postgres:// nor sqlite:; it needs one of them, or nothing for SQLite \
                  files in data_dir"
@@ -340,7 +350,10 @@ impl Config {
             return Ok(self);
         }
         let needed = [
-            ("meta.app_secrets", self.meta.app_secrets.iter().any(|secret| !secret.expose_secret().is_empty())),
+            (
+                "meta.app_secrets",
+                self.meta.app_secrets.iter().any(|secret| !secret.expose_secret().is_empty()),
+            ),
             ("meta.verify_token", !self.meta.verify_token.expose_secret().is_empty()),
             ("meta.config_id", !self.meta.config_id.is_empty()),
             ("installation_key", !key.is_empty()),
@@ -377,7 +390,10 @@ impl Config {
     /// Where the main database is.
     pub fn database_url(&self) -> SecretString {
         match self.database_url.expose_secret() {
-            "" => SecretString::from(format!("sqlite://{}?mode=rwc", self.data_dir.join("tandem.sqlite").display())),
+            "" => SecretString::from(format!(
+                "sqlite://{}?mode=rwc",
+                self.data_dir.join("tandem.sqlite").display()
+            )),
             url => SecretString::from(url.to_owned()),
         }
     }
@@ -453,7 +469,8 @@ mod tests {
     use super::*;
 
     fn with(environment: &[(&str, &str)]) -> Result<Config, Invalid> {
-        let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let environment: Vec<_> =
+            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Config::from_layers(None, &environment)
     }
 
@@ -482,7 +499,8 @@ mod tests {
 
     #[test]
     fn lists_are_separated_by_commas() {
-        let config = with(&[("TANDEM_META_APP_SECRETS", "a, b"), ("TANDEM_PRESENCE_DUE_DAYS", "1,2")]).unwrap();
+        let config =
+            with(&[("TANDEM_META_APP_SECRETS", "a, b"), ("TANDEM_PRESENCE_DUE_DAYS", "1,2")]).unwrap();
         assert_eq!(config.meta.app_secrets.len(), 2);
         assert_eq!(config.presence.due_days, [1, 2]);
     }

@@ -1,6 +1,7 @@
 //! Reads of contacts.
 
-use entity::{ClientId, ContactId, ContactKeyKind, contact, contact_key};
+use entity::{ClientId, ContactId, ContactKeyKind, Timestamp, contact, contact_key, conversation};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::phone;
@@ -29,10 +30,17 @@ pub async fn list(
     args: PageArgs,
 ) -> Result<Page<contact::Model>, DbErr> {
     let mut select = scope.find::<contact::Entity>().filter(contact::Column::ClientId.eq(client));
+    // Of some people only a name is known, from a status or a reaction: rows that matter to matching alone.
+    let of_contact = Expr::col((conversation::Entity, conversation::Column::ContactId))
+        .equals((contact::Entity, contact::Column::Id));
+    let written =
+        Query::select().expr(Expr::val(1)).from(conversation::Entity).and_where(of_contact).to_owned();
+    select = select.filter(contact::Column::BookAt.gt(Timestamp(0)).or(Expr::exists(written)));
     if let Some(words) = &filter.search {
         // A number is kept without what people write between its digits.
         let number = phone::part(words);
-        select = select.filter(search::contains_lowered(contact::Column::Search, number.as_deref().unwrap_or(words)));
+        select = select
+            .filter(search::contains_lowered(contact::Column::Search, number.as_deref().unwrap_or(words)));
     }
     if let Some(present) = filter.in_phone_book {
         select = select.filter(contact::Column::InPhoneBook.eq(present));

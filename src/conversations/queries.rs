@@ -62,7 +62,10 @@ pub async fn list(
         let people = Query::select()
             .expr(Expr::val(1))
             .from(contact::Entity)
-            .and_where(Expr::col((contact::Entity, contact::Column::Id)).equals((conversation::Entity, Column::ContactId)))
+            .and_where(
+                Expr::col((contact::Entity, contact::Column::Id))
+                    .equals((conversation::Entity, Column::ContactId)),
+            )
             .cond_where(search::contains_lowered(contact::Column::Search, number.as_deref().unwrap_or(words)))
             .to_owned();
         select = select.filter(Expr::exists(people));
@@ -81,7 +84,9 @@ fn has_window(now: Timestamp) -> Condition {
     let since_connection = Query::select()
         .expr(Expr::val(1))
         .from(client::Entity)
-        .and_where(Expr::col((client::Entity, client::Column::Id)).equals((conversation::Entity, Column::ClientId)))
+        .and_where(
+            Expr::col((client::Entity, client::Column::Id)).equals((conversation::Entity, Column::ClientId)),
+        )
         .and_where(Expr::col((client::Entity, client::Column::ConnectedAt)).is_not_null())
         .and_where(connected.lte(opened()))
         .to_owned();
@@ -105,8 +110,7 @@ pub async fn of_contacts(
     contacts: &[ContactId],
 ) -> Result<HashMap<ContactId, Arc<conversation::Model>>, DbErr> {
     let rows = scope
-        .find::<conversation::Entity>()
-        .filter(conversation::Column::ContactId.is_in(contacts.iter().copied()))
+        .among::<conversation::Entity>(conversation::Column::ContactId, contacts.iter().map(|id| id.0))
         .all(db.read())
         .await?;
     Ok(rows.into_iter().map(|row| (row.contact_id, Arc::new(row))).collect())

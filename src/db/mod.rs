@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction,
+    DbErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -41,7 +41,11 @@ impl Db {
         let url = url.expose_secret();
         if url.starts_with("sqlite") {
             let writer = connect(url, 1, &statements).await?;
-            let reader = if url.contains(":memory:") { writer.clone() } else { connect(url, READERS, &statements).await? };
+            let reader = if url.contains(":memory:") {
+                writer.clone()
+            } else {
+                connect(url, READERS, &statements).await?
+            };
             Ok(Self { writer, reader, statements })
         } else {
             let pool = connect(url, POOL, &statements).await?;
@@ -92,7 +96,10 @@ impl Db {
         if self.backend() != DatabaseBackend::Sqlite {
             return Ok(None);
         }
-        let row = self.writer.query_one_raw(Statement::from_string(DatabaseBackend::Sqlite, "PRAGMA synchronous")).await?;
+        let row = self
+            .writer
+            .query_one_raw(Statement::from_string(DatabaseBackend::Sqlite, "PRAGMA synchronous"))
+            .await?;
         row.map(|row| row.try_get_by_index(0)).transpose()
     }
 
@@ -132,7 +139,11 @@ pub async fn lock_clients<C: ConnectionTrait>(
     Ok(())
 }
 
-async fn connect(url: &str, connections: u32, statements: &Arc<AtomicU64>) -> Result<DatabaseConnection, DbErr> {
+async fn connect(
+    url: &str,
+    connections: u32,
+    statements: &Arc<AtomicU64>,
+) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)

@@ -18,20 +18,23 @@ fn containing(words: &str) -> LikeExpr {
 }
 
 /// Rows of which one of these columns contains the words, in capitals or not. Empty words: all rows. SQLite knows
-/// capitals of ASCII only: there other letters match as they were typed, or in small letters.
+/// capitals of ASCII only: there other letters match as they were typed, or if all of them are small or capital.
 pub fn contains<C: ColumnTrait>(columns: &[C], words: &str) -> Condition {
     let words = words.trim();
     if words.is_empty() {
         return Condition::all();
     }
-    let small = words.to_lowercase();
+    let mut spellings = vec![words.to_lowercase()];
+    for other in [words.to_ascii_lowercase(), words.to_uppercase().to_ascii_lowercase()] {
+        if !words.is_ascii() && !spellings.contains(&other) {
+            spellings.push(other);
+        }
+    }
     let mut any = Condition::any();
     for column in columns {
-        let lowered = || Expr::expr(Func::lower(column.into_simple_expr()));
-        any = any.add(lowered().like(containing(&small)));
-        let typed = words.to_ascii_lowercase();
-        if typed != small {
-            any = any.add(lowered().like(containing(&typed)));
+        for spelling in &spellings {
+            let lowered = Expr::expr(Func::lower(column.into_simple_expr()));
+            any = any.add(lowered.like(containing(spelling)));
         }
     }
     any
@@ -49,18 +52,15 @@ pub fn contains_lowered<C: ColumnTrait>(column: C, words: &str) -> Condition {
 #[cfg(test)]
 mod tests {
     use entity::message;
-    use sea_orm::{DatabaseBackend, EntityTrait, QueryFilter, QuerySelect, QueryTrait};
+    use sea_orm::sea_query::{Query, SqliteQueryBuilder};
 
     use super::*;
 
     #[test]
     fn signs_of_like_are_taken_as_they_stand() {
-        let sql = message::Entity::find()
-            .select_only()
-            .column(message::Column::Id)
-            .filter(contains(&[message::Column::Text], "50%_\\"))
-            .build(DatabaseBackend::Sqlite)
-            .to_string();
+        let mut select = Query::select();
+        select.column(message::Column::Id).cond_where(contains(&[message::Column::Text], "50%_\\"));
+        let sql = select.to_string(SqliteQueryBuilder);
         assert!(sql.contains(r"LIKE '%50\%\_\\%' ESCAPE '\'"), "{sql}");
     }
 }

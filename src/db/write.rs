@@ -2,8 +2,8 @@
 
 use sea_orm::sea_query::{Func, FunctionCall, IntoIden, OnConflict, SimpleExpr};
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, IntoActiveModel, Iterable, ModelTrait,
-    PrimaryKeyToColumn,
+    ActiveModelTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, IntoActiveModel, Iterable,
+    ModelTrait, PrimaryKeyToColumn,
 };
 
 /// SQLite takes at most 32,766 values in a statement; Postgres 65,535.
@@ -29,13 +29,14 @@ where
     let per_statement = (BINDS / (keys.len() + others.len())).clamp(1, 500);
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
-        let chunk: Vec<E::ActiveModel> = rows
-            .by_ref()
-            .take(per_statement)
-            .map(|row| row.into_active_model().reset_all())
-            .collect();
+        let chunk: Vec<E::ActiveModel> =
+            rows.by_ref().take(per_statement).map(|row| row.into_active_model().reset_all()).collect();
         let mut conflict = OnConflict::columns(keys.iter().copied());
-        if others.is_empty() { conflict.do_nothing() } else { conflict.update_columns(others.iter().copied()) };
+        if others.is_empty() {
+            conflict.do_nothing()
+        } else {
+            conflict.update_columns(others.iter().copied())
+        };
         E::insert_many(chunk).on_conflict(conflict).exec_without_returning(connection).await?;
     }
     Ok(())
@@ -50,4 +51,3 @@ pub fn least(backend: DatabaseBackend, a: impl Into<SimpleExpr>, b: impl Into<Si
     let name = if backend == DatabaseBackend::Sqlite { "min" } else { "least" };
     Func::cust(name).arg(a).arg(b)
 }
-

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use entity::{ClientId, EventType, PartnerId, Timestamp, event, event_head};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ActiveValue::Set};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait};
 use serde_json::Value;
 use uuid::Uuid;
 

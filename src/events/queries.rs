@@ -45,11 +45,16 @@ impl From<DbErr> for CursorError {
 pub async fn resume(app: &App, scope: &Scope, cursor: Option<&str>) -> Result<i64, CursorError> {
     let oldest = oldest(app, scope).await?;
     let Some(text) = cursor else { return Ok(oldest) };
-    let cursor = Cursor::decode(text).filter(|cursor| cursor.partner == scope.partner()).ok_or(CursorError::Broken)?;
+    let cursor =
+        Cursor::decode(text).filter(|cursor| cursor.partner == scope.partner()).ok_or(CursorError::Broken)?;
     let gone = cursor.epoch != app.epoch
         || cursor.position < oldest
         || cursor.position > app.hub.head(scope.partner()).await?;
-    if gone { Err(CursorError::Expired { oldest: app.cursor(scope.partner(), oldest) }) } else { Ok(cursor.position) }
+    if gone {
+        Err(CursorError::Expired { oldest: app.cursor(scope.partner(), oldest) })
+    } else {
+        Ok(cursor.position)
+    }
 }
 
 /// Notes that the partner reads its stream (S8), the first time that it does.
@@ -65,6 +70,8 @@ pub async fn note_reader(app: &App, scope: &Scope) -> Result<(), DbErr> {
 
 /// The place before the oldest entry kept.
 async fn oldest(app: &App, scope: &Scope) -> Result<i64, DbErr> {
+    // Before the entries: of an empty log this is its end, and what comes in between lies after it.
+    let head = app.hub.head(scope.partner()).await?;
     let first: Option<i64> = scope
         .find_partner::<event::Entity>()
         .select_only()
@@ -74,10 +81,7 @@ async fn oldest(app: &App, scope: &Scope) -> Result<i64, DbErr> {
         .into_tuple()
         .one(app.db.read())
         .await?;
-    match first {
-        Some(first) => Ok(first - 1),
-        None => app.hub.head(scope.partner()).await,
-    }
+    Ok(first.map_or(head, |first| first - 1))
 }
 
 /// Which entries.
@@ -137,7 +141,13 @@ pub struct EventPage {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn page(app: &App, scope: &Scope, after: i64, filter: &Filter, size: usize) -> Result<EventPage, DbErr> {
+pub async fn page(
+    app: &App,
+    scope: &Scope,
+    after: i64,
+    filter: &Filter,
+    size: usize,
+) -> Result<EventPage, DbErr> {
     use event::Column;
     // Before the rows: what is committed in between belongs to the next page.
     let head = app.hub.head(scope.partner()).await?;

@@ -33,9 +33,15 @@ pub struct Filter {
 impl Filter {
     fn admits(&self, row: &event::Model) -> bool {
         self.types.as_ref().is_none_or(|types| types.contains(&row.kind))
-            && self.clients.as_ref().is_none_or(|clients| row.client_id.is_some_and(|id| clients.contains(&id)))
+            && self
+                .clients
+                .as_ref()
+                .is_none_or(|clients| row.client_id.is_some_and(|id| clients.contains(&id)))
             && self.subject.is_none_or(|subject| row.subject_id == Some(subject))
-            && self.statuses.as_ref().is_none_or(|statuses| status(row).is_some_and(|status| statuses.contains(&status)))
+            && self
+                .statuses
+                .as_ref()
+                .is_none_or(|statuses| status(row).is_some_and(|status| statuses.contains(&status)))
     }
 
     /// A client that goes on under another id is still the one that was asked for.
@@ -67,43 +73,54 @@ pub enum Item {
     CaughtUp(i64),
 }
 
-/// Reads the feed of the scope's partner: with a cursor everything after it, without one what happens from now on. The
-/// place is fixed before this returns. The stream ends when the process does, or with its first error.
-///
-/// # Errors
-/// When the cursor is of no use, or the database is away.
-pub async fn resumable(
-    app: &Arc<App>,
-    scope: &Scope,
-    after: Option<&str>,
-    filter: Filter,
-) -> Result<impl Stream<Item = Result<Item, CursorError>> + Send + 'static, CursorError> {
-    queries::note_reader(app, scope).await?;
-    let feed = app.hub.feed(scope.partner()).await?;
-    let watch = feed.watch();
-    let head = feed.head();
-    let (position, catch_up_at) = match after {
-        Some(cursor) => {
-            let position = queries::resume(app, scope, Some(cursor)).await?;
-            (position, Some(head.max(position)))
-        }
-        None => (head, None),
-    };
-    let reader = Reader {
-        app: app.clone(),
-        scope: scope.clone(),
-        feed,
-        watch,
-        filter,
-        position,
-        catch_up_at,
-        ahead: VecDeque::new(),
-        ended: false,
-    };
-    Ok(unfold(reader, |mut reader| async move {
-        let item = reader.next().await?;
-        Some((item, reader))
-    }))
+/// A place at the head of a partner's stream, taken before anything else is asked: what happens from here on will be
+/// told, however long the rest of the preparations takes.
+pub struct Joined {
+    app: Arc<App>,
+    scope: Scope,
+    feed: Arc<Feed>,
+    watch: watch::Receiver<i64>,
+    head: i64,
+}
+
+impl Joined {
+    /// Joins the feed of the scope's partner.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn new(app: &Arc<App>, scope: &Scope) -> Result<Self, DbErr> {
+        let feed = app.hub.feed(scope.partner()).await?;
+        let watch = feed.watch();
+        let head = feed.head();
+        Ok(Self { app: app.clone(), scope: scope.clone(), feed, watch, head })
+    }
+
+    /// Reads: with a cursor everything after it, without one what happened since joining. The stream ends when the
+    /// process does, or with its first error.
+    ///
+    /// # Errors
+    /// When the cursor is of no use, or the database is away.
+    pub async fn read(
+        self,
+        after: Option<&str>,
+        filter: Filter,
+    ) -> Result<impl Stream<Item = Result<Item, CursorError>> + Send + use<>, CursorError> {
+        let Self { app, scope, feed, watch, head } = self;
+        let (position, catch_up_at) = match after {
+            Some(cursor) => {
+                let position = queries::resume(&app, &scope, Some(cursor)).await?;
+                (position, Some(head.max(position)))
+            }
+            None => (head, None),
+        };
+        queries::note_reader(&app, &scope).await?;
+        let ahead = VecDeque::new();
+        let reader = Reader { app, scope, feed, watch, filter, position, catch_up_at, ahead, ended: false };
+        Ok(unfold(reader, |mut reader| async move {
+            let item = reader.next().await?;
+            Some((item, reader))
+        }))
+    }
 }
 
 struct Reader {

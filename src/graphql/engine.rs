@@ -49,7 +49,11 @@ impl Executor for Engine {
         }
     }
 
-    fn execute_stream(&self, request: Request, session_data: Option<Arc<Data>>) -> BoxStream<'static, Response> {
+    fn execute_stream(
+        &self,
+        request: Request,
+        session_data: Option<Arc<Data>>,
+    ) -> BoxStream<'static, Response> {
         let batches = Batches::default();
         let request = with_loaders(request, &batches);
         let answers = self.schema.execute_stream_with_session_data(request, session_data.unwrap_or_default());
@@ -58,7 +62,10 @@ impl Executor for Engine {
 }
 
 fn with_loaders(mut request: Request, batches: &Batches) -> Request {
-    let caller = request.data.get(&std::any::TypeId::of::<Caller>()).and_then(|caller| caller.downcast_ref::<Caller>());
+    let caller = request
+        .data
+        .get(&std::any::TypeId::of::<Caller>())
+        .and_then(|caller| caller.downcast_ref::<Caller>());
     if let Some(caller) = caller.cloned() {
         // Nothing is cached: a subscription lives long, and one mutation of a request sees what another one did.
         request.data.insert(Arc::new(DataLoader::new(Rows::new(caller), batches.clone(), AtOnce)));

@@ -61,7 +61,9 @@ impl ApiError {
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Refused(Refusal { code: RefusalCode::NotFound, message, .. }) => Self::new("NOT_FOUND", message),
+            Failure::Refused(Refusal { code: RefusalCode::NotFound, message, .. }) => {
+                Self::new("NOT_FOUND", message)
+            }
             Failure::Refused(refusal) => Self::bad_input(refusal.message),
             Failure::Forbidden(scope) => {
                 Self::new("FORBIDDEN", format!("The credential lacks the scope {scope}, which this needs."))
@@ -140,6 +142,8 @@ pub fn settle<T>(outcome: Outcome<T>) -> Result<(Option<T>, Vec<UserError>)> {
     match outcome {
         Ok(value) => Ok((Some(value), Vec::new())),
         Err(Failure::Refused(refusal)) => Ok((None, vec![refusal.into()])),
-        Err(failure @ (Failure::Forbidden(_) | Failure::Unavailable(_) | Failure::Internal(_))) => Err(failure.into()),
+        Err(failure @ (Failure::Forbidden(_) | Failure::Unavailable(_) | Failure::Internal(_))) => {
+            Err(failure.into())
+        }
     }
 }

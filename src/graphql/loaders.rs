@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_graphql::dataloader::Loader;
 use entity::{
-    ClientId, ContactId, ConversationId, MessageId, OnboardingId, client, contact, conversation, message, message_status,
-    onboarding, onboarding_step, reaction, sync,
+    ClientId, ContactId, ConversationId, MessageId, OnboardingId, client, contact, conversation, message,
+    message_status, onboarding, onboarding_step, reaction, sync,
 };
 use uuid::Uuid;
 
@@ -83,7 +83,8 @@ impl Loader<ConversationOf> for Rows {
 
     async fn load(&self, keys: &[ConversationOf]) -> Result<HashMap<ConversationOf, Self::Value>> {
         let contacts: Vec<ContactId> = keys.iter().map(|key| key.0).collect();
-        let rows = conversations::queries::of_contacts(&self.caller.app.db, &self.caller.scope, &contacts).await?;
+        let rows =
+            conversations::queries::of_contacts(&self.caller.app.db, &self.caller.scope, &contacts).await?;
         Ok(rows.into_iter().map(|(contact, row)| (ConversationOf(contact), row)).collect())
     }
 }

@@ -99,7 +99,9 @@ mod tests {
     fn the_text_of_the_schema_is_stable() {
         let sdl = sdl();
         assert_eq!(sdl, super::sdl());
-        for part in ["interface Event", "interface Node", "union StreamItem", "union MessageContent", "@oneOf"] {
+        for part in
+            ["interface Event", "interface Node", "union StreamItem", "union MessageContent", "@oneOf"]
+        {
             assert!(sdl.contains(part), "{part}");
         }
     }

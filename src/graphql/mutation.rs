@@ -2,7 +2,9 @@ use async_graphql::{Context, Object};
 
 use super::error::Result;
 use super::mutations::client::{self, ClientInput, ClientPayload, SyncPayload, UpdateProfileInput};
-use super::mutations::message::{self, MarkAsReadInput, MessagePayload, SendMessageInput, SendMessagePayload};
+use super::mutations::message::{
+    self, MarkAsReadInput, MessagePayload, SendMessageInput, SendMessagePayload,
+};
 use super::mutations::onboarding::{
     self, CompleteOnboardingInput, CompleteOnboardingPayload, CreateOnboardingInput, CreateOnboardingPayload,
     RevokeOnboardingInput, RevokeOnboardingPayload,

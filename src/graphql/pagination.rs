@@ -39,7 +39,9 @@ impl Asked {
     /// BAD_USER_INPUT, saying what is needed.
     pub fn page<T: Listed>(&self) -> Result<PageArgs> {
         if self.first.is_some() && self.last.is_some() {
-            return Err(ApiError::bad_input("`first` and `last` are both given; it needs one of them, or none."));
+            return Err(ApiError::bad_input(
+                "`first` and `last` are both given; it needs one of them, or none.",
+            ));
         }
         let (size, backward) = match (self.first, self.last) {
             (Some(first), _) => (size("first", first)?, false),
@@ -171,8 +173,12 @@ mod tests {
     fn a_cursor_comes_back_whole_and_only_in_its_own_list() {
         let cursor = encode::<Message>(PLACE);
         assert_eq!(decode::<Message>("after", &cursor).unwrap(), PLACE);
-        for broken in [encode::<Client>(PLACE).as_str(), "", "x", &cursor[1..], &format!("{cursor}AA"), "é"] {
-            assert!(code(decode::<Message>("after", broken).unwrap_err()).0.contains("BAD_USER_INPUT"), "{broken}");
+        for broken in [encode::<Client>(PLACE).as_str(), "", "x", &cursor[1..], &format!("{cursor}AA"), "é"]
+        {
+            assert!(
+                code(decode::<Message>("after", broken).unwrap_err()).0.contains("BAD_USER_INPUT"),
+                "{broken}"
+            );
         }
     }
 
@@ -182,7 +188,9 @@ mod tests {
         assert_eq!(page(None, None).unwrap().size, 50);
         assert_eq!(page(Some(100), None).unwrap().size, 100);
         assert!(page(None, Some(1)).unwrap().backward);
-        for (first, last) in [(Some(0), None), (Some(-1), None), (Some(101), None), (None, Some(101)), (Some(1), Some(1))] {
+        for (first, last) in
+            [(Some(0), None), (Some(-1), None), (Some(101), None), (None, Some(101)), (Some(1), Some(1))]
+        {
             let (code, message) = code(page(first, last).unwrap_err());
             assert!(code.contains("BAD_USER_INPUT"), "{first:?} {last:?}: {message}");
             assert!(message.contains("100") || first == last, "{message}");

@@ -25,7 +25,11 @@ pub struct Query;
 #[Object]
 impl Query {
     /// What an id names. Null: nothing that you may see.
-    async fn node(&self, ctx: &Context<'_>, #[graphql(desc = "An id of any type.")] id: ID) -> Option<Result<Node>> {
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "An id of any type.")] id: ID,
+    ) -> Option<Result<Node>> {
         node::resolve(ctx, &id).await.transpose()
     }
 
@@ -168,8 +172,10 @@ impl Query {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Whose conversation.")] client_id: Given<ClientId>,
-        #[graphql(desc = "A phone number with its plus sign (spaces, dashes and brackets do not matter), or a \
-                          WhatsApp user id.")]
+        #[graphql(
+            desc = "A phone number with its plus sign (spaces, dashes and brackets do not matter), or a \
+                          WhatsApp user id."
+        )]
         with: String,
     ) -> Option<Result<Conversation>> {
         let load = async {
@@ -208,7 +214,9 @@ impl Query {
     async fn events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Only what follows this place. Null: from the oldest entry kept.")] after: Option<EventCursor>,
+        #[graphql(desc = "Only what follows this place. Null: from the oldest entry kept.")] after: Option<
+            EventCursor,
+        >,
         #[graphql(desc = "Which entries. Null: all that you may see.")] filter: Option<EventFilter>,
         #[graphql(desc = "How many, 1 to 100. Null: 50.")] first: Option<i32>,
     ) -> Option<Result<EventConnection>> {
@@ -216,8 +224,9 @@ impl Query {
             let scope = ctx.reader()?;
             let size = first.map_or(Ok(DEFAULT), |first| size("first", first))?;
             let app = ctx.app();
+            let position =
+                events::queries::resume(app, scope, after.as_ref().map(|cursor| cursor.0.as_str())).await?;
             events::queries::note_reader(app, scope).await?;
-            let position = events::queries::resume(app, scope, after.as_ref().map(|cursor| cursor.0.as_str())).await?;
             let EventFilter { client_ids, types } = filter.unwrap_or_default();
             let clients = match named_clients(ctx, client_ids).await? {
                 None => None,
@@ -258,11 +267,17 @@ pub(super) async fn named_client(ctx: &Context<'_>, given: Given<ClientId>) -> R
 ///
 /// # Errors
 /// FORBIDDEN, BAD_USER_INPUT, NOT_FOUND.
-pub(super) async fn named_clients(ctx: &Context<'_>, given: Option<Vec<Given<ClientId>>>) -> Result<Option<Vec<ClientId>>> {
+pub(super) async fn named_clients(
+    ctx: &Context<'_>,
+    given: Option<Vec<Given<ClientId>>>,
+) -> Result<Option<Vec<ClientId>>> {
     let scope = ctx.reader()?;
     let Some(given) = given else { return Ok(None) };
     if given.len() > MOST {
-        return Err(ApiError::bad_input(format!("`clientIds` has {} entries; it may have {MOST}.", given.len())));
+        return Err(ApiError::bad_input(format!(
+            "`clientIds` has {} entries; it may have {MOST}.",
+            given.len()
+        )));
     }
     let ids: Option<Vec<ClientId>> = given.into_iter().map(Given::id).collect();
     let known = match ids {

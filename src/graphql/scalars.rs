@@ -119,7 +119,11 @@ impl<I: PublicId> Given<I> {
     /// NOT_FOUND.
     pub fn of(self, field: &str) -> Outcome<I> {
         self.0.ok_or_else(|| {
-            Failure::Refused(Refusal::new(RefusalCode::NotFound, field, format!("{field} names nothing that you have.")))
+            Failure::Refused(Refusal::new(
+                RefusalCode::NotFound,
+                field,
+                format!("{field} names nothing that you have."),
+            ))
         })
     }
 }

@@ -20,7 +20,7 @@ use super::types::event::{
 use crate::app::App;
 use crate::events;
 use crate::events::queries::CursorError;
-use crate::feed::stream::{Filter, Item, resumable};
+use crate::feed::stream::{Filter, Item, Joined};
 
 /// Events of a replay that are made together. Live, each is told at once.
 const TOGETHER: usize = 64;
@@ -39,10 +39,11 @@ impl Subscription {
         #[graphql(desc = "Only what follows this place. Null: from now on.")] after: Option<EventCursor>,
         #[graphql(desc = "Which entries. Null: all that you may see.")] filter: Option<EventFilter>,
     ) -> Result<BoxStream<'static, Result<StreamItem>>> {
+        let joined = join(ctx).await?;
         let EventFilter { client_ids, types } = filter.unwrap_or_default();
         let types = types.map(|types| types.into_iter().map(Into::into).collect());
         let filter = Filter { clients: clients(ctx, client_ids).await?, types, ..Filter::default() };
-        follow(ctx, after, filter, Some).await
+        follow(ctx, joined, after, filter, Some).await
     }
 
     /// Messages that clients send from the app on the phone or from a linked device: the provider's *outgoing* webhook.
@@ -54,8 +55,12 @@ impl Subscription {
         >,
         #[graphql(desc = "Only what follows this place. Null: from now on.")] after: Option<EventCursor>,
     ) -> Result<BoxStream<'static, Result<OutgoingMessageEvent>>> {
+        let joined = join(ctx).await?;
         let filter = of_types(ctx, client_ids, &[entity::EventType::MessageOutgoing]).await?;
-        follow(ctx, after, filter, |item| if let StreamItem::Outgoing(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Outgoing(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// Messages that customers send.
@@ -67,8 +72,12 @@ impl Subscription {
         >,
         #[graphql(desc = "Only what follows this place. Null: from now on.")] after: Option<EventCursor>,
     ) -> Result<BoxStream<'static, Result<IncomingMessageEvent>>> {
+        let joined = join(ctx).await?;
         let filter = of_types(ctx, client_ids, &[entity::EventType::MessageIncoming]).await?;
-        follow(ctx, after, filter, |item| if let StreamItem::Incoming(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Incoming(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// Sent, delivered, read, failed: of messages from the API and of messages from the app (the provider's *read status*
@@ -82,10 +91,14 @@ impl Subscription {
         #[graphql(desc = "Only these statuses. Null: all.")] statuses: Option<Vec<MessageStatus>>,
         #[graphql(desc = "Only what follows this place. Null: from now on.")] after: Option<EventCursor>,
     ) -> Result<BoxStream<'static, Result<MessageStatusEvent>>> {
+        let joined = join(ctx).await?;
         let filter = of_types(ctx, client_ids, &[entity::EventType::MessageStatus]).await?;
         let statuses = statuses.map(|statuses| statuses.into_iter().map(Into::into).collect());
         let filter = Filter { statuses, ..filter };
-        follow(ctx, after, filter, |item| if let StreamItem::Status(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Status(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// The phone book as it changes, and customers who write for the first time: the provider's *contact* webhook.
@@ -99,8 +112,12 @@ impl Subscription {
     ) -> Result<BoxStream<'static, Result<ContactEvent>>> {
         use entity::EventType::{ContactAdded, ContactMerged, ContactRemoved, ContactUpdated};
         let types = [ContactAdded, ContactUpdated, ContactRemoved, ContactMerged];
+        let joined = join(ctx).await?;
         let filter = of_types(ctx, client_ids, &types).await?;
-        follow(ctx, after, filter, |item| if let StreamItem::Contact(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Contact(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// The steps of one onboarding.
@@ -110,7 +127,7 @@ impl Subscription {
         #[graphql(desc = "Which onboarding.")] onboarding_id: Given<OnboardingId>,
         #[graphql(desc = "Only what follows this place. Null: from now on.")] after: Option<EventCursor>,
     ) -> Result<BoxStream<'static, Result<OnboardingEvent>>> {
-        ctx.reader()?;
+        let joined = join(ctx).await?;
         let row = match onboarding_id.id() {
             Some(id) => ctx.load(id).await?,
             None => None,
@@ -121,7 +138,10 @@ impl Subscription {
             subject: Some(onboarding.id.0),
             ..Filter::default()
         };
-        follow(ctx, after, filter, |item| if let StreamItem::Onboarding(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Onboarding(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// The imports of one client.
@@ -131,9 +151,13 @@ impl Subscription {
         #[graphql(desc = "Which client.")] client_id: Given<ClientId>,
         #[graphql(desc = "Only what follows this place. Null: from now on.")] after: Option<EventCursor>,
     ) -> Result<BoxStream<'static, Result<SyncEvent>>> {
+        let joined = join(ctx).await?;
         named_client(ctx, client_id).await?;
         let filter = of_types(ctx, Some(vec![client_id]), &[entity::EventType::SyncProgress]).await?;
-        follow(ctx, after, filter, |item| if let StreamItem::Sync(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Sync(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 
     /// Clients that are connected, paused, resumed, disconnected, renamed or merged, and visits of the app that are due.
@@ -155,12 +179,24 @@ impl Subscription {
             Type::ClientMerged,
             Type::AppVisitDue,
         ];
+        let joined = join(ctx).await?;
         let filter = of_types(ctx, client_ids, &types).await?;
-        follow(ctx, after, filter, |item| if let StreamItem::Client(event) = item { Some(event) } else { None }).await
+        follow(ctx, joined, after, filter, |item| {
+            if let StreamItem::Client(event) = item { Some(event) } else { None }
+        })
+        .await
     }
 }
 
-async fn clients(ctx: &Context<'_>, given: Option<Vec<Given<ClientId>>>) -> Result<Option<HashSet<ClientId>>> {
+/// Takes the subscription's place in the stream: first of all.
+async fn join(ctx: &Context<'_>) -> Result<Joined> {
+    Ok(Joined::new(ctx.app(), ctx.reader()?).await?)
+}
+
+async fn clients(
+    ctx: &Context<'_>,
+    given: Option<Vec<Given<ClientId>>>,
+) -> Result<Option<HashSet<ClientId>>> {
     match named_clients(ctx, given).await? {
         None => Ok(None),
         Some(clients) => Ok(Some(events::queries::Filter::clients(ctx.app(), ctx.scope(), &clients).await?)),
@@ -176,17 +212,17 @@ async fn of_types(
     Ok(Filter { clients, types: Some(types.iter().copied().collect()), ..Filter::default() })
 }
 
-/// Follows the stream, keeping what `pick` picks. Its place is fixed before this returns.
+/// Follows the stream, keeping what `pick` picks.
 async fn follow<T: Send + 'static>(
     ctx: &Context<'_>,
+    joined: Joined,
     after: Option<EventCursor>,
     filter: Filter,
     pick: fn(StreamItem) -> Option<T>,
 ) -> Result<BoxStream<'static, Result<T>>> {
-    let scope = ctx.reader()?;
     let app = ctx.app().clone();
-    let partner = scope.partner();
-    let items = resumable(&app, scope, after.as_ref().map(|cursor| cursor.0.as_str()), filter).await?;
+    let partner = ctx.scope().partner();
+    let items = joined.read(after.as_ref().map(|cursor| cursor.0.as_str()), filter).await?;
     let loaders = ctx.rows().clone();
     let tap = ctx.cursor_tap();
     let told = items
@@ -220,7 +256,9 @@ async fn tell(
     partner: entity::PartnerId,
     chunk: Vec<Result<Item, CursorError>>,
 ) -> Vec<Result<(String, StreamItem)>> {
-    let rows = chunk.iter().filter_map(|item| if let Ok(Item::Event(row)) = item { Some(row.clone()) } else { None });
+    let rows = chunk
+        .iter()
+        .filter_map(|item| if let Ok(Item::Event(row)) = item { Some(row.clone()) } else { None });
     let mut events = match event::events(app, loaders, rows.collect()).await {
         Ok(events) => events.into_iter().peekable(),
         Err(error) => return vec![Err(error)],
@@ -237,7 +275,10 @@ async fn tell(
             }
             Ok(Item::CaughtUp(position)) => {
                 let cursor = app.cursor(partner, position);
-                told.push(Ok((cursor.clone(), StreamItem::CaughtUp(CaughtUp { cursor: EventCursor(cursor) }))));
+                told.push(Ok((
+                    cursor.clone(),
+                    StreamItem::CaughtUp(CaughtUp { cursor: EventCursor(cursor) }),
+                )));
             }
             Err(error) => told.push(Err(error.into())),
         }

@@ -71,7 +71,8 @@ impl Access for Door {
 
     async fn ends(&self, caller: &Scope) -> EndReason {
         loop {
-            let until_end = caller.expires_at().map_or(i64::MAX, |at| at.0.saturating_sub(Clock::real_now().0));
+            let until_end =
+                caller.expires_at().map_or(i64::MAX, |at| at.0.saturating_sub(Clock::real_now().0));
             let until_end = Duration::from_micros(u64::try_from(until_end).unwrap_or(0));
             tokio::time::sleep(until_end.min(RECHECK)).await;
             if caller.is_expired(Clock::real_now()) {

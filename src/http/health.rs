@@ -20,8 +20,16 @@ pub(super) fn router(app: Arc<App>) -> Router {
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let mut text = String::new();
     let counters = [
-        ("tandem_webhooks_refused_total", "Webhook bodies with a wrong or missing signature.", &app.inbox.refused),
-        ("tandem_webhooks_accepted_total", "Webhook bodies that were stored and answered 200.", &app.inbox.accepted),
+        (
+            "tandem_webhooks_refused_total",
+            "Webhook bodies with a wrong or missing signature.",
+            &app.inbox.refused,
+        ),
+        (
+            "tandem_webhooks_accepted_total",
+            "Webhook bodies that were stored and answered 200.",
+            &app.inbox.accepted,
+        ),
         ("tandem_webhooks_applied_total", "Webhook bodies whose fate is settled.", &app.inbox.applied),
     ];
     for (name, help, counter) in counters {

@@ -71,7 +71,10 @@ async fn loopback_host(request: Request, next: Next) -> Response {
     if host.is_some_and(is_loopback) {
         return next.run(request).await;
     }
-    (StatusCode::FORBIDDEN, "in development only this machine's own names are answered: localhost or 127.0.0.1\n")
+    (
+        StatusCode::FORBIDDEN,
+        "in development only this machine's own names are answered: localhost or 127.0.0.1\n",
+    )
         .into_response()
 }
 

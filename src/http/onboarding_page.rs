@@ -22,22 +22,38 @@ async fn page(State(app): State<Arc<App>>, Path(token): Path<String>) -> Respons
         Ok(found) => found,
         Err(error) => {
             tracing::error!(%error, "an onboarding cannot be looked up");
-            return show(StatusCode::SERVICE_UNAVAILABLE, "One moment", "Please open this link again in a minute.");
+            return show(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "One moment",
+                "Please open this link again in a minute.",
+            );
         }
     };
     let Some(found) = found else {
-        return show(StatusCode::NOT_FOUND, "No such link", "Please ask whoever gave you this link for a new one.");
+        return show(
+            StatusCode::NOT_FOUND,
+            "No such link",
+            "Please ask whoever gave you this link for a new one.",
+        );
     };
-    if let Err(Failure::Internal(error) | Failure::Unavailable(error)) = onboarding::opened(&app, &found).await {
+    if let Err(Failure::Internal(error) | Failure::Unavailable(error)) =
+        onboarding::opened(&app, &found).await
+    {
         tracing::error!(%error, "an opened link cannot be recorded");
     }
     let (title, words) = match found.status {
-        OnboardingStatus::Connected => ("Connected", "Your WhatsApp number is connected. You can close this page."),
+        OnboardingStatus::Connected => {
+            ("Connected", "Your WhatsApp number is connected. You can close this page.")
+        }
         OnboardingStatus::Revoked => ("Closed", "This link was taken back. Please ask for a new one."),
         OnboardingStatus::Expired => ("Too late", "This link has expired. Please ask for a new one."),
-        _ if onboarding::is_closed(&found, app.now()) => ("Too late", "This link has expired. Please ask for a new one."),
+        _ if onboarding::is_closed(&found, app.now()) => {
+            ("Too late", "This link has expired. Please ask for a new one.")
+        }
         OnboardingStatus::Failed => ("Not connected yet", "The last try did not succeed. You can try again."),
-        OnboardingStatus::SignedIn | OnboardingStatus::NumberConfirmed => ("Almost there", "The number is being connected."),
+        OnboardingStatus::SignedIn | OnboardingStatus::NumberConfirmed => {
+            ("Almost there", "The number is being connected.")
+        }
         OnboardingStatus::Created | OnboardingStatus::Opened | OnboardingStatus::HistoryChosen => {
             ("Connect your WhatsApp number", "Keep your phone with the WhatsApp Business app at hand.")
         }
@@ -54,7 +70,10 @@ fn show(status: StatusCode, title: &str, words: &str) -> Response {
          <main><h1>{title}</h1><p>{words}</p></main></html>"
     );
     let headers = [
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CACHE_CONTROL, "no-store"),

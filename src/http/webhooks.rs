@@ -41,14 +41,17 @@ async fn prove(State(app): State<Arc<App>>, Query(proof): Query<Proof>) -> Respo
     let given = proof.verify_token.unwrap_or_default();
     let same: bool = given.as_bytes().ct_eq(expected.as_bytes()).into();
     if !same || proof.mode.as_deref() != Some("subscribe") {
-        return (StatusCode::FORBIDDEN, "the verify token is not the one that is configured\n").into_response();
+        return (StatusCode::FORBIDDEN, "the verify token is not the one that is configured\n")
+            .into_response();
     }
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], proof.challenge.unwrap_or_default()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], proof.challenge.unwrap_or_default())
+        .into_response()
 }
 
 async fn receive(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
     let Ok(body) = to_bytes(body, app.config.inbound.body_bytes).await else {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than inbound.body_bytes\n").into_response();
+        return (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than inbound.body_bytes\n")
+            .into_response();
     };
     let signature = headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok());
     if let Err(error) = verify(&app.upstream.settings.app_secrets, signature, &body) {
@@ -59,12 +62,14 @@ async fn receive(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) ->
     if app.upstream.settings.simulator.is_some()
         && let Some(offset) = headers.get(CLOCK_HEADER).and_then(|value| value.to_str().ok()?.parse().ok())
     {
-        app.clock.set_offset_millis(offset);
+        // One that was posted before the clock moved may come after we heard of it.
+        app.clock.raise_offset_millis(offset);
     }
     match app.inbox.accept(body, app.now()).await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(error @ (NotAccepted::Overloaded | NotAccepted::Unavailable)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], format!("{error}\n")).into_response()
+            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], format!("{error}\n"))
+                .into_response()
         }
     }
 }

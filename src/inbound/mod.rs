@@ -86,6 +86,11 @@ impl Inbox {
         self.backlog.send_modify(|backlog| *backlog += more);
     }
 
+    /// So many bodies wait in all, as the database says.
+    pub fn counted(&self, waiting: i64) {
+        self.backlog.send_replace(waiting);
+    }
+
     /// Resolves when nothing waits to be applied.
     pub async fn idle(&self) {
         // The sender lives as long as this borrow: waiting cannot fail.
@@ -150,7 +155,8 @@ pub async fn commit(app: Arc<App>, mut committer: Committer) {
             bytes += next.bytes;
             batch.push(next);
         }
-        let (rows, waiters): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.row, waiting.done)).unzip();
+        let (rows, waiters): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiting| (waiting.row, waiting.done)).unzip();
         let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         let written = write(&app.inbound_db, rows).await;
         if let Err(error) = &written {

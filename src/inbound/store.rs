@@ -3,8 +3,8 @@
 use entity::{InboundId, InboundState, Timestamp, inbound, inbound_unknown};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::db::Db;
@@ -29,7 +29,10 @@ pub struct Verdict {
 /// When the database is away.
 pub async fn count_pending(db: &Db) -> Result<i64, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
-    let count = inbound::Entity::find().filter(inbound::Column::State.eq(InboundState::Pending)).count(db.read()).await?;
+    let count = inbound::Entity::find()
+        .filter(inbound::Column::State.eq(InboundState::Pending))
+        .count(db.read())
+        .await?;
     Ok(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
@@ -106,11 +109,15 @@ pub async fn count_unknown(db: &Db, unknown: Vec<Unknown>, now: Timestamp) -> Re
     let conflict = OnConflict::columns([inbound_unknown::Column::What, inbound_unknown::Column::Value])
         .value(
             inbound_unknown::Column::Count,
-            Expr::col((inbound_unknown::Entity, inbound_unknown::Column::Count)).add(Expr::cust("excluded.\"count\"")),
+            Expr::col((inbound_unknown::Entity, inbound_unknown::Column::Count))
+                .add(Expr::cust("excluded.\"count\"")),
         )
         .update_column(inbound_unknown::Column::LastSeenAt)
         .to_owned();
-    inbound_unknown::Entity::insert_many(rows).on_conflict(conflict).exec_without_returning(db.write()).await?;
+    inbound_unknown::Entity::insert_many(rows)
+        .on_conflict(conflict)
+        .exec_without_returning(db.write())
+        .await?;
     Ok(())
 }
 
@@ -164,11 +171,9 @@ pub async fn again<C: ConnectionTrait>(
     states: &[InboundState],
     received_since: Timestamp,
 ) -> Result<u64, DbErr> {
-    let condition = inbound::Column::State
-        .is_in(states.iter().copied())
-        .or(inbound::Column::PartlyUnknown.eq(states.contains(&InboundState::Failed)).and(
-            Expr::value(states.contains(&InboundState::Failed)),
-        ));
+    let condition = inbound::Column::State.is_in(states.iter().copied()).or(inbound::Column::PartlyUnknown
+        .eq(states.contains(&InboundState::Failed))
+        .and(Expr::value(states.contains(&InboundState::Failed))));
     #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
     let done = inbound::Entity::update_many()
         .set(inbound::ActiveModel {
@@ -190,7 +195,8 @@ pub async fn again<C: ConnectionTrait>(
 /// # Errors
 /// When the database is away.
 pub async fn prune(db: &Db, applied_before: Timestamp, others_before: Timestamp) -> Result<u64, DbErr> {
-    let whole = inbound::Column::State.eq(InboundState::Applied).and(inbound::Column::PartlyUnknown.eq(false));
+    let whole =
+        inbound::Column::State.eq(InboundState::Applied).and(inbound::Column::PartlyUnknown.eq(false));
     let done = whole.and(inbound::Column::SettledAt.lt(applied_before)).or(inbound::Column::State
         .ne(InboundState::Pending)
         .and(inbound::Column::SettledAt.lt(others_before)));

@@ -39,20 +39,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs the lanes until the process ends.
 pub async fn run(app: Arc<App>) {
-    let (answered, answers) = mpsc::unbounded_channel();
-    let engine = Engine {
-        app,
-        owner: Uuid::from_u128(rand::random()),
-        lanes: HashMap::new(),
-        flying: BTreeSet::new(),
-        over: Vec::new(),
-        answered,
-        answers,
-        abort: CancellationToken::new(),
-        look_at: Instant::now(),
-        not_before: Instant::now(),
-    };
-    engine.run().await;
+    Engine::new(app).run().await;
 }
 
 /// A client's lane, as this process knows it.
@@ -86,7 +73,7 @@ struct Answer {
     at: Instant,
 }
 
-struct Engine {
+pub(super) struct Engine {
     app: Arc<App>,
     owner: Uuid,
     lanes: HashMap<ClientId, Lane>,
@@ -177,7 +164,28 @@ impl Lane {
 }
 
 impl Engine {
-    async fn run(mut self) {
+    pub(super) fn new(app: Arc<App>) -> Self {
+        let (answered, answers) = mpsc::unbounded_channel();
+        Self {
+            app,
+            owner: Uuid::from_u128(rand::random()),
+            lanes: HashMap::new(),
+            flying: BTreeSet::new(),
+            over: Vec::new(),
+            answered,
+            answers,
+            abort: CancellationToken::new(),
+            look_at: Instant::now(),
+            not_before: Instant::now(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn owner(&self) -> Uuid {
+        self.owner
+    }
+
+    pub(super) async fn run(mut self) {
         let stopping = self.app.tasks.stopping().clone();
         while !stopping.is_cancelled() {
             self.hear();
@@ -338,7 +346,7 @@ impl Engine {
         concerned.extend(self.over.iter().map(|judged| judged.entry.client_id));
         if !concerned.is_empty() {
             match self.write(&concerned, wanted, now).await {
-                Ok(round) => self.carry_out(round, &concerned, now).await,
+                Ok(round) => self.carry_out(round, &concerned, now),
                 Err(error) => return self.refused(&error, &concerned),
             }
         }
@@ -473,7 +481,7 @@ impl Engine {
     }
 
     /// The round is committed: what was recorded is over, what was marked leaves.
-    async fn carry_out(&mut self, round: Round, concerned: &BTreeSet<ClientId>, now: Instant) {
+    fn carry_out(&mut self, round: Round, concerned: &BTreeSet<ClientId>, now: Instant) {
         for judged in self.over.drain(..) {
             self.flying.remove(&judged.entry.id);
         }
@@ -516,15 +524,22 @@ impl Engine {
                 }
             }
         }
-        self.settle(round.named).await;
+        self.settle(round.named);
     }
 
-    /// Changes that came before the id of their message was known.
-    async fn settle(&self, named: Vec<Named>) {
-        if let Err(error) = settle_named(&self.app, named).await {
-            // They wait on; an echo is taken up again by itself.
-            tracing::warn!(%error, "changes that waited for a send cannot be applied right now");
+    /// Changes may wait for the ids that messages just got: an edit or an echo that overtook the answer. Beside the
+    /// rounds, which must not wait for it.
+    fn settle(&self, named: Vec<Named>) {
+        if named.is_empty() {
+            return;
         }
+        let app = self.app.clone();
+        self.app.tasks.spawn(async move {
+            if let Err(error) = settle_named(&app, named).await {
+                // They wait on; an echo is taken up again by itself.
+                tracing::warn!(%error, "changes that waited for a send cannot be applied right now");
+            }
+        });
     }
 
     /// The number's id and the client's token.

@@ -11,14 +11,15 @@ use entity::{
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr,
+    EntityTrait, IntoActiveModel, QueryFilter,
 };
 use serde_json::{Value, json};
 
 use super::claim::{IN_LIST, forget};
 use super::verdict::{Outcome, Verdict};
 use crate::apply::engine::Named;
+use crate::apply::merge;
 use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
@@ -70,8 +71,8 @@ struct Writes {
 }
 
 /// Records outcomes.
-pub(super) async fn outcomes<C: ConnectionTrait>(
-    tx: &C,
+pub(super) async fn outcomes(
+    tx: &DatabaseTransaction,
     judged: &[Judged],
     clients: &HashMap<ClientId, client::Model>,
 ) -> Result<Recorded, DbErr> {
@@ -115,7 +116,7 @@ pub(super) async fn outcomes<C: ConnectionTrait>(
             }
         }
     }
-    writes.flush(tx, &before).await?;
+    writes.flush(tx, &before, &mut recorded.events).await?;
     Ok(recorded)
 }
 
@@ -124,8 +125,8 @@ pub(super) async fn outcomes<C: ConnectionTrait>(
     clippy::disallowed_methods,
     reason = "the engine's own entries, of the clients whose lanes it holds"
 )]
-pub(super) async fn abandoned<C: ConnectionTrait>(
-    tx: &C,
+pub(super) async fn abandoned(
+    tx: &DatabaseTransaction,
     fences: &HashMap<ClientId, i64>,
     flying: &BTreeSet<LaneEntryId>,
     clients: &HashMap<ClientId, client::Model>,
@@ -179,11 +180,7 @@ impl Writes {
             message_id: entry.message_id,
             token: message_token(&accepted.message_id),
         });
-        recorded.named.push(Named {
-            client: entry.client_id,
-            message: entry.message_id,
-            whatsapp_id: accepted.message_id.clone(),
-        });
+        recorded.named.push(Named { client: entry.client_id, whatsapp_id: accepted.message_id.clone() });
         self.climb(one, MessageStatus::Accepted, None, &mut recorded.events)
     }
 
@@ -264,20 +261,19 @@ impl Writes {
         }
     }
 
-    async fn flush<C: ConnectionTrait>(
+    async fn flush(
         self,
-        tx: &C,
+        tx: &DatabaseTransaction,
         before: &BTreeMap<MessageId, message::Model>,
+        events: &mut Vec<NewEvent>,
     ) -> Result<(), DbErr> {
         let changed =
             self.messages.into_iter().filter(|(id, row)| before.get(id) != Some(row)).map(|(_, row)| row);
         db::upsert::<message::Entity, _>(tx, changed.collect()).await?;
-        // An echo that overtook the answer may have brought the id to a row of its own: its key stays, and the echo's
-        // rule for two rows that are one joins them.
-        insert_if_new::<message_key::Entity, _>(tx, self.keys).await?;
         insert_rungs(tx, self.rungs).await?;
-        react(tx, self.reactions).await?;
         forget(tx, self.over).await?;
+        name_messages(tx, self.keys, events).await?;
+        react(tx, self.reactions).await?;
         for (id, at) in self.refused {
             refuse_window(tx, id, at).await?;
         }
@@ -384,17 +380,35 @@ async fn pause<C: ConnectionTrait>(
     Ok(())
 }
 
-async fn insert_if_new<E, C>(tx: &C, rows: Vec<E::Model>) -> Result<(), DbErr>
-where
-    E: EntityTrait,
-    C: ConnectionTrait,
-    E::Model: IntoActiveModel<E::ActiveModel>,
-    E::ActiveModel: ActiveModelTrait<Entity = E> + Send,
-{
-    for chunk in rows.chunks(IN_LIST) {
+/// Gives messages the ids that WhatsApp answered. Where an id belongs to another row, an echo overtook the answer: the
+/// two are one message.
+async fn name_messages(
+    tx: &DatabaseTransaction,
+    keys: Vec<message_key::Model>,
+    events: &mut Vec<NewEvent>,
+) -> Result<(), DbErr> {
+    for chunk in keys.chunks(IN_LIST) {
         let rows = chunk.iter().cloned().map(|row| row.into_active_model().reset_all());
         let conflict = OnConflict::new().do_nothing().to_owned();
-        E::insert_many(rows).on_conflict(conflict).exec_without_returning(tx).await?;
+        let new =
+            message_key::Entity::insert_many(rows).on_conflict(conflict).exec_without_returning(tx).await?;
+        if usize::try_from(new).is_ok_and(|new| new == chunk.len()) {
+            continue;
+        }
+        let ids = chunk.iter().map(|key| key.whatsapp_id.clone());
+        #[expect(clippy::disallowed_methods, reason = "ids that WhatsApp answered to the engine's own sends")]
+        let known =
+            message_key::Entity::find().filter(message_key::Column::WhatsappId.is_in(ids)).all(tx).await?;
+        for key in chunk {
+            let same = |row: &&message_key::Model| {
+                row.client_id == key.client_id
+                    && row.whatsapp_id == key.whatsapp_id
+                    && row.message_id != key.message_id
+            };
+            if let Some(other) = known.iter().find(same) {
+                merge::messages(tx, key.client_id, key.message_id, other.message_id, events).await?;
+            }
+        }
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::failure::{Failure, Outcome, RefusalCode};
 use crate::ids::PublicId;
+use crate::inbound::Inbox;
 use crate::lifecycle::Tasks;
 use crate::messages::send::{Outgoing, Send, Sent, mark_as_read, send};
 use crate::partners;
@@ -129,7 +130,9 @@ impl World {
             send_timeout: Duration::from_secs(1),
         };
         let meta = Meta::new(settings, installation.clock.clone()).unwrap();
-        let app = Arc::new(App::new(installation, meta, "http://here".into(), Tasks::default()));
+        let inbound = &installation.config.inbound;
+        let (inbox, _committer) = Inbox::open(&installation.inbound_db, inbound).await.unwrap();
+        let app = Arc::new(App::new(installation, meta, inbox, "http://here".into(), Tasks::default()));
         let bearer = format!("Bearer {}", created.api_key);
         let scope = app.keys.authenticate(&app.db, &app.key, Some(&bearer)).await.unwrap();
         let mut world = Self {
@@ -160,6 +163,7 @@ impl World {
             display_name: None,
             display_name_at: Timestamp(0),
             profile: None,
+            profile_at: now,
             business_name: "B".into(),
             business_email: None,
             reference: None,
@@ -226,6 +230,15 @@ impl World {
                 return row;
             }
             assert!(Instant::now() < deadline, "{:?} is not {status:?}", row.status);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the queue is empty.
+    async fn until_sent(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.queued().await.is_empty() {
+            assert!(Instant::now() < deadline);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -318,7 +331,8 @@ async fn an_accepted_message_has_its_id_its_rungs_and_its_events() {
         let world = World::new().await;
         world.start();
         let sent = world.template("+4915120000001", "k").await.unwrap();
-        assert_eq!((sent.message.status, sent.position), (MessageStatus::Queued, 1));
+        // The first place is the contact's: nobody was told of the recipient before.
+        assert_eq!((sent.message.status, sent.position), (MessageStatus::Queued, 2));
         let row = world.until(&sent, MessageStatus::Accepted).await;
         let id = row.whatsapp_id.clone().unwrap();
         let key = message_key::Entity::find_by_id((id, world.client))
@@ -332,8 +346,10 @@ async fn an_accepted_message_has_its_id_its_rungs_and_its_events() {
         rungs.sort_unstable();
         assert_eq!(rungs, [MessageStatus::Queued, MessageStatus::Accepted]);
         let subject = Some(row.id.uuid());
+        let events = world.events().await;
+        assert_eq!(events[0].0, EventType::ContactAdded);
         assert_eq!(
-            world.events().await,
+            events[1..],
             [
                 (EventType::MessageQueued, subject, None),
                 (EventType::MessageStatus, subject, Some(json!({ "status": "ACCEPTED" }))),
@@ -665,6 +681,109 @@ async fn marking_read_moves_the_mark_and_counts_anew() {
             (&json!("wamid.2"), &json!("text"))
         );
         world.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_status_that_overtakes_the_answer_stays() {
+    local(async {
+        let world = World::new().await;
+        *world.graph.latency.lock().unwrap() = Duration::from_millis(300);
+        let sent = world.template("+4915120000001", "k").await.unwrap();
+        world.start();
+        world.until(&sent, MessageStatus::Sending).await;
+        let mut row = sent.message.clone();
+        row.status = MessageStatus::Delivered;
+        row.whatsapp_id = Some("wamid.first".into());
+        crate::db::upsert::<message::Entity, _>(world.app.db.write(), vec![row]).await.unwrap();
+        world.until_sent().await;
+        let row = world.until(&sent, MessageStatus::Delivered).await;
+        assert_eq!(row.whatsapp_id.as_deref(), Some("wamid.first"));
+        let key = message_key::Entity::find().one(world.app.db.read()).await.unwrap().unwrap();
+        assert_eq!(key.message_id, row.id, "the answer's id stands for it too");
+        let told: Vec<EventType> = world.events().await.into_iter().map(|event| event.0).collect();
+        assert_eq!(told, [EventType::ContactAdded, EventType::MessageQueued], "no step down is told");
+        world.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_echo_that_overtook_the_answer_is_the_same_message() {
+    local(async {
+        let world = World::new().await;
+        *world.graph.latency.lock().unwrap() = Duration::from_millis(300);
+        let sent = world.template("+4915120000001", "k").await.unwrap();
+        world.start();
+        world.until(&sent, MessageStatus::Sending).await;
+        let whatsapp_id = format!("wamid.1.{:?}", sent.message.id.public());
+        let echo = message::Model {
+            id: entity::MessageId::generate(),
+            origin: entity::MessageOrigin::App,
+            status: MessageStatus::Sent,
+            whatsapp_id: Some(whatsapp_id.clone()),
+            idempotency_key: None,
+            ..sent.message.clone()
+        };
+        let key =
+            message_key::Model { whatsapp_id, client_id: world.client, message_id: echo.id, token: None };
+        crate::db::upsert::<message::Entity, _>(world.app.db.write(), vec![echo.clone()]).await.unwrap();
+        crate::db::upsert::<message_key::Entity, _>(world.app.db.write(), vec![key]).await.unwrap();
+        world.until_sent().await;
+        let row = world.until(&sent, MessageStatus::Sent).await;
+        assert_eq!(row.id, sent.message.id, "the API's row survives");
+        assert_eq!(message::Entity::find().all(world.app.db.read()).await.unwrap().len(), 1);
+        let (kind, subject, data) = world.events().await.pop().unwrap();
+        assert_eq!((kind, subject), (EventType::MessageMerged, Some(row.id.uuid())));
+        assert_eq!(data, Some(json!({ "mergedId": echo.id })));
+        world.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_marked_without_our_knowing_goes_back_to_its_place() {
+    local(async {
+        let world = World::new().await;
+        let sent = world.template("+4915120000001", "k").await.unwrap();
+        let engine = super::engine::Engine::new(world.app.clone());
+        // A commit that was done, though we heard that it failed.
+        let tx = world.app.db.begin_write().await.unwrap();
+        let held = super::lease::hold(&tx, engine.owner(), &[world.client]).await.unwrap();
+        let fences = HashMap::from([(world.client, held[&world.client].fence)]);
+        let wanted = HashMap::from([(world.client, vec![world.queued().await[0].id])]);
+        let taken = super::claim::take(&tx, &wanted, &fences, world.app.now()).await.unwrap();
+        assert_eq!(taken.entries.len(), 1);
+        tx.commit().await.unwrap();
+        world.until(&sent, MessageStatus::Sending).await;
+        let app = world.app.clone();
+        let running = tokio::task::spawn_local(async move { engine.run().await });
+        world.until(&sent, MessageStatus::Accepted).await;
+        assert_eq!(world.graph.bodies().len(), 1);
+        app.tasks.stopping().cancel();
+        running.await.unwrap();
+        let lane = lane::Entity::find_by_id(world.client).one(world.app.db.read()).await.unwrap().unwrap();
+        assert_eq!(lane.owner, None, "given back at the end");
+        world.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_end_waits_for_answers() {
+    local(async {
+        let world = World::new().await;
+        *world.graph.latency.lock().unwrap() = Duration::from_millis(700);
+        let first = world.template("+4915120000001", "k").await.unwrap();
+        let second = world.template("+4915120000001", "k2").await.unwrap();
+        world.start();
+        world.until(&first, MessageStatus::Sending).await;
+        let app = world.app.clone();
+        tokio::time::timeout(Duration::from_secs(5), app.tasks.finish()).await.unwrap();
+        world.until(&first, MessageStatus::Accepted).await;
+        world.until(&second, MessageStatus::Queued).await;
+        assert_eq!(world.graph.bodies().len(), 1);
     })
     .await;
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entity::{
-    ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, Timestamp, conversation, message, message_key,
-    message_status, reaction,
+    ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, Timestamp, conversation, message,
+    message_key, message_status, reaction,
 };
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use crate::auth::Scope;
@@ -15,6 +15,7 @@ use crate::conversations;
 use crate::db::page::{Ordering, Page, PageArgs, page};
 use crate::db::{Db, search};
 use crate::lookup;
+use crate::upstream::meta::message_token;
 
 /// Whose messages.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +80,8 @@ pub async fn history(
     if let Some(words) = &filter.search {
         select = select.filter(search::contains(&[Column::Text], words));
     }
-    page(db.read(), select, Ordering { key: Some(Column::SentAt), id: Column::Id, descending: true }, args).await
+    page(db.read(), select, Ordering { key: Some(Column::SentAt), id: Column::Id, descending: true }, args)
+        .await
 }
 
 /// A filter that names one conversation makes a list of that conversation, whose own index then gives it in order.
@@ -126,7 +128,10 @@ pub async fn statuses(
 ///
 /// # Errors
 /// When the database is away.
-pub async fn reactions(db: &Db, messages: &[MessageId]) -> Result<HashMap<MessageId, Vec<reaction::Model>>, DbErr> {
+pub async fn reactions(
+    db: &Db,
+    messages: &[MessageId],
+) -> Result<HashMap<MessageId, Vec<reaction::Model>>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "parts of messages that came through the scope")]
     let rows = reaction::Entity::find()
         .filter(reaction::Column::MessageId.is_in(messages.iter().copied()))
@@ -143,16 +148,19 @@ pub async fn reactions(db: &Db, messages: &[MessageId]) -> Result<HashMap<Messag
     Ok(by_message)
 }
 
-/// A message of a client by one of its WhatsApp ids.
+/// A message of a client by one of its WhatsApp ids, as another message of the same conversation names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WhatsappId {
     /// The client, which came through the scope.
     pub client: ClientId,
+    /// The conversation in which it is named.
+    pub conversation: ConversationId,
     /// The id.
     pub id: String,
 }
 
-/// The messages under these WhatsApp ids, as far as they are known.
+/// The messages under these WhatsApp ids, as far as they are known: by the exact id, else by its trailing part inside the
+/// conversation, if exactly one fits (invariant 2). What is answered may be named by an id that was never seen.
 ///
 /// # Errors
 /// When the database is away.
@@ -161,9 +169,12 @@ pub async fn by_whatsapp_ids(
     scope: &Scope,
     ids: &[WhatsappId],
 ) -> Result<HashMap<WhatsappId, Arc<message::Model>>, DbErr> {
+    let named = Condition::any()
+        .add(message_key::Column::WhatsappId.is_in(ids.iter().map(|id| id.id.as_str())))
+        .add(message_key::Column::Token.is_in(ids.iter().filter_map(|id| message_token(&id.id))));
     #[expect(clippy::disallowed_methods, reason = "leads to messages that are then read through the scope")]
     let keys = message_key::Entity::find()
-        .filter(message_key::Column::WhatsappId.is_in(ids.iter().map(|id| id.id.as_str())))
+        .filter(named)
         .filter(message_key::Column::ClientId.is_in(ids.iter().map(|id| id.client)))
         .all(db.read())
         .await?;
@@ -172,9 +183,25 @@ pub async fn by_whatsapp_ids(
         return Ok(HashMap::new());
     }
     let rows = lookup::by_ids::<message::Entity>(db, scope, &messages).await?;
-    let named = keys.into_iter().filter_map(|key| {
-        let row = rows.get(&key.message_id.0).filter(|row| row.client_id == key.client_id)?;
-        Some((WhatsappId { client: key.client_id, id: key.whatsapp_id }, row.clone()))
+    let row =
+        |key: &message_key::Model| rows.get(&key.message_id.0).filter(|row| row.client_id == key.client_id);
+    let found = ids.iter().filter_map(|asked| {
+        let mine = || keys.iter().filter(|key| key.client_id == asked.client);
+        if let Some(exact) = mine().find(|key| key.whatsapp_id == asked.id) {
+            return Some((asked.clone(), row(exact)?.clone()));
+        }
+        let token = message_token(&asked.id)?;
+        let mut fitting: Vec<_> = mine()
+            .filter(|key| key.token.as_ref() == Some(&token))
+            .filter_map(row)
+            .filter(|row| row.conversation_id == asked.conversation)
+            .collect();
+        fitting.sort_unstable_by_key(|row| row.id);
+        fitting.dedup_by_key(|row| row.id);
+        match fitting.as_slice() {
+            [one] => Some((asked.clone(), (*one).clone())),
+            _ => None,
+        }
     });
-    Ok(named.collect())
+    Ok(found.collect())
 }

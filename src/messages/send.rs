@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use entity::{
-    ClientId, ClientStatus, EventType, LaneEntryId, LaneEntryKind, MessageDirection, MessageId,
-    MessageOrigin, MessageStatus, Timestamp, alias, client, conversation, event_head, lane_entry, message,
-    message_status, send_key,
+    ClientId, ClientStatus, ContactId, EventType, LaneEntryId, LaneEntryKind, MessageDirection, MessageId,
+    MessageOrigin, MessageStatus, Timestamp, alias, client, contact, conversation, event_head, lane_entry,
+    message, message_status, send_key,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr};
 use sea_orm::{
@@ -369,24 +369,49 @@ async fn queue_message(
     }
     let rung = message_status::Model { message_id: message.id, status: message.status, at: now, error: None };
     let entry = draft.entry(message.id.uuid(), LaneEntryKind::Message, message.id, &conversation);
+    let mut news = Vec::with_capacity(2);
+    if announce(&tx, conversation.contact_id).await? {
+        news.push(NewEvent {
+            partner: client.partner_id,
+            kind: EventType::ContactAdded,
+            occurred_at: now,
+            client: Some(client.id),
+            subject: Some(conversation.contact_id.uuid()),
+            data: None,
+        });
+    }
     db::upsert::<conversation::Entity, _>(&tx, vec![conversation]).await?;
     insert::<message::Entity>(&tx, message.clone()).await?;
     insert::<message_status::Entity>(&tx, rung).await?;
     insert::<lane_entry::Entity>(&tx, entry).await?;
-    let event = NewEvent {
+    // Last: the head is its place.
+    news.push(NewEvent {
         partner: client.partner_id,
         kind: EventType::MessageQueued,
         occurred_at: now,
         client: Some(client.id),
         subject: Some(message.id.uuid()),
         data: None,
-    };
-    let numbered = events::number(tx, vec![event]).await?;
+    });
+    let numbered = events::number(tx, news).await?;
     let position = numbered.heads().get(&client.partner_id).copied().unwrap_or_default();
     insert::<send_key::Entity>(numbered.tx(), draft.key(message.id, position)).await?;
     numbered.commit(&app.hub).await?;
     app.lanes_wake.client(client.id);
     Ok(Sent { message, position })
+}
+
+/// Whoever is written to is shown with the message: told as a contact, if nobody was told of them yet, so that a later
+/// merge of contacts is told too. Says whether there is something to tell.
+async fn announce(tx: &DatabaseTransaction, contact: ContactId) -> Result<bool, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the contact of a conversation that came through Scope")]
+    let done = contact::Entity::update_many()
+        .col_expr(contact::Column::Announced, Expr::value(true))
+        .filter(contact::Column::Id.eq(contact))
+        .filter(contact::Column::Announced.eq(false))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
 }
 
 /// A reaction has no row of history: it lives on its target once WhatsApp took it, and waits in the lane until then.

@@ -4,19 +4,20 @@
 use std::collections::BTreeSet;
 
 use entity::{
-    AliasKind, AppPresenceBasis, ClientId, ClientMode, ClientStatus, EventType, HistoryImport, InboundState, OnboardingId,
-    OnboardingStatus, SyncKind, SyncState, Timestamp, client, onboarding, sync,
+    AliasKind, AppPresenceBasis, ClientId, ClientMode, ClientStatus, EventType, HistoryImport, InboundState,
+    OnboardingId, OnboardingStatus, SyncKind, SyncState, Timestamp, client, onboarding, sync,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::failure::SignupFailure;
 use super::{Changed, Complete, advance, change, closed, is_closed, named, record, told};
 use crate::app::App;
 use crate::apply::merge::stands_for;
 use crate::auth::{Permission, Scope};
+use crate::clients::profile;
 use crate::clock::Clock;
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
@@ -35,6 +36,10 @@ struct Confirmed {
     number: PhoneNumber,
     token: SecretString,
     token_expires_at: Option<Timestamp>,
+    /// When name and profile were asked for.
+    asked_at: Timestamp,
+    /// None: it cannot be read right now, and is read again.
+    profile: Option<Value>,
 }
 
 /// Takes what the browser got from Embedded Signup as far as it goes.
@@ -93,9 +98,10 @@ impl Stop {
                 message: format!("{doing}: {error}"),
                 upstream_code: Some(error.code.to_string()),
             }),
-            CallError::Unclear(why) => {
-                Stop::Failed(SignupFailure::new(code, format!("{doing}: WhatsApp gave no clear answer ({why})")))
-            }
+            CallError::Unclear(why) => Stop::Failed(SignupFailure::new(
+                code,
+                format!("{doing}: WhatsApp gave no clear answer ({why})"),
+            )),
         }
     }
 }
@@ -135,8 +141,10 @@ async fn fail(app: &App, id: OnboardingId, failure: SignupFailure) -> Outcome<Ch
 async fn confirm(app: &App, input: &Complete, code: &str) -> Result<Confirmed, Stop> {
     let upstream = &app.upstream;
     let refused = "TOKEN_REFUSED";
-    let token =
-        upstream.exchange_code(code).await.map_err(|e| Stop::of(e, refused, "The signup's code was not accepted"))?;
+    let token = upstream
+        .exchange_code(code)
+        .await
+        .map_err(|e| Stop::of(e, refused, "The signup's code was not accepted"))?;
     let info = upstream
         .debug_token(&token.secret)
         .await
@@ -144,6 +152,7 @@ async fn confirm(app: &App, input: &Complete, code: &str) -> Result<Confirmed, S
     let accounts = accounts(app, input, &info).map_err(Stop::Failed)?;
     let token_expires_at =
         info.expires_at.or_else(|| token.expires_in.map(|seconds| Clock::real_now().plus_seconds(seconds)));
+    let asked_at = app.now();
     let mut found: Option<(String, PhoneNumber)> = None;
     for waba in accounts {
         let numbers = upstream
@@ -166,7 +175,11 @@ async fn confirm(app: &App, input: &Complete, code: &str) -> Result<Confirmed, S
             "The account has no number that lives in the WhatsApp Business app.",
         )));
     };
-    Ok(Confirmed { waba_id, number, token: token.secret, token_expires_at })
+    let profile = upstream.profile(&number.id, &token.secret).await;
+    let profile = profile
+        .inspect_err(|error| tracing::warn!(%error, "a new client's profile cannot be read right now"))
+        .ok();
+    Ok(Confirmed { waba_id, number, token: token.secret, token_expires_at, asked_at, profile })
 }
 
 /// The accounts that the token speaks for. The browser's word counts only where the token agrees.
@@ -175,14 +188,17 @@ fn accounts(app: &App, input: &Complete, info: &TokenInfo) -> Result<Vec<String>
     if !info.is_valid || info.app_id != app.upstream.settings.app_id {
         return refuse("WhatsApp's permission is not valid for this service.");
     }
-    let missing: Vec<&str> = SCOPES.into_iter().filter(|scope| !info.scopes.iter().any(|have| have == scope)).collect();
+    let missing: Vec<&str> =
+        SCOPES.into_iter().filter(|scope| !info.scopes.iter().any(|have| have == scope)).collect();
     if !missing.is_empty() {
         return refuse(&format!("The signup did not grant {}.", missing.join(" and ")));
     }
     match &input.waba_id {
         Some(waba) if info.waba_ids.is_empty() || info.waba_ids.contains(waba) => Ok(vec![waba.clone()]),
         Some(_) => refuse("The signup granted another account than the browser named."),
-        None if info.waba_ids.is_empty() => refuse("WhatsApp named no account: send the wabaId of the signup's event too."),
+        None if info.waba_ids.is_empty() => {
+            refuse("WhatsApp named no account: send the wabaId of the signup's event too.")
+        }
         None => Ok(info.waba_ids.clone()),
     }
 }
@@ -194,11 +210,18 @@ async fn subscribe(app: &App, confirmed: &Confirmed) -> Result<(), Stop> {
     if app.upstream.subscribed(&confirmed.waba_id, &confirmed.token).await.map_err(stop)? {
         return Ok(());
     }
-    Err(Stop::Failed(SignupFailure::new("OTHER", "WhatsApp did not keep the subscription to the account's webhooks.")))
+    Err(Stop::Failed(SignupFailure::new(
+        "OTHER",
+        "WhatsApp did not keep the subscription to the account's webhooks.",
+    )))
 }
 
 /// Makes the number the client's, in one transaction; or says why it cannot be.
-async fn connect(app: &App, id: OnboardingId, confirmed: &Confirmed) -> Outcome<Result<Changed, SignupFailure>> {
+async fn connect(
+    app: &App,
+    id: OnboardingId,
+    confirmed: &Confirmed,
+) -> Outcome<Result<Changed, SignupFailure>> {
     let now = app.now();
     let tx = app.db.begin_write().await?;
     #[expect(clippy::disallowed_methods, reason = "its id came through Scope")]
@@ -257,7 +280,8 @@ async fn owner(
     #[expect(clippy::disallowed_methods, reason = "whether anybody holds the number, whoever it is")]
     let of_number = client::Entity::find().filter(client::Column::PhoneNumberId.eq(&confirmed.number.id));
     // Found, locked, then read: what the applier may write meanwhile is not overwritten.
-    let mut ids: BTreeSet<ClientId> = of_number.clone().all(tx).await?.into_iter().map(|row| row.id).collect();
+    let mut ids: BTreeSet<ClientId> =
+        of_number.clone().all(tx).await?.into_iter().map(|row| row.id).collect();
     ids.insert(onboarding.client_id);
     crate::db::lock_clients(tx, &ids).await?;
     let holders = of_number.all(tx).await?;
@@ -270,7 +294,9 @@ async fn owner(
     }
     #[expect(clippy::disallowed_methods, reason = "the onboarding's own client")]
     let linked = client::Entity::find_by_id(onboarding.client_id).one(tx).await?;
-    let Some(linked) = linked else { return Err(DbErr::RecordNotFound("the onboarding's client".to_owned())) };
+    let Some(linked) = linked else {
+        return Err(DbErr::RecordNotFound("the onboarding's client".to_owned()));
+    };
     let known = holders.into_iter().find(|holder| holder.partner_id == onboarding.partner_id);
     match known {
         Some(known) if known.id == linked.id => Ok(Ok(known)),
@@ -335,8 +361,9 @@ fn connected(
         phone_number_id: Some(confirmed.number.id.clone()),
         waba_id: Some(confirmed.waba_id.clone()),
         display_name: confirmed.number.verified_name.clone().or(client.display_name),
-        display_name_at: now,
-        profile_at: Timestamp(0),
+        display_name_at: profile::asked(confirmed.asked_at),
+        profile: confirmed.profile.clone().or(client.profile),
+        profile_at: if confirmed.profile.is_some() { confirmed.asked_at } else { Timestamp(0) },
         token_sealed: Some(token),
         token_expires_at: confirmed.token_expires_at,
         history_import: onboarding.history_import,

@@ -1,7 +1,8 @@
 //! A new onboarding: checked, then a link, and a place for its client (S1).
 
 use entity::{
-    ClientId, ClientMode, ClientStatus, HistoryImport, OnboardingId, OnboardingStatus, Timestamp, client, onboarding,
+    ClientId, ClientMode, ClientStatus, HistoryImport, OnboardingId, OnboardingStatus, Timestamp, client,
+    onboarding,
 };
 use sea_orm::{ColumnTrait, QueryFilter};
 use sha2::Digest;
@@ -50,7 +51,12 @@ pub async fn create(app: &App, scope: &Scope, input: Create) -> Outcome<Created>
         Some(id) => {
             let client = clients::named(app, scope, id).await?;
             if client.status == ClientStatus::Connected {
-                return Err(Refusal::new(RefusalCode::Invalid, "clientId", "this client is connected already").into());
+                return Err(Refusal::new(
+                    RefusalCode::Invalid,
+                    "clientId",
+                    "this client is connected already",
+                )
+                .into());
             }
             Some(client)
         }
@@ -103,7 +109,10 @@ pub async fn create(app: &App, scope: &Scope, input: Create) -> Outcome<Created>
 fn check(input: &Create) -> Outcome<()> {
     let invalid = |field: &str, message: &str| Err(Refusal::new(RefusalCode::Invalid, field, message).into());
     if !input.coexistence {
-        return invalid("coexistence", "numbers on the API alone are not offered yet: leave coexistence true");
+        return invalid(
+            "coexistence",
+            "numbers on the API alone are not offered yet: leave coexistence true",
+        );
     }
     let name = input.business_name.trim();
     if name.is_empty() || name.chars().count() > 256 {
@@ -125,7 +134,8 @@ fn check(input: &Create) -> Outcome<()> {
     }
     for (field, value) in [("successUrl", &input.success_url), ("failureUrl", &input.failure_url)] {
         let good = |text: &String| {
-            text.len() <= 2048 && url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+            text.len() <= 2048
+                && url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
         };
         if value.as_ref().is_some_and(|value| !good(value)) {
             return invalid(field, "it needs an absolute http or https address of at most 2048 characters");

@@ -37,11 +37,12 @@ impl SignupFailure {
                 "NOT_ENOUGH_ACTIVITY",
                 "The number was not used enough in the WhatsApp Business app yet.".to_owned(),
             ),
-            "3441042" => ("REGION_NOT_AVAILABLE", "WhatsApp does not offer this in the number's country.".to_owned()),
-            "2655093" | "2655094" | "3441049" => (
-                "CONNECTED_ELSEWHERE",
-                "The number is connected with another provider.".to_owned(),
-            ),
+            "3441042" => {
+                ("REGION_NOT_AVAILABLE", "WhatsApp does not offer this in the number's country.".to_owned())
+            }
+            "2655093" | "2655094" | "3441049" => {
+                ("CONNECTED_ELSEWHERE", "The number is connected with another provider.".to_owned())
+            }
             _ => ("OTHER", message.unwrap_or("WhatsApp ended the signup with an error.").to_owned()),
         };
         Self { code: ours, message: words, upstream_code: Some(code.to_owned()) }
@@ -73,7 +74,9 @@ pub fn remedy(code: &str) -> &'static str {
         }
         "CANCELED" => "Open the same link again and go on to the end.",
         "TOKEN_REFUSED" => "Open the same link again: what WhatsApp gave had expired or lacked a permission.",
-        _ => "Open the same link again; if it fails once more, ask WhatsApp's support with the upstream code.",
+        _ => {
+            "Open the same link again; if it fails once more, ask WhatsApp's support with the upstream code."
+        }
     }
 }
 

@@ -5,9 +5,15 @@ mod create;
 pub mod failure;
 pub mod queries;
 
-use entity::{ClientId, EventType, HistoryImport, OnboardingId, OnboardingStatus, Timestamp, onboarding, onboarding_step};
+use entity::{
+    ClientId, EventType, HistoryImport, OnboardingId, OnboardingStatus, Timestamp, onboarding,
+    onboarding_step,
+};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, ActiveModelTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect,
+};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -104,14 +110,18 @@ pub struct Changed {
 
 /// Whether nothing more can come of it.
 pub fn is_closed(onboarding: &onboarding::Model, now: Timestamp) -> bool {
-    match onboarding.status {
+    is_final(onboarding.status) || now >= onboarding.expires_at
+}
+
+fn is_final(status: OnboardingStatus) -> bool {
+    match status {
         OnboardingStatus::Connected | OnboardingStatus::Revoked | OnboardingStatus::Expired => true,
         OnboardingStatus::Created
         | OnboardingStatus::Opened
         | OnboardingStatus::SignedIn
         | OnboardingStatus::NumberConfirmed
         | OnboardingStatus::HistoryChosen
-        | OnboardingStatus::Failed => now >= onboarding.expires_at,
+        | OnboardingStatus::Failed => false,
     }
 }
 
@@ -121,13 +131,20 @@ fn closed(onboarding: &onboarding::Model) -> Refusal {
         OnboardingStatus::Revoked => "was revoked",
         _ => "has expired",
     };
-    Refusal::new(RefusalCode::OnboardingClosed, "onboardingId", format!("this onboarding {why}; make a new one"))
+    Refusal::new(
+        RefusalCode::OnboardingClosed,
+        "onboardingId",
+        format!("this onboarding {why}; make a new one"),
+    )
 }
 
 /// The onboarding that a caller names.
 async fn named(app: &App, scope: &Scope, id: OnboardingId) -> Outcome<onboarding::Model> {
-    let row = scope.find::<onboarding::Entity>().filter(onboarding::Column::Id.eq(id)).one(app.db.read()).await?;
-    row.ok_or_else(|| Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding").into())
+    let row =
+        scope.find::<onboarding::Entity>().filter(onboarding::Column::Id.eq(id)).one(app.db.read()).await?;
+    row.ok_or_else(|| {
+        Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding").into()
+    })
 }
 
 /// The event of a step.
@@ -178,7 +195,8 @@ async fn change(
     let Some(mut row) = row else {
         return Err(Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding").into());
     };
-    if is_closed(&row, now) && step != OnboardingStatus::Expired {
+    let in_time = now < row.expires_at || step == OnboardingStatus::Expired;
+    if is_final(row.status) || !in_time {
         return Err(closed(&row).into());
     }
     row.status = step;

@@ -33,7 +33,12 @@ pub async fn one(db: &Db, scope: &Scope, id: OnboardingId) -> Result<Option<Arc<
 ///
 /// # Errors
 /// When the database is away.
-pub async fn list(db: &Db, scope: &Scope, filter: &Filter, args: PageArgs) -> Result<Page<onboarding::Model>, DbErr> {
+pub async fn list(
+    db: &Db,
+    scope: &Scope,
+    filter: &Filter,
+    args: PageArgs,
+) -> Result<Page<onboarding::Model>, DbErr> {
     use onboarding::Column;
     let mut select = scope.find::<onboarding::Entity>();
     if let Some(statuses) = &filter.status {
@@ -43,7 +48,10 @@ pub async fn list(db: &Db, scope: &Scope, filter: &Filter, args: PageArgs) -> Re
         let clients = Query::select()
             .expr(Expr::val(1))
             .from(client::Entity)
-            .and_where(Expr::col((client::Entity, client::Column::Id)).equals((onboarding::Entity, Column::ClientId)))
+            .and_where(
+                Expr::col((client::Entity, client::Column::Id))
+                    .equals((onboarding::Entity, Column::ClientId)),
+            )
             .and_where(Expr::col((client::Entity, client::Column::Reference)).eq(reference.as_str()))
             .to_owned();
         select = select.filter(Expr::exists(clients));

@@ -25,7 +25,12 @@ pub struct Created {
 /// When the database is away.
 pub async fn create(installation: &Installation, name: &str) -> Result<Created, DbErr> {
     let id = PartnerId::generate();
-    let row = partner::ActiveModel { id: Set(id), name: Set(name.to_owned()), stream_opened_at: Set(None), created_at: Set(Clock::real_now()) };
+    let row = partner::ActiveModel {
+        id: Set(id),
+        name: Set(name.to_owned()),
+        stream_opened_at: Set(None),
+        created_at: Set(Clock::real_now()),
+    };
     row.insert(installation.db.write()).await?;
     let key = create_key(installation, id, NewKey { name: "first key", ..NewKey::default() }).await?;
     Ok(Created { partner: id, api_key: key.secret })
@@ -145,10 +150,16 @@ pub async fn own_clients(
 ) -> anyhow::Result<Vec<ClientId>> {
     let mut own = Vec::new();
     for id in ids {
-        #[expect(clippy::disallowed_methods, reason = "the operator's command; the partner is checked right below")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the operator's command; the partner is checked right below"
+        )]
         let alias = entity::alias::Entity::find_by_id(id.uuid()).one(installation.db.read()).await?;
         let id = alias.map_or(id, |alias| ClientId(alias.target));
-        #[expect(clippy::disallowed_methods, reason = "the operator's command; the partner is checked right below")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the operator's command; the partner is checked right below"
+        )]
         let row = entity::client::Entity::find_by_id(id).one(installation.db.read()).await?;
         anyhow::ensure!(
             row.is_some_and(|row| row.partner_id == partner),

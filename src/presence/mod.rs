@@ -58,8 +58,10 @@ pub async fn raise_due(app: &App) -> Outcome<usize> {
         .limit(ROUND)
         .all(app.db.read())
         .await?;
-    let due: Vec<client::Model> =
-        silent.into_iter().filter(|client| step_due(&app.config.presence.due_days, client, now).is_some()).collect();
+    let due: Vec<client::Model> = silent
+        .into_iter()
+        .filter(|client| step_due(&app.config.presence.due_days, client, now).is_some())
+        .collect();
     if due.is_empty() {
         return Ok(0);
     }

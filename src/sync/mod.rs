@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entity::{ClientId, ClientStatus, EventType, HistoryImport, SyncKind, SyncState, Timestamp, client, sync};
+use entity::{
+    ClientId, ClientStatus, EventType, HistoryImport, SyncKind, SyncState, Timestamp, client, sync,
+};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use crate::app::App;
@@ -30,7 +32,12 @@ const LONGEST_PAUSE: i64 = 3600;
 ///
 /// # Errors
 /// NOT_FOUND, CLIENT_NOT_CONNECTED, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, INVALID (history: NEVER).
-pub async fn request(app: &App, scope: &Scope, client: ClientId, kind: SyncKind) -> Outcome<(client::Model, i64)> {
+pub async fn request(
+    app: &App,
+    scope: &Scope,
+    client: ClientId,
+    kind: SyncKind,
+) -> Outcome<(client::Model, i64)> {
     scope.require(Permission::Admin)?;
     let client = clients::named(app, scope, client).await?;
     clients::require_connected(&client)?;
@@ -93,7 +100,10 @@ pub async fn ask_now(app: &App, client: ClientId) -> Outcome<()> {
 
 /// Wishes without an outcome: contacts before history, as Meta wants it.
 fn wished() -> Select<sync::Entity> {
-    #[expect(clippy::disallowed_methods, reason = "upkeep over all partners; a caller's client came through Scope")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "upkeep over all partners; a caller's client came through Scope"
+    )]
     sync::Entity::find()
         .filter(sync::Column::IntentAt.is_not_null())
         .filter(sync::Column::RequestedAt.is_null())
@@ -117,7 +127,12 @@ async fn ask_one(app: &App, wish: &sync::Model) -> Outcome<()> {
         return put_off(app, wish, "the client is not connected").await;
     };
     if wish.deadline_at.is_some_and(|deadline| app.now() >= deadline) {
-        return outcome(app, wish, Answer::Refused("WhatsApp did not take the request within 24 hours".to_owned())).await;
+        return outcome(
+            app,
+            wish,
+            Answer::Refused("WhatsApp did not take the request within 24 hours".to_owned()),
+        )
+        .await;
     }
     let (Some(number), Some(sealed)) = (&client.phone_number_id, &client.token_sealed) else {
         return put_off(app, wish, "the client has no access").await;
@@ -127,7 +142,9 @@ async fn ask_one(app: &App, wish: &sync::Model) -> Outcome<()> {
         Ok(request_id) => Answer::Accepted(Some(request_id)),
         Err(CallError::Refused(error)) if error.code == SYNC_ALREADY_REQUESTED => Answer::Accepted(None),
         Err(CallError::Refused(error)) if error.code == SYNC_DECLINED => Answer::Declined(error.to_string()),
-        Err(CallError::Refused(error)) if error.code == SYNC_DEADLINE_PASSED => Answer::Refused(error.to_string()),
+        Err(CallError::Refused(error)) if error.code == SYNC_DEADLINE_PASSED => {
+            Answer::Refused(error.to_string())
+        }
         Err(error) => return put_off(app, wish, &error.to_string()).await,
     };
     outcome(app, wish, answer).await
@@ -143,7 +160,8 @@ enum Answer {
 /// may already have been taken: 2593107 says so, and counts as success.
 async fn put_off(app: &App, wish: &sync::Model, why: &str) -> Outcome<()> {
     tracing::info!(client = %wish.client_id.public(), kind = wish.kind.word(), why, "an import is asked for again later");
-    let pause = app.config.sync.retry_seconds.saturating_mul(1 << wish.attempts.clamp(0, 10)).min(LONGEST_PAUSE);
+    let pause =
+        app.config.sync.retry_seconds.saturating_mul(1 << wish.attempts.clamp(0, 10)).min(LONGEST_PAUSE);
     edit(app, wish, |row, now| {
         row.attempts = row.attempts.saturating_add(1);
         row.next_attempt_at = Some(now.plus_seconds(pause));
@@ -230,7 +248,9 @@ async fn edit(
     #[expect(clippy::disallowed_methods, reason = "the client of that row")]
     let client = client::Entity::find_by_id(of.client_id).one(&tx).await?;
     // A new connection began its imports anew meanwhile.
-    let (Some(mut row), Some(client)) = (row.filter(|row| row.intent_at == of.intent_at), client) else { return Ok(()) };
+    let (Some(mut row), Some(client)) = (row.filter(|row| row.intent_at == of.intent_at), client) else {
+        return Ok(());
+    };
     let mut events = Vec::new();
     if edit(&mut row, now) {
         events.push(NewEvent {

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use entity::{ClientId, ClientMode, ClientStatus, HistoryImport, SyncKind, SyncState, Timestamp, client, sync};
+use entity::{
+    ClientId, ClientMode, ClientStatus, HistoryImport, SyncKind, SyncState, Timestamp, client, sync,
+};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use crate::config::SyncConfig;
@@ -84,7 +86,9 @@ pub fn progress(
              connected anew: createOnboarding with its clientId makes a link.",
         ),
         SyncState::NotRequested
-            if connected && kind == SyncKind::History && client.history_import == HistoryImport::OnRequest =>
+            if connected
+                && kind == SyncKind::History
+                && client.history_import == HistoryImport::OnRequest =>
         {
             Some("The import waits to be asked for: call requestHistorySync before deadlineAt.")
         }

@@ -34,7 +34,8 @@ async fn a_number_is_connected_its_past_arrives_and_both_sides_chat_live() {
     let heard = events.until(|data| data["events"]["__typename"] == "IncomingMessageEvent").await;
     assert_eq!(heard["events"]["message"]["text"], "Habt ihr offen?");
 
-    let sent = t.send(&client, "+49 1577 0000001", json!({ "text": { "body": "Ja, bis acht." } }), "k1").await;
+    let sent =
+        t.send(&client, "+49 1577 0000001", json!({ "text": { "body": "Ja, bis acht." } }), "k1").await;
     assert_eq!(sent["userErrors"], json!([]), "{sent:#}");
     events.until(|data| data["events"]["type"] == "MESSAGE_STATUS").await;
 

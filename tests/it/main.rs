@@ -1,6 +1,32 @@
 //! One binary for all tests that go through the public doors: GraphQL, webhooks, the simulator, the command line.
+#![expect(clippy::needless_pass_by_value, reason = "tests write their values where they are used")]
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on shall say where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on shall say where"
+)]
 
+mod access;
+mod changes;
+mod chats;
+mod coexistence_page;
+mod control;
+mod convergence;
+mod crash;
+mod echoes;
 mod harness;
+mod imports;
 mod journey;
+mod leaving;
+mod limits;
+mod onboarding;
+mod people;
+mod phone_book;
+mod presence;
+mod profile;
+mod reading;
+mod sending;
+mod stream;
+mod webhooks;

@@ -58,6 +58,16 @@ impl PhoneNode {
         PhoneNumber(self.0)
     }
 
+    /// WhatsApp's id of the number, as webhooks and calls name it; the same before and after a signup.
+    async fn phone_number_id(&self, ctx: &Context<'_>) -> async_graphql::Result<ID> {
+        self.look(ctx, |phone| ID(phone.card.number_id.clone()))
+    }
+
+    /// WhatsApp's id of the account that holds the number.
+    async fn waba_id(&self, ctx: &Context<'_>) -> async_graphql::Result<ID> {
+        self.look(ctx, |phone| ID(phone.card.waba_id.clone()))
+    }
+
     /// The name that customers see.
     async fn display_name(&self, ctx: &Context<'_>) -> async_graphql::Result<String> {
         self.look(ctx, |phone| phone.card.display_name.clone())
@@ -173,6 +183,8 @@ pub(crate) struct PhoneMessage {
     deleted: bool,
     /// Its words were changed.
     edited: bool,
+    /// The id of the message that it answers.
+    reply_to: Option<ID>,
 }
 
 impl PhoneMessage {
@@ -192,6 +204,10 @@ impl PhoneMessage {
             media: message.is_media().then(|| message.kind.clone()),
             deleted: message.deleted,
             edited: message.edited,
+            reply_to: message
+                .reply_to
+                .and_then(|token| phone.by_token(token))
+                .map(|answered| ID(phone.id_of(answered))),
         }
     }
 }

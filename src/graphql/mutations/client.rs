@@ -65,7 +65,11 @@ pub struct SyncPayload {
 ///
 /// # Errors
 /// FORBIDDEN, UNAVAILABLE.
-pub async fn request_sync(ctx: &Context<'_>, input: ClientInput, kind: entity::SyncKind) -> Result<SyncPayload> {
+pub async fn request_sync(
+    ctx: &Context<'_>,
+    input: ClientInput,
+    kind: entity::SyncKind,
+) -> Result<SyncPayload> {
     let outcome = async {
         let client = input.client_id.of("clientId")?;
         Box::pin(sync::request(ctx.app(), ctx.scope(), client, kind)).await

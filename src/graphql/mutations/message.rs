@@ -327,14 +327,18 @@ impl TemplateParameterInput {
             }
             TemplateParameterType::Image => json!({ "type": "image", "image": file(link, None)? }),
             TemplateParameterType::Video => json!({ "type": "video", "video": file(link, None)? }),
-            TemplateParameterType::Document => json!({ "type": "document", "document": file(link, filename)? }),
+            TemplateParameterType::Document => {
+                json!({ "type": "document", "document": file(link, filename)? })
+            }
             TemplateParameterType::Location => json!({ "type": "location", "location": {
                 "latitude": needed(latitude, at, "latitude")?.to_string(),
                 "longitude": needed(longitude, at, "longitude")?.to_string(),
                 "name": name,
                 "address": address,
             } }),
-            TemplateParameterType::Payload => json!({ "type": "payload", "payload": needed(payload, at, "payload")? }),
+            TemplateParameterType::Payload => {
+                json!({ "type": "payload", "payload": needed(payload, at, "payload")? })
+            }
             TemplateParameterType::CouponCode => {
                 json!({ "type": "coupon_code", "coupon_code": needed(coupon_code, at, "couponCode")? })
             }

@@ -202,7 +202,12 @@ pub async fn create(ctx: &Context<'_>, input: CreateOnboardingInput) -> Result<C
     };
     let (created, user_errors) = settle(outcome.await)?;
     let Some(onboarding::Created { onboarding, warnings, position }) = created else {
-        return Ok(CreateOnboardingPayload { onboarding: None, warnings: Vec::new(), event_cursor: None, user_errors });
+        return Ok(CreateOnboardingPayload {
+            onboarding: None,
+            warnings: Vec::new(),
+            event_cursor: None,
+            user_errors,
+        });
     };
     Ok(CreateOnboardingPayload {
         onboarding: Some(Onboarding(Arc::new(onboarding))),
@@ -229,9 +234,20 @@ pub async fn revoke(ctx: &Context<'_>, input: RevokeOnboardingInput) -> Result<R
 ///
 /// # Errors
 /// FORBIDDEN, UNAVAILABLE.
-pub async fn complete(ctx: &Context<'_>, input: CompleteOnboardingInput) -> Result<CompleteOnboardingPayload> {
+pub async fn complete(
+    ctx: &Context<'_>,
+    input: CompleteOnboardingInput,
+) -> Result<CompleteOnboardingPayload> {
     let outcome = async {
-        let CompleteOnboardingInput { onboarding_id, code, waba_id, phone_number_id, event, current_step, error } = input;
+        let CompleteOnboardingInput {
+            onboarding_id,
+            code,
+            waba_id,
+            phone_number_id,
+            event,
+            current_step,
+            error,
+        } = input;
         let error = error.map(|error| {
             let SignupErrorInput { code, message, session_id, at } = error;
             onboarding::SignupError { code, message, session_id, at: at.map(|at| at.0) }

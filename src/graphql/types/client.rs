@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::clamp;
 use super::enums::{
-    AppFeature, AppPresenceBasis, AppPresenceRisk, Availability, ClientMode, ClientStatus, DisconnectionInitiator,
-    DisconnectionReason, HistoryImport,
+    AppFeature, AppPresenceBasis, AppPresenceRisk, Availability, ClientMode, ClientStatus,
+    DisconnectionInitiator, DisconnectionReason, HistoryImport,
 };
 use super::lists::{self, ContactFilter, ConversationFilter, HistoryFilter};
 use super::{Contact, Conversation, Message, SyncProgress};
@@ -230,8 +230,11 @@ pub struct BusinessProfile {
 
 impl BusinessProfile {
     fn read(profile: &Value) -> Self {
-        let text = |key: &str| profile.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
-        let websites = profile.get("websites").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let text = |key: &str| {
+            profile.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let websites =
+            profile.get("websites").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         Self {
             about: text("about"),
             description: text("description"),
@@ -297,7 +300,8 @@ pub struct AppPresence {
 
 impl From<estimate::AppPresence> for AppPresence {
     fn from(presence: estimate::AppPresence) -> Self {
-        let estimate::AppPresence { last_seen_at, basis, visit_due_at, risk, days_left, days_left_meta } = presence;
+        let estimate::AppPresence { last_seen_at, basis, visit_due_at, risk, days_left, days_left_meta } =
+            presence;
         Self {
             last_seen_at: Some(last_seen_at.into()),
             basis: basis.into(),

@@ -281,7 +281,8 @@ fn interactive(body: Option<String>, data: &Value) -> InteractiveContent {
         })
     };
     let buttons = list(data, "/action/buttons").iter().filter_map(|button| option(button.get("reply")?));
-    let rows = list(data, "/action/sections").iter().flat_map(|section| list(section, "/rows")).filter_map(option);
+    let rows =
+        list(data, "/action/sections").iter().flat_map(|section| list(section, "/rows")).filter_map(option);
     let link = text(data, "/action/parameters/display_text");
     let link = link.map(|title| InteractiveOption { id: None, title, description: None });
     InteractiveContent {

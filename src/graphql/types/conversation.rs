@@ -85,9 +85,8 @@ impl Conversation {
     async fn messages(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which messages. Null: all. `with` and `conversationId` are of no use here.")] filter: Option<
-            HistoryFilter,
-        >,
+        #[graphql(desc = "Which messages. Null: all. `with` and `conversationId` are of no use here.")]
+        filter: Option<HistoryFilter>,
         #[graphql(desc = "How many from the beginning, 1 to 100. Null: 50.")] first: Option<i32>,
         #[graphql(desc = "Only what follows this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,

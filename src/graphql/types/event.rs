@@ -11,8 +11,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::enums::{
-    ClientStatus, DisconnectionInitiator, DisconnectionReason, EventType, MessageStatus, OnboardingStatus, SyncKind,
-    SyncState,
+    ClientStatus, DisconnectionInitiator, DisconnectionReason, EventType, MessageStatus, OnboardingStatus,
+    SyncKind, SyncState,
 };
 use super::message::MessageError;
 use super::{Client, Contact, Conversation, Message, Onboarding, SyncProgress, clamp};
@@ -213,7 +213,7 @@ events! {
             self.entry.number("daysLeft").map(clamp)
         }
 
-        /// APP_VISIT_DUE: the same by Meta's own figure (about 14 days); below 0 when they are over. Null for other types.
+        /// APP_VISIT_DUE: the same by Meta's own figure (about 14 days); 0 when they are over. Null for other types.
         async fn days_left_meta(&self) -> Option<i32> {
             self.entry.number("daysLeftMeta").map(clamp)
         }
@@ -335,7 +335,12 @@ impl SyncEvent {
 
 impl SyncEvent {
     fn changed(&self) -> Vec<ConversationId> {
-        let ids = self.entry.value("conversationIds").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let ids = self
+            .entry
+            .value("conversationIds")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let ids = ids.iter().filter_map(|id| Uuid::try_parse(id.as_str()?).ok());
         ids.map(ConversationId).collect()
     }
@@ -344,14 +349,22 @@ impl SyncEvent {
 /// One entry of the stream.
 #[derive(Clone, Interface)]
 #[graphql(
-    field(name = "id", ty = "ID", desc = "Begins with `evt_`. The same on every transport, however often it is told."),
+    field(
+        name = "id",
+        ty = "ID",
+        desc = "Begins with `evt_`. The same on every transport, however often it is told."
+    ),
     field(name = "type", method = "what", ty = "EventType", desc = "What happened."),
     field(
         name = "cursor",
         ty = "EventCursor",
         desc = "Its place in the stream: what follows it is read with `after` this."
     ),
-    field(name = "occurred_at", ty = "DateTime", desc = "When it happened, which may be long before it was told."),
+    field(
+        name = "occurred_at",
+        ty = "DateTime",
+        desc = "When it happened, which may be long before it was told."
+    ),
     field(
         name = "client",
         ty = "Option<Result<Client>>",
@@ -468,7 +481,9 @@ fn subject(row: &event::Model) -> Subject {
         Type::ContactAdded | Type::ContactUpdated | Type::ContactRemoved | Type::ContactMerged => {
             row.subject_id.map_or(Subject::Untold, |id| Subject::Contact(ContactId(id)))
         }
-        Type::OnboardingChanged => row.subject_id.map_or(Subject::Untold, |id| Subject::Onboarding(OnboardingId(id))),
+        Type::OnboardingChanged => {
+            row.subject_id.map_or(Subject::Untold, |id| Subject::Onboarding(OnboardingId(id)))
+        }
         Type::SyncProgress
         | Type::ClientConnected
         | Type::ClientPaused
@@ -570,7 +585,8 @@ impl EventConnection {
         let app = ctx.app();
         let end = app.cursor(ctx.scope().partner(), end);
         let nodes = events(app, ctx.rows(), rows.into_iter().map(Arc::new).collect()).await?;
-        let edge = |node: &Event| EventEdge { cursor: EventCursor(node.place().to_owned()), node: node.clone() };
+        let edge =
+            |node: &Event| EventEdge { cursor: EventCursor(node.place().to_owned()), node: node.clone() };
         let edges: Vec<EventEdge> = nodes.iter().map(edge).collect();
         let page_info = PageInfo {
             has_previous_page: has_previous,

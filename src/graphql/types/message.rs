@@ -163,7 +163,8 @@ impl Message {
                 return Ok(ctx.load(id).await?.map(Message));
             }
             let Some(id) = self.0.reply_to.clone() else { return Ok(None) };
-            Ok(ctx.load(WhatsappId { client: self.0.client_id, id }).await?.map(Message))
+            let (client, conversation) = (self.0.client_id, self.0.conversation_id);
+            Ok(ctx.load(WhatsappId { client, conversation, id }).await?.map(Message))
         };
         load.await.transpose()
     }
@@ -291,4 +292,3 @@ impl Sender {
         }
     }
 }
-

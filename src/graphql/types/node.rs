@@ -4,8 +4,8 @@ use async_graphql::{Context, ID, Interface};
 use entity::{ClientId, ContactId, ConversationId, MessageId, OnboardingId};
 
 use super::event::{
-    self, ClientEvent, ContactEvent, IncomingMessageEvent, MessageChangedEvent, MessageStatusEvent, OnboardingEvent,
-    OutgoingMessageEvent, SyncEvent,
+    self, ClientEvent, ContactEvent, IncomingMessageEvent, MessageChangedEvent, MessageStatusEvent,
+    OnboardingEvent, OutgoingMessageEvent, SyncEvent,
 };
 use super::{Client, Contact, Conversation, Event, Message, Onboarding};
 use crate::graphql::context::ContextExt;

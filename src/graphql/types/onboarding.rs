@@ -86,7 +86,10 @@ impl Onboarding {
     /// The steps taken so far, in the order of their evidence.
     async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<OnboardingStep>> {
         let steps = ctx.load(StepsOf(self.0.id)).await?.unwrap_or_default();
-        Ok(steps.into_iter().map(|step| OnboardingStep { status: step.status.into(), at: step.at.into() }).collect())
+        Ok(steps
+            .into_iter()
+            .map(|step| OnboardingStep { status: step.status.into(), at: step.at.into() })
+            .collect())
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_graphql::{
-    IntrospectionMode, Pos, Request, ServerError, Value, Variables,
+    IntrospectionMode, Name, Pos, Request, ServerError, Value, Variables,
     parser::{
         self, parse_query,
         types::{
@@ -167,8 +167,9 @@ impl Guard {
         }
         let operation_name = operation_name.filter(|name| !name.is_empty());
         let operation = operation(&document.parsed, operation_name.as_deref())?;
-        let variables = variables.unwrap_or_default();
+        let mut variables = variables.unwrap_or_default();
         required_variables(operation, &variables)?;
+        sizes_left_out(operation, &document.sizes, &mut variables);
         if operation.ty == OperationType::Subscription {
             single_root(&document.parsed, operation)?;
         }
@@ -211,8 +212,8 @@ impl Guard {
                 format!("The document has more than {} fragments.", self.limits.fragments),
             ));
         }
-        let introspects = expand(&parsed, self.limits.expanded_fields)?;
-        let document = Arc::new(Document { parsed, introspects });
+        let Expanded { introspects, sizes } = expand(&parsed, self.limits.expanded_fields)?;
+        let document = Arc::new(Document { parsed, introspects, sizes });
         let bytes = query.len() + tokens.saturating_mul(Documents::BYTES_PER_TOKEN);
         self.documents.put(hash, &document, bytes);
         Ok(document)
@@ -237,6 +238,14 @@ fn persisted(extensions: &BTreeMap<String, Value>) -> Result<Option<Hash>, Guard
 struct Document {
     parsed: ExecutableDocument,
     introspects: bool,
+    /// Variables that say how long lists shall be.
+    sizes: BTreeSet<Name>,
+}
+
+/// What the walk over a document finds.
+struct Expanded {
+    introspects: bool,
+    sizes: BTreeSet<Name>,
 }
 
 /// Counts the tokens of a document without parsing it; `None` when more than `max` brackets are open at once.
@@ -284,13 +293,13 @@ fn scan(query: &str, max: usize) -> Option<usize> {
 }
 
 /// Counts the selections of all operations after expanding fragments, walking each fragment once, and says whether
-/// any of them introspects. Recurses along chains of fragments, whose number must be bounded before.
-fn expand(document: &ExecutableDocument, max: usize) -> Result<bool, GuardError> {
+/// any of them introspects, and which variables are sizes of lists. Recurses along chains of fragments, whose number must be bounded before.
+fn expand(document: &ExecutableDocument, max: usize) -> Result<Expanded, GuardError> {
     struct Walk<'a> {
         document: &'a ExecutableDocument,
         /// `None` while its fragment is being walked: to meet it again is a cycle.
         seen: HashMap<&'a str, Option<usize>>,
-        introspects: bool,
+        found: Expanded,
     }
 
     impl<'a> Walk<'a> {
@@ -298,7 +307,16 @@ fn expand(document: &ExecutableDocument, max: usize) -> Result<bool, GuardError>
             set.items.iter().try_fold(0_usize, |total, item| {
                 let inner = match &item.node {
                     Selection::Field(field) => {
-                        self.introspects |= matches!(field.node.name.node.as_str(), "__schema" | "__type");
+                        self.found.introspects |=
+                            matches!(field.node.name.node.as_str(), "__schema" | "__type");
+                        let sizes =
+                            ["first", "last"].into_iter().filter_map(|size| field.node.get_argument(size));
+                        for size in sizes {
+                            let _: Result<Value, ()> = size.node.clone().into_const_with(|variable| {
+                                self.found.sizes.insert(variable);
+                                Err(())
+                            });
+                        }
                         self.set(&field.node.selection_set.node)?
                     }
                     Selection::InlineFragment(inline) => self.set(&inline.node.selection_set.node)?,
@@ -332,7 +350,8 @@ fn expand(document: &ExecutableDocument, max: usize) -> Result<bool, GuardError>
         }
     }
 
-    let mut walk = Walk { document, seen: HashMap::new(), introspects: false };
+    let found = Expanded { introspects: false, sizes: BTreeSet::new() };
+    let mut walk = Walk { document, seen: HashMap::new(), found };
     let mut total = 0_usize;
     for (_, operation) in document.operations.iter() {
         total = total.saturating_add(walk.set(&operation.node.selection_set.node)?);
@@ -349,7 +368,7 @@ fn expand(document: &ExecutableDocument, max: usize) -> Result<bool, GuardError>
             format!("The document selects more than {max} fields once its fragments are expanded."),
         ));
     }
-    Ok(walk.introspects)
+    Ok(walk.found)
 }
 
 fn operation<'a>(
@@ -396,6 +415,17 @@ fn required_variables(operation: &OperationDefinition, variables: &Variables) ->
         return Err(GuardError::new(Code::BadUserInput, message).at(definition.pos));
     }
     Ok(())
+}
+
+/// The engine counts how much a list may cost before anything is resolved, and there takes a variable that was left out
+/// for one that nobody declared. To a list's size it is all one whether it is left out or null.
+fn sizes_left_out(operation: &OperationDefinition, sizes: &BTreeSet<Name>, variables: &mut Variables) {
+    for definition in &operation.variable_definitions {
+        let name = &definition.node.name.node;
+        if definition.node.default_value.is_none() && sizes.contains(name) && !variables.contains_key(name) {
+            variables.insert(name.clone(), Value::Null);
+        }
+    }
 }
 
 /// A subscription selects one field of its root, whatever way it goes about it.
@@ -618,6 +648,22 @@ mod tests {
         assert!(check(with_default, serde_json::json!({})).is_ok());
         assert!(check(with_default, serde_json::json!({ "x": null })).is_err());
         assert!(check("query($x: Int) { a(x: $x) }", serde_json::json!({})).is_ok());
+    }
+
+    #[test]
+    fn a_size_that_is_left_out_is_null() {
+        let variables = |query: &str, variables: serde_json::Value| {
+            let variables = Some(Variables::from_json(variables));
+            let params = Params { query: Some(query.to_owned()), variables, ..Params::default() };
+            let checked = Guard::new(&Limits::default()).check(params).unwrap();
+            serde_json::to_value(&checked.request.variables).unwrap()
+        };
+        let query =
+            "query($n: Int, $m: Int, $k: Int = 5, $x: Int) { a(first: $n) { ...f } b(x: $x, first: $k) }
+            fragment f on A { c(last: $m) }";
+        assert_eq!(variables(query, serde_json::json!({})), serde_json::json!({ "n": null, "m": null }));
+        let given = serde_json::json!({ "n": 1, "m": 2, "k": 3, "x": 4 });
+        assert_eq!(variables(query, given.clone()), given);
     }
 
     #[test]

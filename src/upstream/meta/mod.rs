@@ -13,3 +13,13 @@ pub use wamid::message_token;
 /// the end of the connection.
 pub const NEEDED_FIELDS: [&str; 5] =
     ["messages", "smb_message_echoes", "smb_app_state_sync", "history", "account_update"];
+
+/// All that this service makes something of: what it needs, and what makes it see sooner (a new name, R17).
+pub const KNOWN_FIELDS: [&str; 6] = [
+    "messages",
+    "smb_message_echoes",
+    "smb_app_state_sync",
+    "history",
+    "account_update",
+    "phone_number_name_update",
+];

@@ -3,7 +3,10 @@
 //! `TEST_POSTGRES_URL` (set by `make test` for its second round) makes a Postgres database for each test instead of SQLite
 //! files. Nothing here sleeps: tests wait for what they expect to hear, on a subscription.
 
+pub mod meta;
 mod socket;
+pub mod wire;
+mod world;
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,9 +21,16 @@ use tandem::serve::Running;
 use tempfile::TempDir;
 
 pub use socket::Subscription;
+pub use world::{ADA, BEN, DAY, FIXED, SHOP};
 
 /// Longest wait for anything that a test expects.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether the long loads were asked for (`make soak`).
+pub fn is_soak() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
+    std::env::var("TANDEM_SOAK").is_ok()
+}
 
 /// Service, simulator and a partner.
 pub struct Tandem {
@@ -33,7 +43,6 @@ pub struct Tandem {
     pub http: reqwest::Client,
     environment: Vec<(String, String)>,
     simulator_url: String,
-    postgres: Option<(String, String)>,
     _dir: TempDir,
 }
 
@@ -60,8 +69,8 @@ impl Tandem {
             ("TANDEM_DATA_DIR".to_owned(), dir.path().join("data").display().to_string()),
             ("TANDEM_SIMULATOR_URL".to_owned(), simulator_url.clone()),
         ];
-        if let Some((_, url)) = &postgres {
-            environment.push(("DATABASE_URL".to_owned(), url.clone()));
+        if let Some(url) = postgres {
+            environment.push(("DATABASE_URL".to_owned(), url));
         }
         for (name, value) in settings {
             environment.push(((*name).to_owned(), (*value).to_owned()));
@@ -76,10 +85,9 @@ impl Tandem {
             simulator: Some(simulator),
             key: created.api_key,
             partner: created.partner.public(),
-            http: client(),
+            http: http_client(),
             environment,
             simulator_url,
-            postgres,
             _dir: dir,
         }
     }
@@ -161,8 +169,11 @@ impl Tandem {
     }
 
     pub async fn create_phone(&self, input: Value) {
-        self.simulate("mutation($input: CreatePhoneInput!) { createPhone(input: $input) { phoneNumber } }", json!({ "input": input }))
-            .await;
+        self.simulate(
+            "mutation($input: CreatePhoneInput!) { createPhone(input: $input) { phoneNumber } }",
+            json!({ "input": input }),
+        )
+        .await;
     }
 
     /// A new onboarding: its id.
@@ -217,13 +228,40 @@ impl Tandem {
         payload["onboarding"]["client"]["id"].as_str().unwrap().to_owned()
     }
 
+    /// Meta's id of a client's number, which only the database knows.
+    pub async fn phone_number_id(&self, client: &str) -> String {
+        use sea_orm::EntityTrait;
+        use tandem::ids::PublicId;
+        let id = entity::ClientId::parse(client).unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the database's view, for a body that names the number"
+        )]
+        let row =
+            entity::client::Entity::find_by_id(id).one(self.running().app.db.read()).await.unwrap().unwrap();
+        row.phone_number_id.unwrap()
+    }
+
     /// A phone without a past, connected, its imports over: the client's id.
     pub async fn connected(&self, number: &str) -> String {
         self.phone(number, 2, 0).await;
-        let client = self.connect(number, true, json!({ "history": "NEVER" })).await;
+        self.imported(number, true, json!({ "history": "NEVER" })).await
+    }
+
+    /// Connects a phone, opens the app, and waits until all that was asked for has come: the client's id.
+    pub async fn imported(&self, number: &str, share_history: bool, extra: Value) -> String {
+        let client = self.connect(number, share_history, extra).await;
         self.open_app(number).await;
         self.settle().await;
         client
+    }
+
+    /// Follows the imports of a client.
+    pub async fn imports(&self, client: &str, after: Option<&str>) -> Subscription {
+        let query =
+            "subscription($id: ID!, $after: EventCursor) { syncProgress(clientId: $id, after: $after) {
+            kind state percent items since until conversationIds progress { state percent items remedy } } }";
+        self.subscribe(query, json!({ "id": client, "after": after })).await
     }
 
     pub async fn open_app(&self, number: &str) {
@@ -262,8 +300,96 @@ impl Tandem {
         self.simulate(query, json!({ "input": input })).await;
     }
 
+    /// Moves the simulator's clock; when this returns the service has heard of it, which it otherwise does in a second.
     pub async fn advance_clock(&self, seconds: i64) {
-        self.simulate("mutation($seconds: Int!) { advanceClock(seconds: $seconds) }", json!({ "seconds": seconds })).await;
+        self.simulate(
+            "mutation($seconds: Int!) { advanceClock(seconds: $seconds) }",
+            json!({ "seconds": seconds }),
+        )
+        .await;
+        self.running().app.upstream.simulator_clock().await.unwrap();
+    }
+
+    /// Simulated now, in seconds since 1970.
+    pub async fn clock(&self) -> i64 {
+        let data = self.simulate("{ clock }", json!({})).await;
+        chrono::DateTime::parse_from_rfc3339(data["clock"].as_str().unwrap()).unwrap().timestamp()
+    }
+
+    /// The connection of a phone ends, for a reason as WhatsApp names it.
+    pub async fn disconnect(&self, number: &str, reason: &str, initiated_by: &str) {
+        let input = json!({ "phoneNumber": number, "reason": reason, "initiatedBy": initiated_by });
+        self.act("disconnect", input).await;
+    }
+
+    /// Calls to WhatsApp's endpoints whose path contains this, oldest first.
+    pub async fn graph_calls(&self, path: &str) -> Vec<Value> {
+        let query = "query($path: String) { graphCalls(path: $path) { method path status } }";
+        let data = self.simulate(query, json!({ "path": path })).await;
+        data["graphCalls"].as_array().unwrap().clone()
+    }
+
+    /// One of the service's mutations that take an `input`: its payload.
+    pub async fn mutate(&self, mutation: &str, input: Value, selection: &str) -> Value {
+        let name = format!("{}{}", mutation[..1].to_uppercase(), &mutation[1..]);
+        // Some share an input type.
+        let input_type = match mutation {
+            "requestHistorySync" | "requestContactSync" | "confirmAppVisit" => "ClientInput".to_owned(),
+            _ => format!("{name}Input"),
+        };
+        let query = format!(
+            "mutation($input: {input_type}!) {{ {mutation}(input: $input) {{ {selection} userErrors {{ code field message }} }} }}"
+        );
+        self.data(&query, json!({ "input": input })).await[mutation].clone()
+    }
+
+    /// A client, with these fields.
+    pub async fn client(&self, id: &str, fields: &str) -> Value {
+        let query = format!("query($id: ID!) {{ client(id: $id) {{ {fields} }} }}");
+        self.data(&query, json!({ "id": id })).await["client"].clone()
+    }
+
+    /// An onboarding, with these fields.
+    pub async fn onboarding_now(&self, id: &str, fields: &str) -> Value {
+        let query = format!("query($id: ID!) {{ onboarding(id: $id) {{ {fields} }} }}");
+        self.data(&query, json!({ "id": id })).await["onboarding"].clone()
+    }
+
+    /// Up to 100 messages of a client, newest first, with these fields.
+    pub async fn history(&self, client: &str, fields: &str) -> Vec<Value> {
+        let query =
+            format!("query($id: ID!) {{ history(clientId: $id, first: 100) {{ nodes {{ {fields} }} }} }}");
+        self.data(&query, json!({ "id": client })).await["history"]["nodes"].as_array().unwrap().clone()
+    }
+
+    /// Where the stream stands now.
+    pub async fn cursor(&self) -> String {
+        self.data("{ viewer { eventCursor } }", json!({})).await["viewer"]["eventCursor"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// What the stream holds after a cursor, of these types, with these fields of an entry.
+    pub async fn told(&self, after: &str, types: &[&str], fields: &str) -> Vec<Value> {
+        let query = format!(
+            "query($after: EventCursor, $types: [EventType!]) {{ events(after: $after, filter: {{ types: $types }}, first: 100) {{
+                nodes {{ {fields} }} pageInfo {{ hasNextPage endCursor }} }} }}"
+        );
+        let (mut told, mut after) = (Vec::new(), after.to_owned());
+        loop {
+            let data = self.data(&query, json!({ "after": after, "types": types })).await;
+            told.extend(data["events"]["nodes"].as_array().unwrap().clone());
+            if data["events"]["pageInfo"]["hasNextPage"] == false {
+                return told;
+            }
+            after = data["events"]["pageInfo"]["endCursor"].as_str().unwrap().to_owned();
+        }
+    }
+
+    /// What `tandem inbound list` shows: bodies that were not applied whole, newest first.
+    pub async fn inbound_list(&self) -> Vec<Value> {
+        self.lines(&["inbound", "list"]).await
     }
 
     /// What the phone's screen shows, newest first.
@@ -289,36 +415,77 @@ impl Tandem {
         self.data(query, json!({ "input": input })).await["sendMessage"].clone()
     }
 
-    /// Subscribes as the partner.
-    pub async fn subscribe(&self, query: &str, variables: Value) -> Subscription {
-        self.subscribe_as(&self.key, query, variables).await
+    /// Subscribes as the partner. A query that takes `$after` begins at this moment unless it is told where: without a
+    /// cursor a subscription begins some time after it was asked for, and what happens until then is missed.
+    pub async fn subscribe(&self, query: &str, mut variables: Value) -> Subscription {
+        if !query.contains("$after") || !variables["after"].is_null() {
+            return self.subscribe_as(&self.key, query, variables).await;
+        }
+        let place = self.cursor().await;
+        variables["after"] = json!(place);
+        let mut subscription = self.subscribe_as(&self.key, query, variables).await;
+        if query.contains("events(") {
+            subscription.pass_over_caught_up(&place);
+        }
+        subscription
     }
 
+    /// Subscribes from here on. Nobody is told when a subscription has begun, so without an `after` of its own it goes on
+    /// from where the stream stands before: what the test does next cannot be missed.
     pub async fn subscribe_as(&self, key: &str, query: &str, variables: Value) -> Subscription {
-        Subscription::open(&format!("ws://{}/graphql", self.running().address), key, query, variables).await
+        let url = format!("ws://{}/graphql", self.running().address);
+        if query.contains("after:") {
+            return Subscription::open(&url, key, query, variables).await;
+        }
+        let viewer = self.ask_as(Some(key), "{ viewer { eventCursor } }", json!({})).await;
+        let place = viewer["data"]["viewer"]["eventCursor"].as_str().unwrap();
+        let (head, root) = query.split_once('{').unwrap();
+        let root = root.trim_start();
+        let end = root.find(|c: char| !c.is_alphanumeric()).unwrap();
+        let (field, rest) = root.split_at(end);
+        let query = match rest.strip_prefix('(') {
+            Some(arguments) => format!("{head}{{ {field}(after: \"{place}\", {arguments}"),
+            None => format!("{head}{{ {field}(after: \"{place}\"){rest}"),
+        };
+        let mut subscription = Subscription::open(&url, key, &query, variables).await;
+        if field == "events" {
+            subscription.pass_over_caught_up(place);
+        }
+        subscription
+    }
+
+    /// The ids under which WhatsApp knows a phone: of its number and of its account.
+    pub async fn wire_ids(&self, number: &str) -> wire::Ids {
+        let query = "query($number: PhoneNumber!) { phone(phoneNumber: $number) { phoneNumberId wabaId } }";
+        let phone = self.simulate(query, json!({ "number": number })).await["phone"].clone();
+        let word = |name: &str| phone[name].as_str().unwrap().to_owned();
+        wire::Ids { number: number.to_owned(), number_id: word("phoneNumberId"), waba_id: word("wabaId") }
+    }
+
+    /// Posts a body as Meta would; it must be taken. Returns when it is applied.
+    pub async fn hear(&self, body: &Value) {
+        assert_eq!(self.post(body.to_string().into_bytes()).await, 200);
+        self.settle().await;
     }
 
     /// Posts a body as Meta would: the status of the answer.
     pub async fn post(&self, body: Vec<u8>) -> u16 {
         let secret = &self.running().app.upstream.settings.app_secrets[0];
         let signature = tandem::upstream::meta::signature::sign(secret, &body);
-        let request = self.http.post(format!("{}/webhooks/meta", self.url())).header("x-hub-signature-256", signature);
+        let request =
+            self.http.post(format!("{}/webhooks/meta", self.url())).header("x-hub-signature-256", signature);
         request.body(body).send().await.unwrap().status().as_u16()
     }
 }
 
 impl Drop for Tandem {
     fn drop(&mut self) {
-        let (running, simulator, postgres) = (self.running.take(), self.simulator.take(), self.postgres.take());
+        let (running, simulator) = (self.running.take(), self.simulator.take());
         let healthy = running.as_ref().is_none_or(|running| !running.app.tasks.failed());
         if let Some(running) = &running {
             running.app.tasks.stopping().cancel();
         }
         drop((running, simulator));
-        if let Some((admin, url)) = postgres {
-            // The server itself is thrown away after the run; this keeps it small meanwhile.
-            drop((admin, url));
-        }
         assert!(healthy || std::thread::panicking(), "an engine died during the test");
     }
 }
@@ -332,8 +499,8 @@ async fn close(installation: Installation) {
     installation.inbound_db.close().await.unwrap();
 }
 
-/// A Postgres database of its own, if a server was named: the server's address and the database's.
-async fn database() -> Option<(String, String)> {
+/// A Postgres database of its own, if a server was named; it goes when the server is thrown away after the run.
+pub async fn database() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
     let admin = std::env::var("TEST_POSTGRES_URL").ok()?;
     let name = format!("t_{}", tandem::secrets::random_hex(8));
@@ -341,10 +508,12 @@ async fn database() -> Option<(String, String)> {
     connection.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
     connection.close().await.unwrap();
     let (server, _) = admin.rsplit_once('/').unwrap();
-    Some((admin.clone(), format!("{server}/{name}")))
+    Some(format!("{server}/{name}"))
 }
 
-fn client() -> reqwest::Client {
+/// A client of its own, with a time-out.
+pub fn http_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     #[expect(clippy::disallowed_methods, reason = "the tests' own client, with a time-out")]
     reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
 }

@@ -14,22 +14,29 @@ pub struct Subscription {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// The cursor of the last result.
     pub cursor: Option<String>,
+    /// The sign that it caught up is still to come, and nobody wants it.
+    catches_up: bool,
 }
 
 impl Subscription {
     pub async fn open(url: &str, key: &str, query: &str, variables: Value) -> Self {
+        let init = json!({ "authorization": format!("Bearer {key}") });
+        let mut subscription = Self::greet(url, init).await;
+        assert_eq!(subscription.frame().await["type"], "connection_ack");
+        let start =
+            json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } });
+        subscription.socket.send(Message::text(start.to_string())).await.unwrap();
+        subscription
+    }
+
+    /// A socket that has sent this `connection_init`, and heard nothing yet.
+    pub async fn greet(url: &str, init: Value) -> Self {
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
         let (mut socket, _) = connect_async(request).await.unwrap();
-        let init = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {key}") } });
+        let init = json!({ "type": "connection_init", "payload": init });
         socket.send(Message::text(init.to_string())).await.unwrap();
-        let mut subscription = Self { socket, cursor: None };
-        assert_eq!(subscription.frame().await["type"], "connection_ack");
-        let start = json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } });
-        subscription.socket.send(Message::text(start.to_string())).await.unwrap();
-        // Frames are handled in order: when the pong is here, so is the subscription.
-        subscription.socket.send(Message::text(json!({ "type": "ping" }).to_string())).await.unwrap();
-        subscription
+        Self { socket, cursor: None, catches_up: false }
     }
 
     async fn raw_frame(&mut self) -> Value {
@@ -61,8 +68,24 @@ impl Subscription {
         tokio::time::timeout(PATIENCE, next).await.expect("nothing came")
     }
 
+    /// Begun after this place: its CaughtUp is no result for the test. It alone bears the cursor of what came before it.
+    pub fn pass_over_caught_up(&mut self, place: &str) {
+        self.cursor = Some(place.to_owned());
+        self.catches_up = true;
+    }
+
     /// The data of the next result.
     pub async fn next(&mut self) -> Value {
+        let before = self.cursor.clone();
+        let data = self.next_item().await;
+        if self.catches_up && self.cursor == before {
+            self.catches_up = false;
+            return self.next_item().await;
+        }
+        data
+    }
+
+    async fn next_item(&mut self) -> Value {
         let frame = self.frame().await;
         assert_eq!(frame["type"], "next", "{frame:#}");
         let payload = &frame["payload"];
@@ -80,6 +103,33 @@ impl Subscription {
                 return data;
             }
         }
+    }
+
+    /// Whether nothing more lies ready: the answer to a query on the same socket comes next.
+    pub async fn is_silent(&mut self) -> bool {
+        self.first_or_silence().await["id"] == "silence"
+    }
+
+    /// The next frame, or that of the answer to a query on the same socket, under the id `silence`.
+    pub async fn first_or_silence(&mut self) -> Value {
+        let query = "query { viewer { eventCursor } }";
+        let ask = json!({ "type": "subscribe", "id": "silence", "payload": { "query": query } });
+        self.socket.send(Message::text(ask.to_string())).await.unwrap();
+        self.frame().await
+    }
+
+    /// How the service closes the socket: code and words. What it says before is passed over.
+    pub async fn closed(&mut self) -> (u16, String) {
+        let closing = async {
+            loop {
+                let message = self.socket.next().await.expect("the socket ended").expect("the socket failed");
+                if let Message::Close(close) = message {
+                    return close.expect("it is closed without a code");
+                }
+            }
+        };
+        let close = tokio::time::timeout(PATIENCE, closing).await.expect("the socket stays open");
+        (close.code.into(), close.reason.to_string())
     }
 
     /// Goes away without a word.

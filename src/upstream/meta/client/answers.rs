@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use entity::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 
 use crate::clock::from_datetime;
 
@@ -64,6 +65,43 @@ pub struct Accepted {
 #[derive(Deserialize)]
 pub(super) struct Data<T> {
     pub(super) data: T,
+}
+
+/// What `whatsapp_business_profile` shows.
+#[derive(Deserialize, Default)]
+pub(super) struct Profile {
+    #[serde(default)]
+    about: Option<String>,
+    #[serde(default)]
+    address: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    email: Option<String>,
+    #[serde(default)]
+    websites: Option<Vec<String>>,
+    #[serde(default)]
+    profile_picture_url: Option<String>,
+}
+
+impl Profile {
+    /// As clients hold it; what is empty or missing is left out.
+    pub(super) fn known(self) -> Value {
+        let Self { about, address, description, email, websites, profile_picture_url } = self;
+        let mut known = json!({ "websites": websites.unwrap_or_default() });
+        for (name, text) in [
+            ("about", about),
+            ("address", address),
+            ("description", description),
+            ("email", email),
+            ("pictureUrl", profile_picture_url),
+        ] {
+            if let Some(text) = text.filter(|text| !text.is_empty()) {
+                known[name] = Value::String(text);
+            }
+        }
+        known
+    }
 }
 
 #[derive(Deserialize)]

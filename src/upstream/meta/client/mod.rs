@@ -308,15 +308,15 @@ impl Meta {
         self.done(bearer(request, token)).await
     }
 
-    /// The profile that the client set: `about`, `address`, `description`, `email`, `profile_picture_url`, `websites`.
+    /// The profile that the client set: `about`, `address`, `description`, `email`, `pictureUrl`, `websites`.
     ///
     /// # Errors
     /// See [`CallError`].
     pub async fn profile(&self, phone_number_id: &str, token: &SecretString) -> Result<Value, CallError> {
-        let fields = [("fields", "about,address,description,email,profile_picture_url,websites,vertical")];
+        let fields = [("fields", "about,address,description,email,profile_picture_url,websites")];
         let request = self.request(Method::GET, &[phone_number_id, "whatsapp_business_profile"], &fields);
-        let answer: answers::Data<Vec<Value>> = self.call(bearer(request, token)).await?;
-        Ok(answer.data.into_iter().next().unwrap_or_else(|| json!({})))
+        let answer: answers::Data<Vec<answers::Profile>> = self.call(bearer(request, token)).await?;
+        Ok(answer.data.into_iter().next().unwrap_or_default().known())
     }
 
     /// Asks the simulator for its clock and follows it. Does nothing when the upstream is not a simulator.

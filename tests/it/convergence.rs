@@ -1,0 +1,516 @@
+//! Invariant 3: any order, any split and any repetition of the same webhooks ends in the same rows; of the log, each live
+//! message is told once. And invariant 6: whoever disconnects and resumes sees every event once, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+use tandem::clock::Clock;
+
+use crate::harness::Tandem;
+use crate::harness::meta::{Business, Customer, Shown, text};
+
+/// A webhook body of the generated shop, before it is split and repeated.
+#[derive(Clone, Debug)]
+enum Unit {
+    /// A customer wrote.
+    Incoming {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+        unsupported: bool,
+    },
+    /// The client wrote in the app.
+    Echo {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+    },
+    /// The same message in the history.
+    Past {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+        from_app: bool,
+        placeholder: bool,
+        status: usize,
+    },
+    /// A medium of the history.
+    LateMedium {
+        who: usize,
+        shown: Shown,
+        token: u64,
+    },
+    Status {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+        status: usize,
+    },
+    Edit {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+        by_app: bool,
+        version: u64,
+    },
+    Delete {
+        who: usize,
+        shown: Shown,
+        token: u64,
+        by_app: bool,
+    },
+    React {
+        who: usize,
+        shown: Shown,
+        second_id: bool,
+        token: u64,
+        by_app: bool,
+        emoji: usize,
+        version: u64,
+    },
+    PhoneBook {
+        who: usize,
+        shown: Shown,
+        version: u64,
+        name: usize,
+    },
+    Account {
+        event: usize,
+        version: u64,
+    },
+}
+
+const STATUSES: [&str; 4] = ["sent", "delivered", "read", "failed"];
+const HISTORY_STATUSES: [&str; 5] = ["SENT", "DELIVERED", "READ", "ERROR", "PENDING"];
+const EMOJI: [Option<&str>; 3] = [Some("👍"), Some("🎉"), None];
+const NAMES: [Option<&str>; 3] = [Some("Ada Example"), Some("Bo Example"), None];
+const ACCOUNT: [&str; 3] = ["ACCOUNT_OFFBOARDED", "ACCOUNT_RECONNECTED", "PARTNER_REMOVED"];
+const CUSTOMERS: usize = 3;
+
+fn shown() -> impl Strategy<Value = Shown> {
+    prop_oneof![3 => Just(Shown::Both), 1 => Just(Shown::Number), 1 => Just(Shown::UserId)]
+}
+
+/// Few messages and much that happens to them, so that everything meets everything. Even tokens are the customer's
+/// messages, odd ones the app's; the customer follows from the token, so that no two people share a message.
+fn unit() -> impl Strategy<Value = Unit> {
+    let token = 0..10u64;
+    let who = |token: u64| usize::try_from(token).unwrap_or(0) % CUSTOMERS;
+    prop_oneof![
+        3 => (shown(), any::<bool>(), token.clone(), any::<bool>()).prop_map(move |(shown, second_id, token, unsupported)| {
+            let token = token & !1;
+            Unit::Incoming { who: who(token), shown, second_id, token, unsupported }
+        }),
+        2 => (shown(), any::<bool>(), token.clone()).prop_map(move |(shown, second_id, token)| {
+            let token = token | 1;
+            Unit::Echo { who: who(token), shown, second_id, token }
+        }),
+        3 => (shown(), any::<bool>(), token.clone(), any::<bool>(), 0..5usize).prop_map(
+            move |(shown, second_id, token, placeholder, status)| Unit::Past {
+                who: who(token), shown, second_id, token, from_app: token % 2 == 1, placeholder, status
+            }
+        ),
+        1 => (shown(), token.clone()).prop_map(move |(shown, token)| {
+            let token = token & !1;
+            Unit::LateMedium { who: who(token), shown, token }
+        }),
+        3 => (shown(), any::<bool>(), token.clone(), 0..4usize).prop_map(move |(shown, second_id, token, status)| {
+            let token = token | 1;
+            Unit::Status { who: who(token), shown, second_id, token, status }
+        }),
+        2 => (shown(), any::<bool>(), token.clone(), 0..3u64).prop_map(move |(shown, second_id, token, version)| {
+            Unit::Edit { who: who(token), shown, second_id, token, by_app: token % 2 == 1, version }
+        }),
+        1 => (shown(), token.clone()).prop_map(move |(shown, token)| {
+            Unit::Delete { who: who(token), shown, token, by_app: token % 2 == 1 }
+        }),
+        2 => (shown(), any::<bool>(), token, any::<bool>(), 0..3usize, 0..3u64).prop_map(
+            move |(shown, second_id, token, by_app, emoji, version)| Unit::React {
+                who: who(token), shown, second_id, token, by_app, emoji, version
+            }
+        ),
+        2 => (0..CUSTOMERS, shown(), 0..3u64, 0..3usize)
+            .prop_map(|(who, shown, version, name)| Unit::PhoneBook { who, shown, version, name }),
+        1 => (0..3usize, 0..4u64).prop_map(|(event, version)| Unit::Account { event, version }),
+    ]
+}
+
+/// Seconds from the connection at which things happen, all different.
+fn at(unit: &Unit) -> i64 {
+    let second = match unit {
+        Unit::Incoming { token, .. }
+        | Unit::Echo { token, .. }
+        | Unit::Past { token, .. }
+        | Unit::LateMedium { token, .. } => 10 + token,
+        Unit::Status { token, status, .. } => 100 + token * 10 + u64::try_from(*status).unwrap(),
+        Unit::Edit { token, version, .. } => 300 + token * 10 + version,
+        Unit::Delete { token, .. } => 500 + token,
+        Unit::React { token, version, .. } => 600 + token * 10 + version,
+        Unit::PhoneBook { version, .. } => 800 + version,
+        Unit::Account { version, .. } => 900 + version,
+    };
+    i64::try_from(second).unwrap()
+}
+
+fn body(business: &Business, customers: &[Customer], base: i64, unit: &Unit) -> Vec<u8> {
+    let at = base + at(unit);
+    let one = |change| business.body(&[change]);
+    match unit {
+        Unit::Incoming { who, shown, second_id, token, unsupported } => {
+            let content = if *unsupported {
+                json!({ "type": "unsupported", "errors": [{ "code": 131060, "title": "not available" }] })
+            } else {
+                text(&format!("customer {token}"))
+            };
+            let id = customers[*who].wamid(*token, *second_id);
+            one(business.incoming(&customers[*who], *shown, &id, at, &format!("Name {who}"), content))
+        }
+        Unit::Echo { who, shown, second_id, token } => {
+            let id = customers[*who].wamid(*token, *second_id);
+            one(business.echo(&customers[*who], *shown, &id, at, text(&format!("app {token}"))))
+        }
+        Unit::Past { who, shown, second_id, token, from_app, placeholder, status } => {
+            let content = if *placeholder {
+                json!({ "type": "media_placeholder" })
+            } else {
+                text(&format!("{} {token}", if *from_app { "app" } else { "customer" }))
+            };
+            let customer = &customers[*who];
+            let id = customer.wamid(*token, *second_id);
+            let message =
+                business.past(customer, *shown, *from_app, &id, at, content, HISTORY_STATUSES[*status]);
+            one(business.history(1, 1, 50, &[(customer, *shown, vec![message])]))
+        }
+        Unit::LateMedium { who, shown, token } => {
+            one(business.late_medium(&customers[*who], *shown, &customers[*who].wamid(*token, false), at))
+        }
+        Unit::Status { who, shown, second_id, token, status } => {
+            let id = customers[*who].wamid(*token, *second_id);
+            one(business.status(&customers[*who], *shown, &id, at, STATUSES[*status]))
+        }
+        Unit::Edit { who, shown, second_id, token, by_app, version } => {
+            let customer = &customers[*who];
+            let content = json!({ "type": "edit", "edit": { "original_message_id": customer.wamid(*token, *second_id),
+                "message": { "type": "text", "text": { "body": format!("edit {version}") } } } });
+            own(business, customer, *shown, *by_app, 10_000 + token * 10 + version, at, content)
+        }
+        Unit::Delete { who, shown, token, by_app } => {
+            let customer = &customers[*who];
+            let content = json!({ "type": "revoke", "revoke": { "original_message_id": customer.wamid(*token, false) } });
+            own(business, customer, *shown, *by_app, 20_000 + token, at, content)
+        }
+        Unit::React { who, shown, second_id, token, by_app, emoji, version } => {
+            let customer = &customers[*who];
+            let mut reaction = json!({ "message_id": customer.wamid(*token, *second_id) });
+            if let Some(emoji) = EMOJI[*emoji] {
+                reaction["emoji"] = json!(emoji);
+            }
+            let content = json!({ "type": "reaction", "reaction": reaction });
+            own(business, customer, *shown, *by_app, 30_000 + token * 10 + version, at, content)
+        }
+        Unit::PhoneBook { who, shown, name, .. } => {
+            one(business.phone_book(&customers[*who], *shown, at, NAMES[*name]))
+        }
+        Unit::Account { event, .. } => business.stamped_body(&business.account(ACCOUNT[*event], at)),
+    }
+}
+
+/// Something that somebody did, with an id of its own.
+fn own(
+    business: &Business,
+    customer: &Customer,
+    shown: Shown,
+    by_app: bool,
+    token: u64,
+    at: i64,
+    content: Value,
+) -> Vec<u8> {
+    let id = customer.wamid(token, false);
+    business.body(&[if by_app {
+        business.echo(customer, shown, &id, at, content)
+    } else {
+        business.incoming(customer, shown, &id, at, "Name", content)
+    }])
+}
+
+/// The parts of several bodies in one.
+fn together(bodies: &[Vec<u8>]) -> Vec<u8> {
+    let entries: Vec<Value> = bodies
+        .iter()
+        .flat_map(|body| serde_json::from_slice::<Value>(body).unwrap()["entry"].as_array().unwrap().clone())
+        .collect();
+    json!({ "object": "whatsapp_business_account", "entry": entries }).to_string().into_bytes()
+}
+
+const DUMP: &str = "query($id: ID!) {
+  client(id: $id) { status disconnection { reason at } sharesHistory: historySync { percent items } contactSync { items } }
+  contacts(clientId: $id, first: 100) { nodes {
+    phoneNumber waUserId username fullName firstName profileName inPhoneBook
+    conversation { unreadCount lastActivityAt lastMessage { text sentAt } window { closesAt openedBy { text } } } } }
+  history(clientId: $id, first: 100) { nodes {
+    direction origin imported from to text status sentAt editedAt deletedAt pricing { billable category } error { code }
+    content { __typename } statusHistory { status at } reactions { by emoji at }
+    conversation { contact { phoneNumber waUserId } } } }
+}";
+
+/// Everything that can be seen of a client, without ids and without what only this client has.
+async fn dump(t: &Tandem, client: &str, number: &str) -> Value {
+    let mut data = t.data(DUMP, json!({ "id": client })).await;
+    for list in ["contacts", "history"] {
+        let nodes = data[list]["nodes"].as_array_mut().unwrap();
+        nodes.sort_by_key(|node| node.to_string());
+        for node in nodes {
+            for list in ["statusHistory", "reactions"] {
+                if let Some(list) = node.get_mut(list).and_then(Value::as_array_mut) {
+                    list.sort_by_key(|entry| entry.to_string());
+                }
+            }
+        }
+    }
+    let text = data.to_string().replace(number, "BUSINESS");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The lines in which two dumps differ: all that a person wants to read of a failure.
+fn differences(a: &Value, b: &Value) -> String {
+    let (a, b) = (format!("{a:#}"), format!("{b:#}"));
+    let only = |one: &str, other: &str, sign: &str| {
+        let other: BTreeSet<&str> = other.lines().collect();
+        one.lines()
+            .filter(|line| !other.contains(line))
+            .map(|line| format!("{sign} {line}\n"))
+            .collect::<String>()
+    };
+    format!("{}{}", only(&a, &b, "in order:"), only(&b, &a, "shuffled:"))
+}
+
+/// How often each live message was told: at most once for each row that it had, and each such row is accounted for.
+async fn told_once(t: &Tandem, client: &str) -> Result<(), String> {
+    let query = "query($after: EventCursor, $filter: EventFilter) { events(after: $after, first: 100, filter: $filter) {
+        pageInfo { hasNextPage endCursor } nodes { __typename ... on Event { type }
+        ... on IncomingMessageEvent { message { id imported } } ... on OutgoingMessageEvent { message { id imported } }
+        ... on MessageChangedEvent { message { id } } } } }";
+    let (mut told, mut merged) = (BTreeMap::<String, usize>::new(), BTreeMap::<String, usize>::new());
+    let mut after = Value::Null;
+    loop {
+        let filter = json!({ "clientIds": [client] });
+        let data = t.data(query, json!({ "after": after, "filter": filter })).await;
+        for node in data["events"]["nodes"].as_array().unwrap() {
+            let id = node["message"]["id"].as_str().unwrap_or_default().to_owned();
+            match node["type"].as_str().unwrap() {
+                "MESSAGE_INCOMING" | "MESSAGE_OUTGOING" => {
+                    if node["message"]["imported"] != false {
+                        return Err(format!("told, though only imported: {node}"));
+                    }
+                    *told.entry(id).or_default() += 1;
+                }
+                "MESSAGE_MERGED" => *merged.entry(id).or_default() += 1,
+                _ => {}
+            }
+        }
+        if data["events"]["pageInfo"]["hasNextPage"] != true {
+            break;
+        }
+        after = data["events"]["pageInfo"]["endCursor"].clone();
+    }
+    for (id, count) in &told {
+        let rows = 1 + merged.get(id).copied().unwrap_or(0);
+        if *count > rows {
+            return Err(format!("{id} was told {count} times, and was {rows} rows"));
+        }
+    }
+    let data = t
+        .data(
+            "query($id: ID!) { history(clientId: $id, first: 100) { nodes { id imported origin } } }",
+            json!({ "id": client }),
+        )
+        .await;
+    for node in data["history"]["nodes"].as_array().unwrap() {
+        let is_told = told.contains_key(node["id"].as_str().unwrap());
+        if is_told == (node["imported"] == true) {
+            return Err(format!("told: {is_told}, but {node}"));
+        }
+    }
+    Ok(())
+}
+
+/// A connected client without a past, as bodies name it.
+async fn business(t: &Tandem, number: &str) -> (String, Business) {
+    t.phone(number, 0, 0).await;
+    let onboarding = t.onboarding(json!({})).await;
+    let signup = t.signup(number, true).await;
+    let payload = t.complete(&onboarding, &signup).await;
+    assert_eq!(payload["onboarding"]["status"], "CONNECTED", "{payload:#}");
+    let client = payload["onboarding"]["client"]["id"].as_str().unwrap().to_owned();
+    let waba_id = signup["wabaId"].as_str().unwrap().to_owned();
+    let phone_number_id = t.phone_number_id(&client).await;
+    (client, Business { phone_number_id, waba_id, number: number.to_owned() })
+}
+
+fn customers() -> Vec<Customer> {
+    (0..CUSTOMERS)
+        .map(|n| Customer { number: format!("+4915770000{n:03}"), user_id: format!("DE.9000000000{n:03}") })
+        .collect()
+}
+
+async fn post_all(t: &Tandem, bodies: &[Vec<u8>]) {
+    for body in bodies {
+        assert_eq!(t.post(body.clone()).await, 200);
+    }
+    t.running().app.inbox.idle().await;
+}
+
+#[test]
+fn any_order_split_and_repetition_of_webhooks_ends_in_the_same_rows() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let t = runtime.block_on(Tandem::new());
+    let cases = if crate::harness::is_soak() { 400 } else { 24 };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    let next = std::cell::Cell::new(0u32);
+    let strategy = prop::collection::vec((unit(), any::<u32>(), any::<bool>(), any::<bool>()), 1..30);
+    TestRunner::new(config)
+        .run(&strategy, |script| {
+            let case = next.get();
+            next.set(case + 1);
+            runtime.block_on(async {
+                let numbers = [format!("+49160{case:07}"), format!("+49161{case:07}")];
+                let (in_order, first) = business(&t, &numbers[0]).await;
+                let (shuffled, second) = business(&t, &numbers[1]).await;
+                let customers = customers();
+                let base = Clock::real_now().seconds() + 60;
+                let straight: Vec<_> =
+                    script.iter().map(|(unit, ..)| body(&first, &customers, base, unit)).collect();
+                post_all(&t, &straight).await;
+
+                // By another order, some twice, some together.
+                let mut order: Vec<usize> = (0..script.len()).collect();
+                order.extend(
+                    script.iter().enumerate().filter(|(_, (_, _, twice, _))| *twice).map(|(index, _)| index),
+                );
+                order.sort_by_key(|index| (script[*index].1.wrapping_mul(2_654_435_761), *index));
+                let mut bodies: Vec<Vec<u8>> = Vec::new();
+                for index in order {
+                    let one = body(&second, &customers, base, &script[index].0);
+                    match bodies.last_mut() {
+                        Some(last) if script[index].3 => *last = together(&[last.clone(), one]),
+                        _ => bodies.push(one),
+                    }
+                }
+                post_all(&t, &bodies).await;
+
+                let a = dump(&t, &in_order, &numbers[0]).await;
+                let b = dump(&t, &shuffled, &numbers[1]).await;
+                prop_assert!(a == b, "{}", differences(&a, &b));
+                for client in [&in_order, &shuffled] {
+                    let told = told_once(&t, client).await;
+                    prop_assert!(told.is_ok(), "{:?}", told);
+                }
+                Ok(())
+            })
+        })
+        .unwrap();
+}
+
+const ALL: &str = "subscription($after: EventCursor) { events(after: $after) { __typename
+    ... on CaughtUp { cursor } ... on Event { id cursor type } } }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_disconnects_at_random_and_resumes_sees_every_event_once_in_order() {
+    let mut t = Tandem::new().await;
+    let client = t.connected("+4915120000001").await;
+    let writes = if crate::harness::is_soak() { 400 } else { 60 };
+    let mut subscription = t.subscribe(ALL, json!({ "after": null })).await;
+    t.customer_writes("+4915120000001", "+4915770000001", "first").await;
+    subscription.next().await;
+    let start = subscription.cursor.clone().unwrap();
+    let (mut seen, mut after) = (Vec::new(), start.clone());
+    for n in 0..writes {
+        t.customer_writes("+4915120000001", &format!("+49157700000{:02}", n % 20), &format!("message {n}"))
+            .await;
+        // Pseudo-random, so that a failure can be repeated.
+        if (n * 7919) % 5 == 0 {
+            drop(subscription.cut());
+            if n == writes / 2 {
+                t.restart().await;
+            }
+            subscription = t.subscribe(ALL, json!({ "after": after })).await;
+        }
+        if (n * 104_729) % 3 == 0 {
+            let data = subscription.next().await;
+            if data["events"]["__typename"] != "CaughtUp" {
+                seen.push(data["events"]["id"].as_str().unwrap().to_owned());
+            }
+            after = subscription.cursor.clone().unwrap();
+        }
+    }
+    t.settle().await;
+    let mut log = Vec::new();
+    let mut page = Value::from(start);
+    loop {
+        let query = "query($after: EventCursor) { events(after: $after, first: 100) { nodes { ... on Event { id } } pageInfo { hasNextPage endCursor } } }";
+        let data = t.data(query, json!({ "after": page })).await;
+        let nodes = data["events"]["nodes"].as_array().unwrap();
+        log.extend(nodes.iter().map(|node| node["id"].as_str().unwrap().to_owned()));
+        page = data["events"]["pageInfo"]["endCursor"].clone();
+        if data["events"]["pageInfo"]["hasNextPage"] != true {
+            break;
+        }
+    }
+    while seen.len() < log.len() {
+        let data = subscription.next().await;
+        if data["events"]["__typename"] != "CaughtUp" {
+            seen.push(data["events"]["id"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(seen, log);
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), seen.len());
+    assert!(!client.is_empty() && log.len() >= writes);
+}
+
+/// Invariant 10: whichever way a message is seen first, it is told once, and once only.
+#[tokio::test(flavor = "multi_thread")]
+async fn live_traffic_during_an_import_is_told_once_whichever_way_it_was_seen_first() {
+    let t = Tandem::new().await;
+    t.phone("+4915120000001", 5, 300).await;
+    let mut events = t
+        .subscribe(
+            "subscription { events { __typename ... on Event { type } ... on IncomingMessageEvent { message { text } }
+             ... on OutgoingMessageEvent { message { text } } } }",
+            json!({}),
+        )
+        .await;
+    let client = t.connect("+4915120000001", true, json!({})).await;
+    t.open_app("+4915120000001").await;
+    let mut expected = BTreeSet::new();
+    for n in 0..20 {
+        let (from_customer, from_app) = (format!("customer {n}"), format!("app {n}"));
+        t.customer_writes("+4915120000001", &format!("+49157700000{n:02}"), &from_customer).await;
+        t.app_writes("+4915120000001", &format!("+49157700000{n:02}"), &from_app).await;
+        expected.extend([from_customer, from_app]);
+    }
+    t.settle().await;
+    t.app_writes("+4915120000001", "+4915770000099", "the end").await;
+    let mut told = Vec::new();
+    loop {
+        let data = events.until(|data| data["events"]["message"]["text"].is_string()).await;
+        let text = data["events"]["message"]["text"].as_str().unwrap().to_owned();
+        if text == "the end" {
+            break;
+        }
+        told.push(text);
+    }
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), expected);
+    let data = t
+        .data("query($id: ID!) { client(id: $id) { historySync { state items } } }", json!({ "id": client }))
+        .await;
+    assert_eq!(data["client"]["historySync"]["state"], "DONE");
+    assert_eq!(data["client"]["historySync"]["items"], 300);
+}
