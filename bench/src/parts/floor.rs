@@ -20,7 +20,7 @@ pub(crate) struct Floors {
     pub(crate) bodies: f64,
     /// Bodies in a commit: while one half of the connections waits for a commit, the other half sends.
     pub(crate) bodies_batch: usize,
-    /// Messages, their keys, their events and their conversations, as applying writes them.
+    /// Messages, their keys, rungs, events and conversations, as applying writes them.
     pub(crate) rows: f64,
 }
 
@@ -35,7 +35,7 @@ pub(crate) async fn measure(stand: &Stand, connections: usize) -> anyhow::Result
             &["INSERT INTO inbound SELECT s.* FROM picked p CROSS JOIN src.inbound s ON s.id = p.id"],
         )
         .await?;
-    let tables = ["message", "message_key", "event", "conversation"];
+    let tables = ["message", "message_key", "message_status", "event", "conversation"];
     let rows = Copy::open(stand.directory(), "rows", &stand.main_file(), &tables, "message", "id").await?;
     let rows_floor = rows
         .run(
@@ -43,6 +43,7 @@ pub(crate) async fn measure(stand: &Stand, connections: usize) -> anyhow::Result
             &[
                 "INSERT INTO message SELECT s.* FROM picked p CROSS JOIN src.message s ON s.id = p.id",
                 "INSERT INTO message_key SELECT s.* FROM picked p CROSS JOIN src.message_key s ON s.message_id = p.id",
+                "INSERT INTO message_status SELECT s.* FROM picked p CROSS JOIN src.message_status s ON s.message_id = p.id",
                 "INSERT INTO event SELECT s.* FROM told p CROSS JOIN src.event s
                     ON s.partner_id = p.partner_id AND s.position = p.position",
                 "INSERT OR REPLACE INTO conversation SELECT s.* FROM (SELECT DISTINCT m.conversation_id AS id FROM picked p

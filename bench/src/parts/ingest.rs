@@ -60,6 +60,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     section.figure("p50", "answer p50", outcome.ms(50.0), "ms");
     section.figure("p99", "answer p99", outcome.ms(99.0), "ms");
     section.figure("backlog", "largest backlog", steered.backlog, "s");
+    section.figure("statements", "SQL statements a webhook, accepting left out", steered.statements, "");
     section.figure("cpu", "service CPU", steered.cpu_per_1000, "s per 1,000");
     section.figure("drained", "drained after the last answer", drained.as_secs_f64(), "s");
     section.figure("messages", "messages in the database", messages as f64, "= answered 200");
@@ -76,6 +77,7 @@ struct Steered {
     applied: f64,
     backlog: f64,
     cpu_per_1000: f64,
+    statements: f64,
 }
 
 /// Gives out permits; the rate is what was applied in the last second, and more or less as the backlog is short or long.
@@ -127,6 +129,7 @@ async fn steer(
     Ok(Steered {
         applied: applied / at.elapsed().as_secs_f64(),
         backlog: longest,
+        statements: (end.statements - before.statements) / applied,
         cpu_per_1000: (process.cpu_seconds()? - cpu) / applied * 1000.0,
     })
 }

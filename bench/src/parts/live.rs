@@ -40,6 +40,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     let each = Duration::from_secs(1) / PER_SECOND;
     let until = began + each * u32::try_from(warm + counted)?;
     let process = stand.process()?;
+    let before = stand.metrics().await?;
     let cpu = process.cpu_seconds()?;
     let load = drive(stand.address, bench.connections, &source, Pace::Every(began, each), began, until);
     let listen = async {
@@ -88,6 +89,9 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     section.figure("most", "webhook to subscriber, longest", percentile_ms(&latencies, 100.0), "ms");
     section.figure("answerP50", "answer to the webhook p50", outcome.ms(50.0), "ms");
     section.figure("answerP99", "answer to the webhook p99", outcome.ms(99.0), "ms");
+    let after = stand.metrics().await?;
+    let statements = (after.statements - before.statements) / outcome.good as f64;
+    section.figure("statements", "SQL statements a webhook, accepting left out", statements, "");
     section.figure("cpu", "service CPU", cpu / outcome.good as f64 * 1000.0, "s per 1,000");
     stand.end().await?;
     Ok(section)
