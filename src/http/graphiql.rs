@@ -137,7 +137,6 @@ fn guarded(mut response: Response, cache: &'static str) -> Response {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use axum::http::Request;
     use tower::ServiceExt as _;

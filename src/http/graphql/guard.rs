@@ -535,7 +535,6 @@ impl Documents {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::fmt::Write as _;
 
