@@ -15,7 +15,7 @@ test: nextest graphiql ## Every test, on SQLite and on Postgres
 check: ## Format, lints, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items --quiet
 	cargo run --quiet -- schema | diff -u schema.graphql - || { echo "schema.graphql is not the schema: run make schema" >&2; exit 1; }
 	@! cargo tree --quiet -e normal -i aws-lc-sys 2>/dev/null | grep . || { echo "a second TLS provider came in" >&2; exit 1; }
 	@! cargo tree --quiet -e normal -i openssl-sys 2>/dev/null | grep . || { echo "OpenSSL came in" >&2; exit 1; }

@@ -1,6 +1,7 @@
 //! What everything hangs on: the installation (files, databases, keys) and, while it serves, the engines.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use entity::{Timestamp, installation};
@@ -100,6 +101,8 @@ pub struct App {
     pub tasks: Tasks,
     /// The address that others reach us by, without a slash at its end.
     pub public_url: String,
+    /// Everything is up.
+    pub ready: AtomicBool,
     /// Accepts webhook bodies.
     pub inbox: Inbox,
     /// Wakes the lanes: something was queued, or a client may send again.
@@ -131,6 +134,7 @@ impl App {
             upstream,
             tasks,
             public_url,
+            ready: AtomicBool::new(false),
             inbox,
             lanes_wake: crate::lanes::Wake::default(),
             apply_wake: tokio::sync::Notify::new(),

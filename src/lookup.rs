@@ -51,7 +51,7 @@ where
     // What is asked for now, and under which ids it was asked for at first.
     let mut wanted: HashMap<Uuid, Vec<Uuid>> = ids.iter().map(|id| (*id, vec![*id])).collect();
     for _ in 0..=HOPS {
-        let rows = scope.find::<E>().filter(E::ID.is_in(wanted.keys().copied())).all(db.read()).await?;
+        let rows = scope.among::<E>(E::ID, wanted.keys().copied()).all(db.read()).await?;
         for row in rows {
             let row = Arc::new(row);
             for asked in wanted.remove(&E::id(&row)).unwrap_or_default() {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -102,6 +103,7 @@ impl Running {
         if config.is_development() {
             listen_to_simulator(&app, address).await?;
         }
+        app.ready.store(true, Ordering::Relaxed);
         Ok(Self { app, address, key, simulator })
     }
 

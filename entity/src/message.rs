@@ -48,7 +48,7 @@ pub struct Model {
     pub forwarded: bool,
     pub edited_at: Option<Timestamp>,
     pub deleted_at: Option<Timestamp>,
-    /// Of sendMessage; unique per client.
+    /// Of sendMessage; `send_key` keeps it unique per client.
     pub idempotency_key: Option<String>,
     /// Of what was asked with that key.
     pub request_hash: Option<String>,

@@ -1,4 +1,4 @@
-//! A rung of the ladder that a message reached.
+//! A rung of the ladder that a message reached, other than the one that holds: that is in the message.
 
 use sea_orm::entity::prelude::*;
 

@@ -2,9 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::column::{
-    bigint, boolean, create, drop, index, integer, json, optional, table, text, unique, uuid,
-};
+use crate::column::{bigint, boolean, create, drop, index, integer, json, optional, table, text, uuid};
 
 /// Messages, their WhatsApp ids, statuses and reactions; what waits for a message.
 #[derive(DeriveMigrationName)]
@@ -87,7 +85,6 @@ impl MigrationTrait for Migration {
             vec![
                 index("message", &["client_id", "sent_at", "id"]),
                 index("message", &["conversation_id", "sent_at", "id"]),
-                unique("message", &["client_id", "idempotency_key"]),
                 index("message_key", &["message_id"]),
                 index("message_key", &["token"]),
                 index("pending", &["target"]),

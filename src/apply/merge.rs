@@ -231,6 +231,12 @@ pub(crate) async fn messages(
     if stays.in_history && gone.in_history {
         counted_twice(tx, client, SyncKind::History).await?;
     }
+    let held = [&stays, &gone].map(|message| message_status::Model {
+        message_id: stays.id,
+        status: message.status,
+        at: message.status_at,
+        error: message.error.clone().filter(|_| message.status == MessageStatus::Failed),
+    });
     join_message(&mut stays, &gone);
 
     message_key::Entity::update_many()
@@ -247,12 +253,14 @@ pub(crate) async fn messages(
         .exec(tx)
         .await?;
     let mut kept: Vec<message_status::Model> = Vec::new();
-    for rung in rungs {
+    for rung in rungs.into_iter().chain(held) {
         match kept.iter_mut().find(|known| known.status == rung.status) {
             Some(known) => known.at = known.at.min(rung.at),
             None => kept.push(message_status::Model { message_id: stays.id, ..rung }),
         }
     }
+    // The rung that holds is in the message itself.
+    kept.retain(|rung| rung.status != stays.status);
     db::upsert::<message_status::Entity, _>(tx, kept).await?;
     join_reactions(tx, stays.id, gone.id).await?;
     // A reaction that waits in a lane names the message reacted to.

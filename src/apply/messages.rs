@@ -85,7 +85,7 @@ pub(super) fn seen(
     };
     work.key(client, &seen.whatsapp_id, id);
     let Some(mut row) = work.messages.remove(&id) else { return Ok(()) };
-    let outcome = take_in(work, &mut row, seen, at, fresh);
+    let outcome = take_in(work, &mut row, seen, at);
     let message = row.model.clone();
     work.messages.insert(id, row);
     let outcome = outcome?;
@@ -171,7 +171,6 @@ fn take_in(
     row: &mut Row<message::Model>,
     seen: &MessageSeen,
     at: Timestamp,
-    fresh: bool,
 ) -> Result<TakenIn, serde_json::Error> {
     let message = &mut row.model;
     let before = message.clone();
@@ -193,11 +192,7 @@ fn take_in(
         filled = improve(message, &seen.content, seen.content.substance(), at)?;
         if message.origin == MessageOrigin::App && seen.via == Via::Live {
             // An echo is a message that has left.
-            climb_row(message, MessageStatus::Sent, at);
-            work.note_status(message.id, MessageStatus::Sent, at, None);
-        }
-        if fresh && message.status != MessageStatus::Sent {
-            work.note_status(message.id, message.status, message.status_at, None);
+            climb_row(work, message, MessageStatus::Sent, at, None);
         }
     }
     row.dirty |= *message != before;
@@ -284,18 +279,28 @@ fn rung(status: ReportedStatus) -> MessageStatus {
     }
 }
 
-/// Climbs the ladder, never down; of one rung the earliest instant holds. Says whether it climbed.
-fn climb_row(message: &mut message::Model, status: MessageStatus, at: Timestamp) -> bool {
+/// Climbs the ladder, never down; of one rung the earliest instant holds. The rung that holds is in the message itself, only
+/// the others have rows: most messages need none. Says whether it climbed.
+fn climb_row(
+    work: &mut Work<'_>,
+    message: &mut message::Model,
+    status: MessageStatus,
+    at: Timestamp,
+    error: Option<Value>,
+) -> bool {
     if status == message.status {
         message.status_at = message.status_at.min(at);
         return false;
     }
-    let climbs = status.rank() > message.status.rank();
-    if climbs {
-        message.status = status;
-        message.status_at = at;
+    if status.rank() < message.status.rank() {
+        work.note_status(message.id, status, at, error);
+        return false;
     }
-    climbs
+    let error = message.error.clone().filter(|_| message.status == MessageStatus::Failed);
+    work.note_status(message.id, message.status, message.status_at, error);
+    message.status = status;
+    message.status_at = at;
+    true
 }
 
 #[expect(clippy::too_many_arguments, reason = "one report, as it is")]
@@ -309,19 +314,17 @@ fn climb(
     pricing: Option<Value>,
     quiet: bool,
 ) -> Result<(), Halt> {
-    let Some(row) = work.messages.get_mut(&id) else { return Ok(()) };
+    let Some(mut row) = work.messages.remove(&id) else { return Ok(()) };
     let before = row.model.clone();
     let message = &mut row.model;
-    if message.direction != MessageDirection::Outbound {
-        return Ok(());
-    }
-    let climbed = climb_row(message, status, at);
+    let outbound = message.direction == MessageDirection::Outbound;
+    let climbed = outbound && climb_row(work, message, status, at, error.clone());
     let words = |error: &Option<Value>| error.as_ref().map(Value::to_string);
-    if status == MessageStatus::Failed && words(&error) > words(&message.error) {
+    if outbound && status == MessageStatus::Failed && words(&error) > words(&message.error) {
         message.error.clone_from(&error);
     }
     // Told with `sent` and with one of delivered or read: the later rung's word holds.
-    if let Some(mut pricing) = pricing {
+    if let Some(mut pricing) = pricing.filter(|_| outbound) {
         if let Some(fields) = pricing.as_object_mut() {
             fields.insert("rank".to_owned(), json!(status.rank()));
         }
@@ -331,7 +334,7 @@ fn climb(
         }
     }
     row.dirty |= row.model != before;
-    work.note_status(id, status, at, error.clone());
+    work.messages.insert(id, row);
     if climbed && !quiet {
         let mut data = json!({ "status": status.word() });
         if let Some(error) = error {

@@ -116,7 +116,8 @@ fn is_whole(chunks: &[sync_chunk::Model]) -> bool {
     };
     // Orders begin anew in each phase, or go on through all of them; not now this, now that.
     let each: Vec<Vec<i32>> = phases.into_values().map(|orders| orders.into_iter().collect()).collect();
-    each.iter().all(|orders| dense(orders)) || dense(&each.concat())
+    let anew = !each.is_empty() && each.iter().all(|orders| dense(orders));
+    anew || dense(&each.concat())
 }
 
 /// The client does not share its history: known, final until the next connection.

@@ -7,8 +7,11 @@ use entity::{
     ApiKeyId, ClientId, PartnerId, Timestamp, api_key, client, contact, conversation, event, message,
     onboarding,
 };
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select};
 use serde::{Deserialize, Serialize};
+
+use uuid::Uuid;
 
 use crate::failure::Failure;
 
@@ -161,6 +164,19 @@ impl Scope {
         match &self.clients {
             None => select,
             Some(clients) => select.filter(E::CLIENT.is_in(clients.iter().copied())),
+        }
+    }
+
+    /// The rows that the scope admits among some that are named by their ids. The same as [`Scope::find`], written so that
+    /// no database looks for the partner's rows first: without statistics SQLite takes an index on the partner for better
+    /// than fifty ids, and reads all that the partner has (measured: a page of messages ten times as slow).
+    pub fn among<E: OfClient>(&self, id: E::Column, ids: impl IntoIterator<Item = Uuid>) -> Select<E> {
+        let truth = || Expr::cust("TRUE");
+        #[expect(clippy::disallowed_methods, reason = "the scope's own conditions follow")]
+        let select = E::find().filter(id.is_in(ids)).filter(E::PARTNER.eq(self.partner).is(truth()));
+        match &self.clients {
+            None => select,
+            Some(clients) => select.filter(E::CLIENT.is_in(clients.iter().copied()).is(truth())),
         }
     }
 

@@ -110,8 +110,7 @@ pub async fn of_contacts(
     contacts: &[ContactId],
 ) -> Result<HashMap<ContactId, Arc<conversation::Model>>, DbErr> {
     let rows = scope
-        .find::<conversation::Entity>()
-        .filter(conversation::Column::ContactId.is_in(contacts.iter().copied()))
+        .among::<conversation::Entity>(conversation::Column::ContactId, contacts.iter().map(|id| id.0))
         .all(db.read())
         .await?;
     Ok(rows.into_iter().map(|row| (row.contact_id, Arc::new(row))).collect())

@@ -159,6 +159,9 @@ async fn connect(
                 .foreign_keys(true)
                 .pragma("cache_size", "-16384")
                 .pragma("temp_store", "memory")
+                // 40 MB of log before it is copied back: each page is then copied once for many commits.
+                .pragma("wal_autocheckpoint", "10000")
+                .row_buffer_size(256)
                 .statement_cache_capacity(256)
         })
         // LIMIT is a parameter: a plan made without its value reads whole conversations (measured at half the speed).

@@ -6,14 +6,22 @@ use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::app::App;
 
 pub(super) fn router(app: Arc<App>) -> Router {
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/metrics", get(metrics)).with_state(app)
+    Router::new().route("/healthz", get(health)).route("/metrics", get(metrics)).with_state(app)
+}
+
+/// 200 once everything is up; in development that includes that the simulator knows where to post.
+async fn health(State(app): State<Arc<App>>) -> Response {
+    if app.ready.load(Ordering::Relaxed) {
+        return "ok\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response()
 }
 
 /// Counters in Prometheus' text format.
