@@ -173,7 +173,7 @@ impl Access for House {
         assert!(!request.query.contains("Broken"), "on purpose");
         if request.operation_name.as_deref() == Some("Shared") {
             let ready = RawValue::from_string(r#"{"data":{"open":7}}"#.to_owned()).unwrap();
-            return stream::iter([Item::Ready(ready.into())]).boxed();
+            return stream::iter([Item::Ready { payload: ready.into(), cursor: None }]).boxed();
         }
         executor.execute_stream(self.prepare(caller, request), None).map(Item::from).boxed()
     }
