@@ -188,8 +188,9 @@ impl<E: Executor, A: Access> Door<E, A> {
         let media = media.ok_or_else(|| {
             Refusal::new(
                 StatusCode::NOT_ACCEPTABLE,
-                Code::BadUserInput
-                    .error("Answers are application/graphql-response+json, application/json or text/event-stream."),
+                Code::BadUserInput.error(
+                    "Answers are application/graphql-response+json, application/json or text/event-stream.",
+                ),
             )
         })?;
         let get = method == Method::GET || method == Method::HEAD;

@@ -150,7 +150,8 @@ impl Following {
         };
         let cursor = self.tap.take();
         // The stream could not be made: nothing was executed yet.
-        let unborn = !self.begun && cursor.is_none() && answer.errors.iter().all(|error| error.path.len() <= 1);
+        let unborn =
+            !self.begun && cursor.is_none() && answer.errors.iter().all(|error| error.path.len() <= 1);
         let void = answer.is_void();
         if void && unborn {
             return (Part::Refused(answer.errors), None);
@@ -169,7 +170,9 @@ impl Following {
         if let Poll::Ready(item) = self.stream.poll_next_unpin(context) {
             return Poll::Ready(Heard::Item(item));
         }
-        if !self.placed && let Some(place) = self.tap.take_complete() {
+        if !self.placed
+            && let Some(place) = self.tap.take_complete()
+        {
             self.placed = true;
             return Poll::Ready(Heard::Beat(Some(place)));
         }
@@ -177,13 +180,14 @@ impl Following {
     }
 
     fn heartbeat(&self, place: Option<String>) -> Part {
-        let Some(cursor) = place.as_deref().filter(|_| self.beats_as_results) else { return Part::Beat(place) };
+        let Some(cursor) = place.as_deref().filter(|_| self.beats_as_results) else {
+            return Part::Beat(place);
+        };
         let extensions = [
             ("cursor".to_owned(), Value::String(cursor.to_owned())),
             ("heartbeat".to_owned(), Value::Boolean(true)),
         ];
-        let answer =
-            Answer { errors: Vec::new(), data: Some(Value::Null), extensions: extensions.into() };
+        let answer = Answer { errors: Vec::new(), data: Some(Value::Null), extensions: extensions.into() };
         Part::Next { payload: answer.into(), cursor: Some(cursor.into()) }
     }
 }

@@ -69,7 +69,8 @@ impl<E: Executor, A: Access> Door<E, A> {
     pub(super) async fn over_socket(self, request: Request) -> Response {
         let (mut parts, _) = request.into_parts();
         if let Err(status) = GraphQLProtocol::from_request_parts(&mut parts, &()).await {
-            return (status, "Use the sub-protocol graphql-transport-ws, or the older graphql-ws.\n").into_response();
+            return (status, "Use the sub-protocol graphql-transport-ws, or the older graphql-ws.\n")
+                .into_response();
         }
         let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
             Ok(upgrade) => upgrade,
@@ -110,7 +111,9 @@ impl<E: Executor, A: Access> Door<E, A> {
                 .unwrap_or_else(|_| Err(End::Close(4408, "Connection initialisation timeout".into()))),
         };
         let (end, _permit) = match greeted {
-            Ok((caller, permit)) => (self.attend(&mut socket, dialect, caller, &shutdown).await, Some(permit)),
+            Ok((caller, permit)) => {
+                (self.attend(&mut socket, dialect, caller, &shutdown).await, Some(permit))
+            }
             Err(end) => (end, None),
         };
         self.part(&mut socket, end).await;
@@ -222,12 +225,7 @@ struct Outgoing {
 }
 
 impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
-    fn new(
-        door: &'a Door<E, A>,
-        dialect: Dialect,
-        caller: A::Caller,
-        stalled: CancellationToken,
-    ) -> Self {
+    fn new(door: &'a Door<E, A>, dialect: Dialect, caller: A::Caller, stalled: CancellationToken) -> Self {
         let (queue, outgoing) = mpsc::channel(door.limits.outgoing_queue.max(1));
         Self { door, dialect, caller, running: HashMap::new(), serial: 0, stalled, queue, outgoing }
     }
@@ -475,7 +473,9 @@ enum ClientMessage {
 /// The next message of the client. Dropped while it waits, it loses nothing.
 async fn receive(socket: &mut WebSocket, dialect: Dialect) -> Result<ClientMessage, End> {
     match socket.recv().await {
-        Some(Ok(Message::Text(text))) => ClientMessage::read(dialect, text.as_str()).map_err(End::bad_message),
+        Some(Ok(Message::Text(text))) => {
+            ClientMessage::read(dialect, text.as_str()).map_err(End::bad_message)
+        }
         Some(Ok(Message::Binary(_))) => Err(End::bad_message("Messages are JSON in text frames")),
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(ClientMessage::Alive),
         Some(Ok(Message::Close(_))) | None => Err(End::Gone),
@@ -530,8 +530,7 @@ impl ClientMessage {
                     .and_then(|credentials| credentials.authorization),
             },
             ("subscribe", Dialect::Transport) | ("start", Dialect::Legacy) => {
-                let payload =
-                    payload.ok_or_else(|| format!("Invalid message: {kind} needs a payload"))?;
+                let payload = payload.ok_or_else(|| format!("Invalid message: {kind} needs a payload"))?;
                 let params = serde_json::from_str(payload.get())
                     .map_err(|error| format!("Invalid message: {kind}: {error}"))?;
                 Self::Subscribe { id: id()?.into(), params: Box::new(params) }
