@@ -27,6 +27,7 @@ mod phone_book;
 mod presence;
 mod profile;
 mod reading;
+mod resume;
 mod sending;
 mod stream;
 mod webhooks;

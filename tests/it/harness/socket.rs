@@ -118,6 +118,20 @@ impl Subscription {
         self.frame().await
     }
 
+    /// The next place that a heartbeat tells for the subscription.
+    pub async fn beat(&mut self) -> String {
+        let beat = async {
+            loop {
+                let frame = self.raw_frame().await;
+                if let Some(place) = frame["payload"]["cursors"]["1"].as_str() {
+                    assert_eq!(frame["type"], "ping", "{frame:#}");
+                    return place.to_owned();
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, beat).await.expect("no heartbeat came")
+    }
+
     /// How the service closes the socket: code and words. What it says before is passed over.
     pub async fn closed(&mut self) -> (u16, String) {
         let closing = async {
