@@ -11,6 +11,7 @@
 mod access;
 mod changes;
 mod chats;
+mod clients;
 mod coexistence_page;
 mod control;
 mod convergence;

@@ -46,7 +46,7 @@ impl Tandem {
     }
 
     /// All that was told until now is too old.
-    async fn forgets(&self) {
+    pub async fn forgets(&self) {
         let app = &self.running().app;
         let now = app.now();
         retention::mark(app, now).await.unwrap();
