@@ -253,7 +253,10 @@ impl Config {
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(FileFormat::Toml));
         }
-        let mut known = BTreeSet::from(["TANDEM_CONFIG".to_owned()]);
+        // The last two are for `tandem events tail` alone.
+        let mut known = BTreeSet::from(
+            ["TANDEM_CONFIG", "TANDEM_API_KEY", "TANDEM_WEBHOOK_SECRET"].map(ToOwned::to_owned),
+        );
         for key in &keys {
             let mut names = vec![format!("TANDEM_{}", key.path.replace('.', "_").to_uppercase())];
             if key.path == "database_url" {

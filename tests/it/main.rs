@@ -31,4 +31,5 @@ mod reading;
 mod resume;
 mod sending;
 mod stream;
+mod tail;
 mod webhooks;

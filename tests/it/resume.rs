@@ -314,3 +314,151 @@ async fn a_partner_has_so_many_sockets_and_streams_whatever_its_keys() {
     let rival = t.another_partner().await;
     let _theirs = crate::harness::Subscription::open(&ws, &rival, query, json!({})).await;
 }
+
+mod many {
+    //! A hundred subscribers under load, over everything that breaks.
+
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+    use serde_json::{Value, json};
+    use tokio::sync::watch;
+    use tokio::task::JoinSet;
+
+    use crate::harness::{EventStream, PATIENCE, SHOP, Subscription, Tandem, is_soak};
+
+    const QUERY: &str = "subscription($after: EventCursor) { events(after: $after) {
+        __typename ... on Event { id cursor } } }";
+
+    /// Where the service is, and where the stream ends, once that is known.
+    #[derive(Clone)]
+    struct World {
+        key: String,
+        service: watch::Receiver<SocketAddr>,
+        end: watch::Receiver<Option<String>>,
+    }
+
+    /// One subscriber: what it was told, in order. It breaks its own connections at random moments, and goes on.
+    async fn subscriber(world: World, start: String, seed: u64) -> Vec<String> {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (mut service, mut end) = (world.service.clone(), world.end.clone());
+        let (mut told, mut place) = (Vec::new(), start);
+        loop {
+            let address = *service.borrow_and_update();
+            let results = random.random_range(1..80);
+            let reading = async {
+                if seed % 2 == 0 {
+                    socket(&world, address, &mut told, &mut place, results).await;
+                } else {
+                    events(&world, address, &mut told, &mut place, results).await;
+                }
+            };
+            tokio::select! {
+                () = reading => {}
+                // The service is elsewhere by now.
+                _ = service.changed() => continue,
+                // The end was announced: whoever has all goes home.
+                _ = end.changed() => {}
+            }
+            if world.end.borrow().as_ref() == Some(&place) {
+                return told;
+            }
+            // Nobody there, or the connection is broken: some other moment.
+            let pause = Duration::from_millis(random.next_u64() % 20);
+            let _ = tokio::time::timeout(pause, service.changed()).await;
+        }
+    }
+
+    fn take(payload: &Value, told: &mut Vec<String>, place: &mut String) {
+        let item = &payload["data"]["events"];
+        assert!(payload["errors"].is_null(), "{payload:#}");
+        if let Some(id) = item["id"].as_str() {
+            told.push(id.to_owned());
+        }
+        *place = payload["extensions"]["cursor"].as_str().unwrap().to_owned();
+    }
+
+    async fn socket(
+        world: &World,
+        address: SocketAddr,
+        told: &mut Vec<String>,
+        place: &mut String,
+        results: usize,
+    ) {
+        let url = format!("ws://{address}/graphql");
+        let variables = json!({ "after": place });
+        let Some(mut socket) = Subscription::try_open(&url, &world.key, QUERY, variables).await else {
+            return;
+        };
+        for _ in 0..results {
+            let Some(frame) = socket.try_frame().await else { return };
+            if frame["type"] == "next" {
+                take(&frame["payload"], told, place);
+            }
+            if world.end.borrow().as_ref() == Some(place) {
+                return;
+            }
+        }
+    }
+
+    async fn events(
+        world: &World,
+        address: SocketAddr,
+        told: &mut Vec<String>,
+        place: &mut String,
+        results: usize,
+    ) {
+        let url = format!("http://{address}/graphql");
+        let opened = EventStream::try_open(&url, &world.key, QUERY, json!({}), Some(place)).await;
+        let Some(mut stream) = opened else { return };
+        for _ in 0..results {
+            let Some(event) = stream.next().await else { return };
+            assert_eq!(event.kind, "next", "the stream never completes");
+            take(&serde_json::from_str(&event.data).unwrap(), told, place);
+            assert_eq!(event.id.as_deref(), Some(place.as_str()));
+            if world.end.borrow().as_ref() == Some(place) {
+                return;
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_hundred_subscribers_have_the_whole_log_once_over_cuts_and_two_restarts() {
+        let bodies = if is_soak() { 10_000 } else { 120 };
+        let mut t = Tandem::new().await;
+        let client = t.connected(SHOP).await;
+        let ids = t.wire_ids(SHOP).await;
+        let start = t.place().await;
+        let (moved, service) = watch::channel(t.running().address);
+        let (ended, end) = watch::channel(None);
+        let world = World { key: t.key.clone(), service, end };
+        let mut subscribers = JoinSet::new();
+        for seed in 0..100 {
+            subscribers.spawn(subscriber(world.clone(), start.clone(), seed));
+        }
+        let now = t.clock().await;
+        for number in 0..bodies {
+            if number > 0 && number % (bodies / 3) == 0 {
+                t.restart().await;
+                moved.send(t.running().address).unwrap();
+            }
+            let from = format!("+49157800{:05}", number % 50);
+            let body = ids.incoming(&from, &format!("wamid.{number}"), now, &format!("Nummer {number}"));
+            assert_eq!(t.post(body.to_string().into_bytes()).await, 200);
+        }
+        t.running().app.inbox.idle().await;
+        let place = t.place().await;
+        let expected: Vec<String> =
+            t.told_since(&start).await.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+        assert!(expected.len() >= bodies);
+        ended.send(Some(place)).unwrap();
+        let all = async {
+            while let Some(told) = subscribers.join_next().await {
+                assert_eq!(told.unwrap(), expected);
+            }
+        };
+        tokio::time::timeout(PATIENCE * 4, all).await.expect("not all have the whole log");
+        drop(client);
+    }
+}
