@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::failure::{Failure, Outcome, is_busy};
 use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
+use crate::upstream::meta::common_part;
 use crate::upstream::meta::webhook::decode;
 
 /// Bodies taken from the disk at once.
@@ -340,11 +341,13 @@ pub async fn settle_named(app: &App, named: Vec<Named>) -> Result<(), ApplyError
     if named.is_empty() {
         return Ok(());
     }
-    let ids = named.iter().map(|one| one.whatsapp_id.clone());
+    let tokens = named.iter().map(|one| common_part(&one.whatsapp_id));
     #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by id")]
-    let due = pending::Entity::find().filter(pending::Column::Target.is_in(ids)).all(app.db.read()).await?;
-    let due: Vec<pending::Model> =
-        due.into_iter().filter(|row| named.iter().any(|one| one.client == row.client_id)).collect();
+    let due = pending::Entity::find().filter(pending::Column::Token.is_in(tokens)).all(app.db.read()).await?;
+    let is_named = |row: &pending::Model| {
+        named.iter().any(|one| one.client == row.client_id && one.whatsapp_id == row.target)
+    };
+    let due: Vec<pending::Model> = due.into_iter().filter(is_named).collect();
     let changes = due.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
     all(app, &changes).await?;
     forget(app, due).await?;
@@ -374,7 +377,6 @@ pub(super) async fn take_up(
 ) -> Result<Vec<Routed>, ApplyError> {
     let waiting = pending::Entity::find()
         .filter(pending::Column::ClientId.eq(client))
-        .filter(pending::Column::Token.is_not_null())
         .filter(pending::Column::RetryAt.is_null())
         .limit(1)
         .one(tx)
@@ -391,7 +393,6 @@ pub(super) async fn take_up(
                 .equals((message_key::Entity, message_key::Column::MessageId)),
         )
         .and_where(message::Column::ConversationId.eq(conversation))
-        .and_where(message_key::Column::Token.is_not_null())
         .to_owned();
     let rows = pending::Entity::find()
         .filter(pending::Column::ClientId.eq(client))

@@ -23,7 +23,7 @@ use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::upstream::change::{Author, ChangeKind, Party, Via};
-use crate::upstream::meta::message_token;
+use crate::upstream::meta::{common_part, message_token};
 
 /// Values in one IN list: far below SQLite's and Postgres's limits on parameters.
 const IN_LIST: usize = 1000;
@@ -100,7 +100,7 @@ pub(crate) enum Within {
 struct Names {
     clients: BTreeSet<ClientId>,
     contacts: BTreeSet<String>,
-    messages: BTreeSet<String>,
+    /// Of WhatsApp ids what all ids of a message have in common.
     tokens: BTreeSet<String>,
     callbacks: BTreeSet<MessageId>,
     has_echo: bool,
@@ -115,8 +115,7 @@ impl Names {
     }
 
     fn message(&mut self, whatsapp_id: &str) {
-        self.messages.insert(whatsapp_id.to_owned());
-        self.tokens.extend(message_token(whatsapp_id));
+        self.tokens.insert(common_part(whatsapp_id));
     }
 
     fn of(changes: &[Routed]) -> Self {
@@ -232,15 +231,10 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Message keys by WhatsApp id and by token; returns the messages they name.
+    /// Message keys; returns the messages they name.
     async fn load_keys(&mut self, names: &Names) -> Result<BTreeSet<MessageId>, DbErr> {
         let mut known = BTreeSet::new();
         let mut rows = Vec::new();
-        for chunk in chunks(&names.messages) {
-            let found =
-                message_key::Entity::find().filter(message_key::Column::WhatsappId.is_in(chunk)).all(self.tx);
-            rows.extend(found.await?);
-        }
         for chunk in chunks(&names.tokens) {
             let found =
                 message_key::Entity::find().filter(message_key::Column::Token.is_in(chunk)).all(self.tx);
@@ -256,20 +250,13 @@ impl<'a> Work<'a> {
     }
 
     fn remember_key(&mut self, row: &message_key::Model) {
-        if let Some(token) = &row.token {
-            self.tokens.entry((row.client_id, token.clone())).or_default().insert(row.message_id);
-        }
+        self.tokens.entry((row.client_id, row.token.clone())).or_default().insert(row.message_id);
         self.message_keys.insert((row.client_id, row.whatsapp_id.clone()), row.message_id);
     }
 
     async fn load_waiting(&mut self, names: &Names) -> Result<(), DbErr> {
         let mut seen = HashSet::new();
         let mut rows = Vec::new();
-        for chunk in chunks(&names.messages) {
-            rows.extend(
-                pending::Entity::find().filter(pending::Column::Target.is_in(chunk)).all(self.tx).await?,
-            );
-        }
         for chunk in chunks(&names.tokens) {
             rows.extend(
                 pending::Entity::find().filter(pending::Column::Token.is_in(chunk)).all(self.tx).await?,
@@ -568,10 +555,10 @@ impl Work<'_> {
             return;
         }
         let row = message_key::Model {
-            whatsapp_id: whatsapp_id.to_owned(),
+            token: common_part(whatsapp_id),
             client_id: client,
+            whatsapp_id: whatsapp_id.to_owned(),
             message_id: message,
-            token: message_token(whatsapp_id),
         };
         self.remember_key(&row);
         self.new_keys.push(row);
@@ -628,7 +615,7 @@ impl Work<'_> {
                 client_id: client,
                 target: target.to_owned(),
                 hash,
-                token: message_token(target),
+                token: common_part(target),
                 change: change.clone(),
                 received_at: self.now,
                 retry_at,
@@ -642,11 +629,9 @@ impl Work<'_> {
         if self.waiting.is_empty() {
             return Vec::new();
         }
-        let token = message_token(whatsapp_id);
+        let token = common_part(whatsapp_id);
         let fits = |waiting: &Waiting| {
-            let same =
-                waiting.model.target == whatsapp_id || (token.is_some() && waiting.model.token == token);
-            waiting.model.client_id == client && same && !waiting.done
+            waiting.model.client_id == client && waiting.model.token == token && !waiting.done
         };
         self.waiting.iter().enumerate().filter(|(_, waiting)| fits(waiting)).map(|(place, _)| place).collect()
     }

@@ -7,7 +7,7 @@ use entity::{
     ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, Timestamp, conversation, message,
     message_key, message_status, reaction,
 };
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use crate::auth::Scope;
@@ -15,7 +15,7 @@ use crate::conversations;
 use crate::db::page::{Ordering, Page, PageArgs, page};
 use crate::db::{Db, search};
 use crate::lookup;
-use crate::upstream::meta::message_token;
+use crate::upstream::meta::{common_part, message_token};
 
 /// Whose messages.
 #[derive(Clone, Copy, Debug)]
@@ -169,12 +169,9 @@ pub async fn by_whatsapp_ids(
     scope: &Scope,
     ids: &[WhatsappId],
 ) -> Result<HashMap<WhatsappId, Arc<message::Model>>, DbErr> {
-    let named = Condition::any()
-        .add(message_key::Column::WhatsappId.is_in(ids.iter().map(|id| id.id.as_str())))
-        .add(message_key::Column::Token.is_in(ids.iter().filter_map(|id| message_token(&id.id))));
     #[expect(clippy::disallowed_methods, reason = "leads to messages that are then read through the scope")]
     let keys = message_key::Entity::find()
-        .filter(named)
+        .filter(message_key::Column::Token.is_in(ids.iter().map(|id| common_part(&id.id))))
         .filter(message_key::Column::ClientId.is_in(ids.iter().map(|id| id.client)))
         .all(db.read())
         .await?;
@@ -192,7 +189,7 @@ pub async fn by_whatsapp_ids(
         }
         let token = message_token(&asked.id)?;
         let mut fitting: Vec<_> = mine()
-            .filter(|key| key.token.as_ref() == Some(&token))
+            .filter(|key| key.token == token)
             .filter_map(row)
             .filter(|row| row.conversation_id == asked.conversation)
             .collect();
