@@ -255,8 +255,9 @@ const DUMP: &str = "query($id: ID!) {
     phoneNumber waUserId username fullName firstName profileName inPhoneBook
     conversation { unreadCount lastActivityAt lastMessage { text sentAt } window { closesAt openedBy { text } } } } }
   history(clientId: $id, first: 100) { nodes {
-    direction origin imported from to text status sentAt editedAt deletedAt pricing { billable category } error { code }
-    content { __typename } statusHistory { status at } reactions { by emoji at }
+    whatsappId direction origin imported from to text status statusAt sentAt editedAt deletedAt forwarded
+    pricing { billable category } error { code }
+    content { __typename } statusHistory { status at error { code } } reactions { by emoji at }
     conversation { contact { phoneNumber waUserId } } } }
 }";
 
@@ -373,14 +374,14 @@ fn any_order_split_and_repetition_of_webhooks_ends_in_the_same_rows() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let t = runtime.block_on(Tandem::new());
     let cases = if is_soak() { 400 } else { 24 };
-    let seed: u64 = std::env::var("TANDEM_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let seed: u64 =
+        std::env::var("TANDEM_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let next = std::cell::Cell::new(0u32);
     let strategy = prop::collection::vec((unit(), any::<u32>(), any::<bool>(), any::<bool>()), 1..30);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut runner =
-        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     runner
         .run(&strategy, |script| {
             let case = next.get();
