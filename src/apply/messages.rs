@@ -195,6 +195,9 @@ fn take_in(
     if message.origin != MessageOrigin::Api {
         message.opens_window |= seen.author == Author::Customer && seen.content.opens_window();
         message.sent_at = message.sent_at.min(at);
+        if message.direction == MessageDirection::Inbound {
+            message.status_at = message.sent_at;
+        }
         filled = improve(message, &seen.content, seen.content.substance() as i32, at)?;
     }
     let older = message.sent_at < before.sent_at;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tandem::clock::Clock;
 
 use crate::harness::meta::{Business, Customer, Shown, text};
-use crate::harness::{Tandem, is_soak};
+use crate::harness::{Tandem, is_soak, seed};
 
 /// A webhook body of the generated shop, before it is split and repeated.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ enum Unit {
         second_id: bool,
         token: u64,
         unsupported: bool,
+        /// Answers another message, named by this one of its ids.
+        answers: Option<bool>,
     },
     /// The client wrote in the app.
     Echo {
@@ -38,11 +40,14 @@ enum Unit {
         from_app: bool,
         placeholder: bool,
         status: usize,
+        /// Stamped a second later than the live one.
+        later: bool,
     },
     /// A medium of the history.
     LateMedium {
         who: usize,
         shown: Shown,
+        second_id: bool,
         token: u64,
     },
     Status {
@@ -51,6 +56,8 @@ enum Unit {
         second_id: bool,
         token: u64,
         status: usize,
+        /// Of a failure.
+        code: i32,
     },
     Edit {
         who: usize,
@@ -59,10 +66,13 @@ enum Unit {
         token: u64,
         by_app: bool,
         version: u64,
+        /// Of the words beside a file.
+        caption: bool,
     },
     Delete {
         who: usize,
         shown: Shown,
+        second_id: bool,
         token: u64,
         by_app: bool,
     },
@@ -95,7 +105,13 @@ const ACCOUNT: [&str; 3] = ["ACCOUNT_OFFBOARDED", "ACCOUNT_RECONNECTED", "PARTNE
 const CUSTOMERS: usize = 3;
 
 fn shown() -> impl Strategy<Value = Shown> {
-    prop_oneof![3 => Just(Shown::Both), 1 => Just(Shown::Number), 1 => Just(Shown::UserId)]
+    prop_oneof![
+        6 => Just(Shown::Both),
+        3 => Just(Shown::Number),
+        3 => Just(Shown::UserId),
+        1 => Just(Shown::UserIds),
+        1 => Just(Shown::Parent),
+    ]
 }
 
 /// Few messages and much that happens to them, so that everything meets everything. Even tokens are the customer's
@@ -104,32 +120,39 @@ fn unit() -> impl Strategy<Value = Unit> {
     let token = 0..10u64;
     let who = |token: u64| usize::try_from(token).unwrap_or(0) % CUSTOMERS;
     prop_oneof![
-        3 => (shown(), any::<bool>(), token.clone(), any::<bool>()).prop_map(move |(shown, second_id, token, unsupported)| {
-            let token = token & !1;
-            Unit::Incoming { who: who(token), shown, second_id, token, unsupported }
-        }),
+        3 => (shown(), any::<bool>(), token.clone(), any::<bool>(), any::<Option<bool>>()).prop_map(
+            move |(shown, second_id, token, unsupported, answers)| {
+                let token = token & !1;
+                Unit::Incoming { who: who(token), shown, second_id, token, unsupported, answers }
+            }
+        ),
         2 => (shown(), any::<bool>(), token.clone()).prop_map(move |(shown, second_id, token)| {
             let token = token | 1;
             Unit::Echo { who: who(token), shown, second_id, token }
         }),
-        3 => (shown(), any::<bool>(), token.clone(), any::<bool>(), 0..5usize).prop_map(
-            move |(shown, second_id, token, placeholder, status)| Unit::Past {
-                who: who(token), shown, second_id, token, from_app: token % 2 == 1, placeholder, status
+        3 => (shown(), any::<bool>(), token.clone(), any::<bool>(), 0..5usize, any::<bool>()).prop_map(
+            move |(shown, second_id, token, placeholder, status, later)| Unit::Past {
+                who: who(token), shown, second_id, token, from_app: token % 2 == 1, placeholder, status, later
             }
         ),
-        1 => (shown(), token.clone()).prop_map(move |(shown, token)| {
+        1 => (shown(), any::<bool>(), token.clone()).prop_map(move |(shown, second_id, token)| {
             let token = token & !1;
-            Unit::LateMedium { who: who(token), shown, token }
+            Unit::LateMedium { who: who(token), shown, second_id, token }
         }),
-        3 => (shown(), any::<bool>(), token.clone(), 0..4usize).prop_map(move |(shown, second_id, token, status)| {
-            let token = token | 1;
-            Unit::Status { who: who(token), shown, second_id, token, status }
-        }),
-        2 => (shown(), any::<bool>(), token.clone(), 0..3u64).prop_map(move |(shown, second_id, token, version)| {
-            Unit::Edit { who: who(token), shown, second_id, token, by_app: token % 2 == 1, version }
-        }),
-        1 => (shown(), token.clone()).prop_map(move |(shown, token)| {
-            Unit::Delete { who: who(token), shown, token, by_app: token % 2 == 1 }
+        3 => (shown(), any::<bool>(), token.clone(), 0..4usize, any::<bool>()).prop_map(
+            move |(shown, second_id, token, status, closed)| {
+                let token = token | 1;
+                let code = if closed { 131_047 } else { 131_026 };
+                Unit::Status { who: who(token), shown, second_id, token, status, code }
+            }
+        ),
+        2 => (shown(), any::<bool>(), token.clone(), 0..3u64, any::<bool>()).prop_map(
+            move |(shown, second_id, token, version, caption)| Unit::Edit {
+                who: who(token), shown, second_id, token, by_app: token % 2 == 1, version, caption
+            }
+        ),
+        1 => (shown(), any::<bool>(), token.clone()).prop_map(move |(shown, second_id, token)| {
+            Unit::Delete { who: who(token), shown, second_id, token, by_app: token % 2 == 1 }
         }),
         2 => (shown(), any::<bool>(), token, any::<bool>(), 0..3usize, 0..3u64).prop_map(
             move |(shown, second_id, token, by_app, emoji, version)| Unit::React {
@@ -145,10 +168,11 @@ fn unit() -> impl Strategy<Value = Unit> {
 /// Seconds from the connection at which things happen, all different.
 fn at(unit: &Unit) -> i64 {
     let second = match unit {
+        Unit::Past { token, later: true, .. } => 11 + 2 * token,
         Unit::Incoming { token, .. }
         | Unit::Echo { token, .. }
         | Unit::Past { token, .. }
-        | Unit::LateMedium { token, .. } => 10 + token,
+        | Unit::LateMedium { token, .. } => 10 + 2 * token,
         Unit::Status { token, status, .. } => 100 + token * 10 + u64::try_from(*status).unwrap(),
         Unit::Edit { token, version, .. } => 300 + token * 10 + version,
         Unit::Delete { token, .. } => 500 + token,
@@ -163,12 +187,16 @@ fn body(business: &Business, customers: &[Customer], base: i64, unit: &Unit) -> 
     let at = base + at(unit);
     let one = |change| business.body(&[change]);
     match unit {
-        Unit::Incoming { who, shown, second_id, token, unsupported } => {
-            let content = if *unsupported {
+        Unit::Incoming { who, shown, second_id, token, unsupported, answers } => {
+            let mut content = if *unsupported {
                 json!({ "type": "unsupported", "errors": [{ "code": 131060, "title": "not available" }] })
             } else {
                 text(&format!("customer {token}"))
             };
+            if let Some(second_id) = answers {
+                let answered = (token + 6) % 12;
+                content["context"] = json!({ "id": customers[*who].wamid(answered, *second_id) });
+            }
             let id = customers[*who].wamid(*token, *second_id);
             one(business.incoming(&customers[*who], *shown, &id, at, &format!("Name {who}"), content))
         }
@@ -176,7 +204,7 @@ fn body(business: &Business, customers: &[Customer], base: i64, unit: &Unit) -> 
             let id = customers[*who].wamid(*token, *second_id);
             one(business.echo(&customers[*who], *shown, &id, at, text(&format!("app {token}"))))
         }
-        Unit::Past { who, shown, second_id, token, from_app, placeholder, status } => {
+        Unit::Past { who, shown, second_id, token, from_app, placeholder, status, .. } => {
             let content = if *placeholder {
                 json!({ "type": "media_placeholder" })
             } else {
@@ -188,22 +216,32 @@ fn body(business: &Business, customers: &[Customer], base: i64, unit: &Unit) -> 
                 business.past(customer, *shown, *from_app, &id, at, content, HISTORY_STATUSES[*status]);
             one(business.history(1, 1, 50, &[(customer, *shown, vec![message])]))
         }
-        Unit::LateMedium { who, shown, token } => {
-            one(business.late_medium(&customers[*who], *shown, &customers[*who].wamid(*token, false), at))
-        }
-        Unit::Status { who, shown, second_id, token, status } => {
+        Unit::LateMedium { who, shown, second_id, token } => one(business.late_medium(
+            &customers[*who],
+            *shown,
+            &customers[*who].wamid(*token, *second_id),
+            at,
+        )),
+        Unit::Status { who, shown, second_id, token, status, code } => {
             let id = customers[*who].wamid(*token, *second_id);
-            one(business.status(&customers[*who], *shown, &id, at, STATUSES[*status]))
+            one(business.status(&customers[*who], *shown, &id, at, STATUSES[*status], *code))
         }
-        Unit::Edit { who, shown, second_id, token, by_app, version } => {
+        Unit::Edit { who, shown, second_id, token, by_app, version, caption } => {
             let customer = &customers[*who];
-            let content = json!({ "type": "edit", "edit": { "original_message_id": customer.wamid(*token, *second_id),
-                "message": { "type": "text", "text": { "body": format!("edit {version}") } } } });
+            let words = format!("edit {version}");
+            let message = if *caption {
+                json!({ "type": "image", "image": { "caption": words, "mime_type": "image/jpeg" } })
+            } else {
+                text(&words)
+            };
+            let content = json!({ "type": "edit", "edit": {
+                "original_message_id": customer.wamid(*token, *second_id), "message": message } });
             own(business, customer, *shown, *by_app, 10_000 + token * 10 + version, at, content)
         }
-        Unit::Delete { who, shown, token, by_app } => {
+        Unit::Delete { who, shown, second_id, token, by_app } => {
             let customer = &customers[*who];
-            let content = json!({ "type": "revoke", "revoke": { "original_message_id": customer.wamid(*token, false) } });
+            let id = customer.wamid(*token, *second_id);
+            let content = json!({ "type": "revoke", "revoke": { "original_message_id": id } });
             own(business, customer, *shown, *by_app, 20_000 + token, at, content)
         }
         Unit::React { who, shown, second_id, token, by_app, emoji, version } => {
@@ -257,7 +295,7 @@ const DUMP: &str = "query($id: ID!) {
   history(clientId: $id, first: 100) { nodes {
     whatsappId direction origin imported from to text status statusAt sentAt editedAt deletedAt forwarded
     pricing { billable category } error { code }
-    content { __typename } statusHistory { status at error { code } } reactions { by emoji at }
+    content { __typename } replyTo { text } statusHistory { status at error { code } } reactions { by emoji at }
     conversation { contact { phoneNumber waUserId } } } }
 }";
 
@@ -374,8 +412,7 @@ fn any_order_split_and_repetition_of_webhooks_ends_in_the_same_rows() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let t = runtime.block_on(Tandem::new());
     let cases = if is_soak() { 400 } else { 24 };
-    let seed: u64 =
-        std::env::var("TANDEM_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let seed = seed();
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let next = std::cell::Cell::new(0u32);
     let strategy = prop::collection::vec((unit(), any::<u32>(), any::<bool>(), any::<bool>()), 1..30);
