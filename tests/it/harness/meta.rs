@@ -31,7 +31,7 @@ pub enum Shown {
     UserIds,
     /// The parent form alone.
     Parent,
-    /// Nothing at all.
+    /// Nothing at all: so come the late media of what the app sent.
     Nobody,
 }
 
@@ -170,13 +170,17 @@ impl Business {
         message
     }
 
-    /// A medium of the history that comes later.
+    /// A medium of the history that comes later; the customer's, unless it names nobody.
     pub fn late_medium(&self, from: &Customer, shown: Shown, id: &str, at: i64) -> Change {
         let mut message = json!({ "id": id, "timestamp": at.to_string(), "type": "image",
             "image": { "id": format!("media-{at}"), "mime_type": "image/jpeg", "sha256": "x", "caption": "late" } });
         from.put(&mut message, shown, "from", "from_user_id");
         let mut value = self.value();
-        value["contacts"] = json!([from.contact(shown, None)]);
+        if shown == Shown::Nobody {
+            message["from"] = json!(self.number.trim_start_matches('+'));
+        } else {
+            value["contacts"] = json!([from.contact(shown, None)]);
+        }
         value["messages"] = json!([message]);
         ("history", value)
     }
