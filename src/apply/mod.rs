@@ -5,6 +5,11 @@
 //! greater?": by WhatsApp's own stamp, then by kind, then by bytes. What cannot be compared yet, because the message it
 //! speaks of is not there, waits in `pending`.
 //!
+//! Names only ever grow together. A person's names that are told together are one contact's; a person and an id of a
+//! message that are told together are of one chat; ids of one chat that share their trailing part are one message's
+//! (`contacts::resolve`, `messages::find`). So the same things are one in the end, whichever was told first, and a change
+//! that waits can begin to fit for two reasons only: a message got one more id, or two contacts became one.
+//!
 //! A batch is a [`work::Work`]: all rows that its changes name are read with a constant number of statements, changed in
 //! memory, and written back with a constant number. Two rows that prove to be one interrupt it: what was done so far is
 //! written, the rows are merged by statements of their own, and the rest goes on with what is then in the database.

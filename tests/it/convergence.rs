@@ -463,7 +463,7 @@ fn any_order_split_and_repetition_of_webhooks_ends_in_the_same_rows() {
         .unwrap_or_else(|error| panic!("TANDEM_SEED={seed} repeats this: {error}"));
 }
 
-/// Every order of these few webhooks ends in the same rows: the scripts that once did not.
+/// Every order of these few webhooks ends in the same rows.
 async fn every_order(units: &[Unit]) -> Value {
     let t = Tandem::new().await;
     let base = Clock::real_now().seconds() + 60;
