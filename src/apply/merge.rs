@@ -277,7 +277,7 @@ pub(crate) async fn messages(
         .exec(tx)
         .await?;
     stands_for(tx, partner, AliasKind::Message, gone.id.uuid(), id.uuid()).await?;
-    refresh(tx, &BTreeSet::from([conversation])).await?;
+    refresh(tx, &BTreeSet::from([conversation, gone.conversation_id])).await?;
     if was_told {
         events.push(NewEvent {
             partner,

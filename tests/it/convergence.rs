@@ -633,6 +633,33 @@ async fn an_echo_that_waits_is_told_although_the_history_brings_its_message_firs
     assert_eq!(told, [json!({ "type": "MESSAGE_OUTGOING" })]);
 }
 
+/// Nobody knew what became of the send, and the history showed it as the app's: the status names both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_without_an_answer_is_the_message_whose_status_bears_its_mark() {
+    let t = Tandem::new().await;
+    let (client, business) = business(&t, "+491600000000").await;
+    let customer = &customers()[0];
+    let at = Clock::real_now().seconds() + 60;
+    let hello = business.incoming(customer, NUMBER, &customer.wamid(0, false), at, "Name", text("hello"));
+    post_all(&t, &[business.body(&[hello])]).await;
+    let fails = json!({ "input": { "sendFails": 1.0 } });
+    t.simulate("mutation($input: TroubleInput!) { trouble(input: $input) }", fails).await;
+    let sent = t.send(&client, &customer.number, json!({ "text": { "body": "from the API" } }), "k").await;
+    let message = t.until(&sent, "UNKNOWN").await;
+    let id = customer.wamid(1, false);
+    let past = business.past(customer, NUMBER, true, &id, at + 1, text("from the API"), "SENT");
+    let history = business.history(1, 1, 50, &[(customer, NUMBER, vec![past])]);
+    post_all(&t, &[business.body(&[history])]).await;
+    assert_eq!(t.history(&client, "text").await.len(), 3);
+    let (field, mut value) = business.status(customer, NUMBER, &id, at + 2, "delivered", 0);
+    value["statuses"][0]["biz_opaque_callback_data"] = json!(message);
+    post_all(&t, &[business.body(&[(field, value)])]).await;
+    let rows = t.history(&client, "id text origin status").await;
+    let expected = json!({ "id": message, "text": "from the API", "origin": "API", "status": "DELIVERED" });
+    assert_eq!(rows.len(), 2, "{rows:#?}");
+    assert!(rows.contains(&expected), "{rows:#?}");
+}
+
 const ALL: &str = "subscription($after: EventCursor) { events(after: $after) { __typename
     ... on CaughtUp { cursor } ... on Event { id cursor type } } }";
 
