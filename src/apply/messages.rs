@@ -85,14 +85,14 @@ pub(super) fn seen(
     };
     work.key(client, &seen.whatsapp_id, id);
     let Some(mut row) = work.messages.remove(&id) else { return Ok(()) };
-    let outcome = take_in(&mut row, seen, at);
-    let message = row.model.clone();
+    let outcome = take_in(&mut row, seen, at, fresh);
+    let message = Standing::of(&row.model);
     work.messages.insert(id, row);
     let outcome = outcome?;
 
     if !live && outcome.first_in_history {
         sync::count(work, client, SyncKind::History, 1);
-        span.add(message.sent_at, message.conversation_id);
+        span.add(message.sent_at, message.conversation);
     }
     if outcome.first_live && message.origin != MessageOrigin::Api {
         let kind = match message.direction {
@@ -103,11 +103,11 @@ pub(super) fn seen(
     } else if outcome.filled && !fresh {
         work.tell(client, EventType::MessageUpdated, at, Some(id.uuid()), None);
     }
-    settle_conversation(work, &message, at, outcome.first_live);
+    settle_conversation(work, message, at, outcome.first_live);
     if outcome.older {
-        work.refresh(message.conversation_id);
+        work.refresh(message.conversation);
     }
-    if let Some(rung) = first_rung(seen, message.origin) {
+    if let Some(rung) = first_rung(seen, message.origin).filter(|_| !fresh) {
         climb(work, client, id, rung, at, None, None, true);
     }
     Ok(())
@@ -169,6 +169,32 @@ fn first_sight(
     }))
 }
 
+/// Of a message what its conversation asks for.
+#[derive(Clone, Copy)]
+struct Standing {
+    id: MessageId,
+    conversation: ConversationId,
+    direction: MessageDirection,
+    origin: MessageOrigin,
+    imported: bool,
+    opens_window: bool,
+    sent_at: Timestamp,
+}
+
+impl Standing {
+    fn of(message: &message::Model) -> Self {
+        Self {
+            id: message.id,
+            conversation: message.conversation_id,
+            direction: message.direction,
+            origin: message.origin,
+            imported: message.imported,
+            opens_window: message.opens_window,
+            sent_at: message.sent_at,
+        }
+    }
+}
+
 /// What seeing a message changed.
 struct TakenIn {
     first_live: bool,
@@ -181,9 +207,11 @@ fn take_in(
     row: &mut Row<message::Model>,
     seen: &MessageSeen,
     at: Timestamp,
+    fresh: bool,
 ) -> Result<TakenIn, serde_json::Error> {
     let message = &mut row.model;
-    let before = message.clone();
+    // A new row is written anyway.
+    let before = (!fresh).then(|| message.clone());
     let first_live = seen.via == Via::Live && message.imported;
     let first_in_history = seen.via == Via::History && !message.in_history;
     message.imported &= seen.via == Via::History;
@@ -198,10 +226,10 @@ fn take_in(
         if message.direction == MessageDirection::Inbound {
             message.status_at = message.sent_at;
         }
-        filled = improve(message, &seen.content, seen.content.substance() as i32, at)?;
+        filled = !fresh && improve(message, &seen.content, seen.content.substance() as i32, at)?;
     }
-    let older = message.sent_at < before.sent_at;
-    row.dirty |= *message != before;
+    let older = before.as_ref().is_some_and(|before| message.sent_at < before.sent_at);
+    row.dirty |= before.is_some_and(|before| *message != before);
     Ok(TakenIn { first_live, first_in_history, filled, older })
 }
 
@@ -269,8 +297,8 @@ fn join_file(winner: &mut Content, loser: &Content) -> Result<(), serde_json::Er
 }
 
 /// What a message means to its conversation: latest activity, window, unread, read.
-fn settle_conversation(work: &mut Work<'_>, message: &message::Model, at: Timestamp, first_live: bool) {
-    let Some(conversation) = work.conversation_mut(message.conversation_id) else { return };
+fn settle_conversation(work: &mut Work<'_>, message: Standing, at: Timestamp, first_live: bool) {
+    let Some(conversation) = work.conversation_mut(message.conversation) else { return };
     let newest = (conversation.last_activity_at, conversation.last_message_id.map(PublicId::uuid));
     if (message.sent_at, Some(message.id.uuid())) > newest {
         conversation.last_activity_at = message.sent_at;
@@ -291,7 +319,7 @@ fn settle_conversation(work: &mut Work<'_>, message: &message::Model, at: Timest
         // Answered: what came before is read.
         conversation.read_at = at;
         if conversation.unread_count > 0 {
-            work.recount(message.conversation_id);
+            work.recount(message.conversation);
         }
     }
 }

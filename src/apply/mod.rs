@@ -24,6 +24,7 @@ mod route;
 mod sync;
 pub mod work;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use entity::{ClientId, Timestamp};
@@ -126,10 +127,9 @@ pub async fn apply(
     named: &[Named],
     span: &mut Span,
 ) -> Result<(), ApplyError> {
-    let tx = app.db.begin_write().await?;
-    let clients: BTreeSet<ClientId> =
-        changes.iter().map(|routed| routed.client).chain(named.iter().map(|one| one.client)).collect();
-    crate::db::lock_clients(&tx, &clients).await?;
+    let clients = changes.iter().map(|routed| routed.client).chain(named.iter().map(|one| one.client));
+    let held = app.db.hold(clients).await;
+    let tx = app.db.begin_for(&held).await?;
     let mut events = Vec::new();
     apply_within(app, &tx, changes, named, span, &mut events).await?;
     let told: HashSet<entity::EventType> = events.iter().map(|event| event.kind).collect();
@@ -150,7 +150,7 @@ async fn apply_within(
     span: &mut Span,
     events: &mut Vec<NewEvent>,
 ) -> Result<(), ApplyError> {
-    let mut rest = changes.to_vec();
+    let mut rest = Cow::Borrowed(changes);
     let mut named: VecDeque<Named> = named.iter().cloned().collect();
     // Ends: each round applies at least one change, or merges two rows into one, or takes up what waited for a name that
     // is known now.
@@ -163,7 +163,7 @@ async fn apply_within(
         // Ids whose turn did not come: what waits for them is looked at when the merge is done.
         named = std::mem::take(&mut work.named);
         let mut grown = work.flush(events).await?;
-        rest = rest.split_off(applied);
+        let mut left = rest[applied..].to_vec();
         match halt {
             Some(Halt::Interrupt(Interrupt::Contacts(client, a, b))) => {
                 let conversation = merge::contacts(tx, client, a, b, events).await?;
@@ -175,8 +175,9 @@ async fn apply_within(
             None | Some(Halt::Failed(_)) => {}
         }
         for (client, conversation) in grown {
-            rest.extend(engine::take_up(tx, client, conversation).await?);
+            left.extend(engine::take_up(tx, client, conversation).await?);
         }
+        rest = Cow::Owned(left);
     }
     Ok(())
 }

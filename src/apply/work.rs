@@ -26,7 +26,7 @@ use crate::upstream::change::{Author, ChangeKind, Party, Via};
 use crate::upstream::meta::{common_part, message_token};
 
 /// Values in one IN list: far below SQLite's and Postgres's limits on parameters.
-const IN_LIST: usize = 1000;
+const IN_LIST: usize = 1024;
 
 /// A row in memory.
 #[derive(Clone, Debug)]
@@ -222,7 +222,7 @@ impl<'a> Work<'a> {
         let ids: Vec<ClientId> = names.clients.iter().copied().collect();
         for chunk in ids.chunks(IN_LIST) {
             let rows = client::Entity::find()
-                .filter(client::Column::Id.is_in(chunk.iter().copied()))
+                .filter(client::Column::Id.is_in(db::padded(chunk.iter().copied())))
                 .all(self.tx)
                 .await?;
             self.clients.extend(rows.into_iter().map(|row| (row.id, Row::stored(row))));
@@ -274,13 +274,14 @@ impl<'a> Work<'a> {
     async fn load_messages(&mut self, names: &Names, known: BTreeSet<MessageId>) -> Result<(), DbErr> {
         let ids: Vec<MessageId> = known.into_iter().chain(names.callbacks.iter().copied()).collect();
         for chunk in ids.chunks(IN_LIST) {
-            let found =
-                message::Entity::find().filter(message::Column::Id.is_in(chunk.iter().copied())).all(self.tx);
+            let found = message::Entity::find()
+                .filter(message::Column::Id.is_in(db::padded(chunk.iter().copied())))
+                .all(self.tx);
             let rows = found.await?;
             let rows = rows.into_iter().filter(|row| names.clients.contains(&row.client_id));
             self.messages.extend(rows.map(|row| (row.id, Row::stored(row))));
-            let found =
-                reaction::Entity::find().filter(reaction::Column::MessageId.is_in(chunk.iter().copied()));
+            let found = reaction::Entity::find()
+                .filter(reaction::Column::MessageId.is_in(db::padded(chunk.iter().copied())));
             for row in found.all(self.tx).await? {
                 self.reactions.insert((row.message_id, row.by), Row::stored(row));
             }
@@ -304,8 +305,8 @@ impl<'a> Work<'a> {
             self.messages.values().map(|row| row.model.conversation_id).collect();
         let conversations: Vec<ConversationId> = conversations.into_iter().collect();
         for chunk in conversations.chunks(IN_LIST) {
-            let found =
-                conversation::Entity::find().filter(conversation::Column::Id.is_in(chunk.iter().copied()));
+            let found = conversation::Entity::find()
+                .filter(conversation::Column::Id.is_in(db::padded(chunk.iter().copied())));
             for row in found.all(self.tx).await? {
                 ids.insert(row.contact_id);
                 self.remember_conversation(row);
@@ -313,11 +314,12 @@ impl<'a> Work<'a> {
         }
         let ids: Vec<ContactId> = ids.into_iter().collect();
         for chunk in ids.chunks(IN_LIST) {
-            let found =
-                contact::Entity::find().filter(contact::Column::Id.is_in(chunk.iter().copied())).all(self.tx);
+            let found = contact::Entity::find()
+                .filter(contact::Column::Id.is_in(db::padded(chunk.iter().copied())))
+                .all(self.tx);
             self.contacts.extend(found.await?.into_iter().map(|row| (row.id, Row::stored(row))));
             let found = conversation::Entity::find()
-                .filter(conversation::Column::ContactId.is_in(chunk.iter().copied()));
+                .filter(conversation::Column::ContactId.is_in(db::padded(chunk.iter().copied())));
             for row in found.all(self.tx).await? {
                 self.remember_conversation(row);
             }
@@ -338,7 +340,7 @@ impl<'a> Work<'a> {
             let sending: SelectStatement = Query::select()
                 .column(lane_entry::Column::ConversationId)
                 .from(lane_entry::Entity)
-                .and_where(lane_entry::Column::ConversationId.is_in(chunk.iter().copied()))
+                .and_where(lane_entry::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
                 .and_where(lane_entry::Column::Sending.eq(true))
                 .to_owned();
             for row in self.tx.query_all(&sending).await? {
@@ -347,7 +349,7 @@ impl<'a> Work<'a> {
             let unknown: SelectStatement = Query::select()
                 .column(message::Column::ConversationId)
                 .from(message::Entity)
-                .and_where(message::Column::ConversationId.is_in(chunk.iter().copied()))
+                .and_where(message::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
                 .and_where(message::Column::SentAt.gt(recently.plus_seconds(-3600)))
                 .and_where(message::Column::Status.eq(MessageStatus::Unknown))
                 .and_where(message::Column::StatusAt.gt(recently))
@@ -762,7 +764,7 @@ pub(crate) async fn refresh<C: ConnectionTrait>(
 
 fn chunks(names: &BTreeSet<String>) -> Vec<Vec<String>> {
     let names: Vec<String> = names.iter().cloned().collect();
-    names.chunks(IN_LIST).map(<[String]>::to_vec).collect()
+    names.chunks(IN_LIST).map(|chunk| db::padded(chunk.iter().cloned())).collect()
 }
 
 fn dirty<K: Hash + Eq, M>(rows: HashMap<K, Row<M>>) -> Vec<M> {

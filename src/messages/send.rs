@@ -1,7 +1,5 @@
 //! `sendMessage`: checks what can be checked before the money is spent, then queues.
 
-use std::collections::BTreeSet;
-
 use entity::{
     ClientId, ClientStatus, ContactId, EventType, LaneEntryId, LaneEntryKind, MessageDirection, MessageId,
     MessageOrigin, MessageStatus, Timestamp, alias, client, contact, conversation, event_head, lane_entry,
@@ -115,8 +113,8 @@ pub async fn send(app: &App, scope: &Scope, input: Send) -> Outcome<Sent> {
         .await?
         .ok_or_else(|| refuse(RefusalCode::NotFound, "clientId", "There is no such client."))?;
 
-    let tx = app.db.begin_write().await?;
-    db::lock_clients(&tx, &BTreeSet::from([client.id])).await?;
+    let held = app.db.hold([client.id]).await;
+    let tx = app.db.begin_for(&held).await?;
     if let Some(first) = used_key(&tx, client.id, &input.idempotency_key).await? {
         return answer_again(app, scope, tx, &first, &hash).await;
     }
@@ -200,8 +198,8 @@ pub async fn mark_as_read(app: &App, scope: &Scope, message: MessageId, typing: 
             Some(_) | None => Failure::Unavailable(error.into()),
         }
     })?;
-    let tx = app.db.begin_write().await?;
-    db::lock_clients(&tx, &BTreeSet::from([client.id])).await?;
+    let held = app.db.hold([client.id]).await;
+    let tx = app.db.begin_for(&held).await?;
     mark_read(&tx, &message).await?;
     tx.commit().await?;
     let position = app.hub.head(message.partner_id).await?;
