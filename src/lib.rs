@@ -13,6 +13,7 @@ pub mod ids;
 pub mod lifecycle;
 pub mod secrets;
 pub mod serve;
+pub mod tail;
 pub mod telemetry;
 pub mod upkeep;
 
@@ -37,6 +38,7 @@ pub mod feed;
 pub mod inbound;
 pub mod lanes;
 pub mod upstream;
+pub mod webhooks;
 
 // The doors.
 pub mod graphql;

@@ -1,7 +1,9 @@
 //! The event log (invariants 5 and 6): each partner's stream, numbered without gaps in the order of commits.
 
 pub mod cursor;
+pub mod filter;
 pub mod queries;
+pub mod retention;
 
 use std::collections::BTreeMap;
 
@@ -95,8 +97,8 @@ async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Heads
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
         let bump = Query::insert()
             .into_table(event_head::Entity)
-            .columns([event_head::Column::PartnerId, event_head::Column::Head])
-            .values_panic([Expr::val(partner.0), Expr::val(count)])
+            .columns([event_head::Column::PartnerId, event_head::Column::Head, event_head::Column::Floor])
+            .values_panic([Expr::val(partner.0), Expr::val(count), Expr::val(0_i64)])
             .on_conflict(
                 OnConflict::column(event_head::Column::PartnerId)
                     .value(

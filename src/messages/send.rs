@@ -8,7 +8,7 @@ use entity::{
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ use crate::clock::{Clock, to_datetime};
 use crate::contacts::phone;
 use crate::contacts::resolve::{self, Fresh, Named};
 use crate::conversations::window;
-use crate::db;
+use crate::db::{self, Db};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
@@ -485,6 +485,31 @@ async fn used_key<C: ConnectionTrait>(
 ) -> Result<Option<send_key::Model>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "by a client that came through Scope")]
     send_key::Entity::find_by_id((client, key.to_owned())).one(tx).await
+}
+
+/// Forgets keys that were used before this instant of real time, the oldest first, about 500 at a time. Says how many
+/// went.
+///
+/// # Errors
+/// When the database is away.
+pub async fn forget_keys(db: &Db, before: Timestamp) -> Result<usize, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "upkeep of all clients' keys")]
+    let oldest: Vec<Timestamp> = send_key::Entity::find()
+        .select_only()
+        .column(send_key::Column::CreatedAt)
+        .filter(send_key::Column::CreatedAt.lt(before))
+        .order_by_asc(send_key::Column::CreatedAt)
+        .limit(500)
+        .into_tuple()
+        .all(db.read())
+        .await?;
+    let Some(until) = oldest.last() else { return Ok(0) };
+    #[expect(clippy::disallowed_methods, reason = "upkeep of all clients' keys")]
+    let done = send_key::Entity::delete_many()
+        .filter(send_key::Column::CreatedAt.lte(*until))
+        .exec(db.write())
+        .await?;
+    Ok(usize::try_from(done.rows_affected).unwrap_or(0))
 }
 
 async fn head<C: ConnectionTrait>(tx: &C, client: &client::Model) -> Result<i64, DbErr> {

@@ -11,6 +11,7 @@
 mod access;
 mod changes;
 mod chats;
+mod clients;
 mod coexistence_page;
 mod control;
 mod convergence;
@@ -27,6 +28,8 @@ mod phone_book;
 mod presence;
 mod profile;
 mod reading;
+mod resume;
 mod sending;
 mod stream;
+mod tail;
 mod webhooks;

@@ -1,0 +1,3 @@
+//! Webhooks to others: how one knows them.
+
+pub mod signing;
