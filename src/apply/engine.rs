@@ -19,7 +19,6 @@ use crate::clock::Clock;
 use crate::failure::{Failure, Outcome, is_busy};
 use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
-use crate::upstream::meta::common_part;
 use crate::upstream::meta::webhook::decode;
 
 /// Changes in one transaction (invariant 5).
@@ -135,7 +134,7 @@ async fn step(
     let Some(current) = import else { return Ok(false) };
     let count = current.rest.len().min(CHANGES);
     let changes: Vec<Routed> = current.rest.drain(..count).collect();
-    if let Err(error) = apply(app, &changes, &mut current.span).await {
+    if let Err(error) = apply(app, &changes, &[], &mut current.span).await {
         if is_away(&error) {
             return Err(error);
         }
@@ -180,7 +179,7 @@ async fn bodies(app: &Arc<App>, mut taken: Vec<Taken>) -> Result<(), ApplyError>
 async fn all(app: &App, changes: &[Routed]) -> Result<(), ApplyError> {
     let mut span = Span::default();
     for chunk in changes.chunks(CHANGES) {
-        apply(app, chunk, &mut span).await?;
+        apply(app, chunk, &[], &mut span).await?;
     }
     Ok(())
 }
@@ -365,16 +364,7 @@ pub async fn settle_named(app: &App, named: Vec<Named>) -> Result<(), ApplyError
     if named.is_empty() {
         return Ok(());
     }
-    let tokens = named.iter().map(|one| common_part(&one.whatsapp_id));
-    #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by id")]
-    let due = pending::Entity::find().filter(pending::Column::Token.is_in(tokens)).all(app.db.read()).await?;
-    let is_named = |row: &pending::Model| {
-        named.iter().any(|one| one.client == row.client_id && one.whatsapp_id == row.target)
-    };
-    let due: Vec<pending::Model> = due.into_iter().filter(is_named).collect();
-    let changes = due.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
-    all(app, &changes).await?;
-    forget(app, due).await?;
+    apply(app, &[], &named, &mut Span::default()).await?;
     echoes(app, Some(named.iter().map(|one| one.client).collect())).await
 }
 
@@ -385,13 +375,13 @@ pub(super) fn as_change(row: &pending::Model) -> Result<Routed, serde_json::Erro
         Waiting::Edit { seen, at } => (ChangeKind::Edit(Box::new(seen)), at),
         Waiting::Delete { seen, at } => (ChangeKind::Delete(seen), at),
         Waiting::Reaction { seen, at } => (ChangeKind::Reaction(seen), at),
-        Waiting::Echo { seen, at } => (ChangeKind::Message(seen), at),
+        Waiting::Seen { seen, at } => (ChangeKind::Message(seen), at),
     };
     let change = Change { account: Account::default(), kind };
     Ok(Routed { client: row.client_id, change, received_at: at, waited: false })
 }
 
-/// What waits under another id of a message of this conversation, whose contact goes by one more name now: it may fit.
+/// What waits under an id of a message of this conversation, whose contact goes by more names now: it may fit.
 /// Taken out; what still does not fit waits again.
 #[expect(clippy::disallowed_methods, reason = "the engine's own queue, of one client")]
 pub(super) async fn take_up(
