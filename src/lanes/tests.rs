@@ -31,7 +31,8 @@ use crate::failure::{Failure, Outcome, RefusalCode};
 use crate::ids::PublicId;
 use crate::inbound::Inbox;
 use crate::lifecycle::Tasks;
-use crate::messages::send::{Outgoing, Send, Sent, mark_as_read, send};
+use crate::messages::outgoing::Outgoing;
+use crate::messages::send::{Send, Sent, mark_as_read, send};
 use crate::partners;
 use crate::upstream::meta::{Meta, Settings, common_part};
 

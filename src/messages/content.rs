@@ -98,6 +98,9 @@ pub struct Media {
     /// WhatsApp's id of the file; lives 7 days. None in an edit of a caption, or when history describes the file only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_id: Option<String>,
+    /// Where WhatsApp fetched it: what was sent by link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
     /// As WhatsApp says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mime_type: Option<String>,
@@ -154,7 +157,7 @@ pub struct Card {
 pub enum Substance {
     /// Only that something was there: a placeholder, or what WhatsApp does not hand over.
     Placeholder = 0,
-    /// A file that is described without an id to fetch it by.
+    /// A file that is described without an id or a link to fetch it by.
     Described = 1,
     /// The real thing.
     Full = 2,
@@ -183,7 +186,9 @@ impl Content {
     pub fn substance(&self) -> Substance {
         match self {
             Content::MediaPlaceholder | Content::Unsupported { .. } => Substance::Placeholder,
-            Content::Media(media) if media.upstream_id.is_none() => Substance::Described,
+            Content::Media(media) if media.upstream_id.is_none() && media.link.is_none() => {
+                Substance::Described
+            }
             Content::Deleted => Substance::Deleted,
             _ => Substance::Full,
         }

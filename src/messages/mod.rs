@@ -2,5 +2,6 @@
 
 pub mod content;
 pub mod errors;
+pub mod outgoing;
 pub mod queries;
 pub mod send;

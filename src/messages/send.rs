@@ -24,52 +24,16 @@ use crate::db::{self, Db};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
-use crate::messages::content::Content;
+use crate::messages::outgoing::Outgoing;
 
-/// Longest text, characters.
-const LONGEST_TEXT: usize = 4096;
 /// Longest idempotency key, characters.
 const LONGEST_KEY: usize = 256;
-/// Longest name of a template.
-const LONGEST_NAME: usize = 512;
-/// Largest components of a template, bytes of JSON.
-const LARGEST_COMPONENTS: usize = 64 << 10;
-/// Longest emoji, bytes: a family with skin tones has 41.
-const LONGEST_EMOJI: usize = 64;
 /// How far ahead a message can be scheduled, and how old a message to react to may be.
 const DAYS_30: i64 = 30 * 86_400;
 /// How far `sendAt` may lie behind: clocks differ.
 const LENIENCE: i64 = 60;
 /// Stands in for a number until a client is connected (S1). Nobody has it.
 const TEMPORARY: &str = "+97257";
-
-/// What to send.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outgoing {
-    /// Words, at most 4096 characters.
-    Text {
-        /// The words.
-        body: String,
-        /// Show a preview of the first link.
-        preview_url: bool,
-    },
-    /// An approved template.
-    Template {
-        /// Its name.
-        name: String,
-        /// Its language code, such as `de` or `en_US`.
-        language: String,
-        /// Components as on Meta's wire, a JSON array.
-        components: Option<Value>,
-    },
-    /// A reaction to a message; without emoji it is taken away.
-    Reaction {
-        /// The message.
-        message: MessageId,
-        /// One emoji.
-        emoji: Option<String>,
-    },
-}
 
 /// A message to send.
 #[derive(Clone, Debug)]
@@ -145,7 +109,7 @@ pub async fn send(app: &App, scope: &Scope, input: Send) -> Outcome<Sent> {
         (_, Some(message)) => Some(target(&tx, scope, &conversation, message, "replyTo").await?),
         (_, None) => None,
     };
-    if !matches!(input.content, Outgoing::Template { .. }) {
+    if input.content.needs_window() {
         check_window(&conversation, &client, now)?;
     }
     let draft = Draft { input: &input, person: &person, hash, client: &client, target, now };
@@ -153,9 +117,7 @@ pub async fn send(app: &App, scope: &Scope, input: Send) -> Outcome<Sent> {
         Outgoing::Reaction { emoji, .. } => {
             queue_reaction(app, tx, draft, &conversation, emoji.as_deref()).await
         }
-        Outgoing::Text { .. } | Outgoing::Template { .. } => {
-            queue_message(app, scope, tx, draft, conversation, fresh).await
-        }
+        _ => queue_message(app, scope, tx, draft, conversation, fresh).await,
     }
 }
 
@@ -227,24 +189,11 @@ impl Draft<'_> {
             Named::UserId(id) => request["recipient"] = json!(id),
         }
         let target = self.target.as_ref().and_then(|message| message.whatsapp_id.as_deref());
-        match &self.input.content {
-            Outgoing::Text { body, preview_url } => {
-                request["type"] = json!("text");
-                request["text"] = json!({ "body": body, "preview_url": preview_url });
-            }
-            Outgoing::Template { name, language, components } => {
-                request["type"] = json!("template");
-                request["template"] = json!({ "name": name, "language": { "code": language } });
-                if let Some(components) = components {
-                    request["template"]["components"] = components.clone();
-                }
-            }
-            Outgoing::Reaction { emoji, .. } => {
-                request["type"] = json!("reaction");
-                request["reaction"] =
-                    json!({ "message_id": target, "emoji": emoji.as_deref().unwrap_or_default() });
-                return request;
-            }
+        let (kind, content) = self.input.content.wire(target);
+        request["type"] = json!(kind);
+        request[kind] = content;
+        if matches!(self.input.content, Outgoing::Reaction { .. }) {
+            return request;
         }
         if let Some(target) = target {
             request["context"] = json!({ "message_id": target });
@@ -305,18 +254,8 @@ async fn queue_message(
     mut conversation: conversation::Model,
     fresh: Option<Fresh>,
 ) -> Outcome<Sent> {
-    let content = match &draft.input.content {
-        Outgoing::Text { body, preview_url } => {
-            Content::Text { body: body.clone(), preview_url: *preview_url }
-        }
-        Outgoing::Template { name, language, components } => Content::Template {
-            name: name.clone(),
-            language: language.clone(),
-            components: components.clone().unwrap_or_else(|| json!([])),
-        },
-        Outgoing::Reaction { .. } => {
-            return Err(Failure::Internal(anyhow::anyhow!("a reaction is no message")));
-        }
+    let Some(content) = draft.input.content.content() else {
+        return Err(Failure::Internal(anyhow::anyhow!("a reaction is no message")));
     };
     let (client, now) = (draft.client, draft.now);
     let message = message::Model {
@@ -655,67 +594,10 @@ fn check(input: &Send, now: Timestamp) -> Outcome<()> {
             return invalid("sendAt", "It is more than 30 days ahead.");
         }
     }
-    match &input.content {
-        Outgoing::Text { body, .. } => {
-            if body.trim().is_empty() {
-                return invalid("content.text.body", "It is empty.");
-            }
-            if body.chars().count() > LONGEST_TEXT {
-                return invalid("content.text.body", "It has more than 4096 characters.");
-            }
-            if body.contains('\0') {
-                return invalid("content.text.body", "It contains a NUL character.");
-            }
-        }
-        Outgoing::Template { name, language, components } => {
-            let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-            if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(allowed) {
-                let text = "It needs 1 to 512 lower-case letters, digits and underscores.";
-                return invalid("content.template.name", text);
-            }
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-            if language.is_empty() || language.len() > 20 || !language.bytes().all(allowed) {
-                return invalid("content.template.language", "It needs a language code such as de or en_US.");
-            }
-            if let Some(components) = components {
-                if !components.is_array() {
-                    return invalid("content.template.components", "It needs a list of components.");
-                }
-                let text = components.to_string();
-                if text.len() > LARGEST_COMPONENTS {
-                    return invalid("content.template.components", "They have more than 64 KB.");
-                }
-                if text.contains("\\u0000") {
-                    return invalid("content.template.components", "They contain a NUL character.");
-                }
-            }
-        }
-        Outgoing::Reaction { emoji, .. } => {
-            if emoji.as_deref().is_some_and(|emoji| !is_emoji(emoji)) {
-                return invalid(
-                    "content.reaction.emoji",
-                    "It needs one emoji, or null to take the reaction away.",
-                );
-            }
-            if input.reply_to.is_some() {
-                return invalid("replyTo", "A reaction answers nothing: it names its message itself.");
-            }
-        }
+    if matches!(input.content, Outgoing::Reaction { .. }) && input.reply_to.is_some() {
+        return invalid("replyTo", "A reaction answers nothing: it names its message itself.");
     }
-    Ok(())
-}
-
-/// Near enough: no letters, blanks or controls, not only ASCII, and short. What WhatsApp takes, it knows.
-fn is_emoji(text: &str) -> bool {
-    // Emoji that are letters to Unicode: ℹ, Ⓜ, 🅰 and their like.
-    let letter = |c: char| c.is_alphabetic() && !matches!(c, 'ℹ' | 'Ⓜ' | '🅰'..='🆉');
-    let plausible = |c: char| {
-        !c.is_control()
-            && !c.is_whitespace()
-            && !letter(c)
-            && (!c.is_ascii() || matches!(c, '0'..='9' | '#' | '*'))
-    };
-    !text.is_empty() && text.len() <= LONGEST_EMOJI && text.chars().all(plausible) && !text.is_ascii()
+    input.content.check()
 }
 
 fn check_client(client: &client::Model) -> Outcome<()> {
@@ -768,11 +650,12 @@ fn request_hash(input: &Send, person: &Named) -> String {
         Named::UserId(id) => id,
     };
     let content = match &input.content {
-        Outgoing::Text { body, preview_url } => json!({ "text": body, "preview": preview_url }),
-        Outgoing::Template { name, language, components } => {
-            json!({ "template": name, "language": language, "components": components })
-        }
+        // By its own id: WhatsApp's is not known yet.
         Outgoing::Reaction { message, emoji } => json!({ "reaction": message, "emoji": emoji }),
+        content => {
+            let (kind, content) = content.wire(None);
+            json!({ kind: content })
+        }
     };
     let request = json!({ "to": to, "content": content, "replyTo": input.reply_to, "sendAt": input.send_at });
     let mut text = String::new();
@@ -880,17 +763,6 @@ mod tests {
             template("a", "de", Some(json!(["a\0"]))),
         ] {
             assert_eq!(code(check(&bad, now)), RefusalCode::Invalid);
-        }
-    }
-
-    #[test]
-    fn one_emoji_is_a_reaction() {
-        for emoji in ["👍", "❤️", "ℹ️", "🅰️", "👩‍👩‍👧‍👦", "🇩🇪", "1️⃣", "👍🏽"]
-        {
-            assert!(is_emoji(emoji), "{emoji}");
-        }
-        for text in ["", "a", "1", "👍 ", "ok👍", "é", &"👍".repeat(17)] {
-            assert!(!is_emoji(text), "{text}");
         }
     }
 

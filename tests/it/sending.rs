@@ -137,6 +137,28 @@ async fn what_is_no_message_is_refused_with_the_field_at_fault() {
                 { "type": "BUTTON", "parameters": [] }] } }),
             "template.components.0.subType",
         ),
+        (
+            json!({ "image": { "link": "https://example.test/a", "caption": "x".repeat(1025) } }),
+            "image.caption",
+        ),
+        (json!({ "audio": { "link": "https://example.test/a", "caption": "x" } }), "audio.caption"),
+        (json!({ "location": { "latitude": 91, "longitude": 0 } }), "location.latitude"),
+        (json!({ "contacts": { "cards": [] } }), "contacts.cards"),
+        (
+            json!({ "interactive": { "buttons": { "body": "a", "buttons": [
+                { "id": "1", "title": "a" }, { "id": "2", "title": "x".repeat(21) }] } } }),
+            "interactive.buttons.buttons.1.title",
+        ),
+        (
+            json!({ "interactive": { "list": { "body": "a", "button": "a", "sections": [
+                { "rows": [{ "id": "1", "title": "a", "description": "x".repeat(73) }] }] } } }),
+            "interactive.list.sections.0.rows.0.description",
+        ),
+        (
+            json!({ "interactive": { "ctaUrl": { "body": "x".repeat(1025), "label": "a",
+                "url": "https://example.test" } } }),
+            "interactive.ctaUrl.body",
+        ),
     ] {
         let error = t.refused(&client, ADA, content).await;
         let path: Vec<&str> = std::iter::once("content").chain(field.split('.')).collect();
@@ -170,6 +192,10 @@ async fn what_is_no_message_is_refused_with_the_field_at_fault() {
         json!({}),
         json!({ "text": { "body": "a" }, "template": { "name": "a", "language": "de" } }),
         json!({ "text": null }),
+        json!({ "image": { "link": "ftp://example.test/a" } }),
+        json!({ "interactive": {} }),
+        json!({ "interactive": { "ctaUrl": { "body": "a", "label": "a", "url": "https://example.test" },
+            "list": { "body": "a", "button": "a", "sections": [] } } }),
     ] {
         let answer = t.ask(SEND, json!({ "input": input(json!({ "content": content })) })).await;
         assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_USER_INPUT", "{content}: {answer:#}");
@@ -177,6 +203,198 @@ async fn what_is_no_message_is_refused_with_the_field_at_fault() {
     }
     assert_eq!(t.arrivals(SHOP).await, Vec::<Value>::new(), "nothing left");
     assert_eq!(t.told_since(&place).await, Vec::<Value>::new(), "nothing was queued");
+}
+
+/// One of each kind that is no words and no template: what is sent, the words on the phone, Meta's type, and what is read
+/// back.
+fn kinds() -> Vec<(Value, &'static str, &'static str, Value)> {
+    let file = |name: &str| format!("https://files.example.test/{name}");
+    let media = |kind: &str, name: &str, caption: Value, filename: Value, voice: bool| {
+        json!({ "__typename": "MediaContent", "kind": kind, "state": "READY", "url": file(name),
+            "caption": caption, "filename": filename, "voice": voice })
+    };
+    let none = Value::Null;
+    let option = |id: Value, title: &str, description: Value| json!({ "id": id, "title": title, "description": description });
+    let rows = |ids: [&str; 2]| json!([{ "id": ids[0], "title": ids[0], "description": "cold" }, { "id": ids[1], "title": ids[1] }]);
+    let offered = |kind: &str, body: &str, button: Value, url: Value, options: Value| {
+        json!({ "__typename": "InteractiveContent", "type": kind, "headline": null, "headerFile": null,
+            "body": body, "footer": null, "button": button, "link": url, "options": options })
+    };
+    let mut asked = offered(
+        "button",
+        "Passt Montag?",
+        Value::Null,
+        Value::Null,
+        json!([option(json!("yes"), "Ja", Value::Null), option(json!("no"), "Nein", Value::Null)]),
+    );
+    asked["headerFile"] = json!({ "kind": "IMAGE", "state": "READY", "url": file("map.png") });
+    asked["footer"] = json!("Café Test");
+    let mut menu = offered(
+        "list",
+        "Was darf es sein?",
+        json!("Karte"),
+        Value::Null,
+        json!([
+            option(json!("Cola"), "Cola", json!("cold")),
+            option(json!("Saft"), "Saft", Value::Null),
+            option(json!("Tee"), "Tee", json!("cold")),
+            option(json!("Kakao"), "Kakao", Value::Null),
+        ]),
+    );
+    menu["headline"] = json!("Getränke");
+    vec![
+        (
+            json!({ "image": { "link": file("a.png"), "caption": "Unser Laden" } }),
+            "Unser Laden",
+            "image",
+            media("IMAGE", "a.png", json!("Unser Laden"), none.clone(), false),
+        ),
+        (
+            json!({ "video": { "link": file("a.mp4") } }),
+            "",
+            "video",
+            media("VIDEO", "a.mp4", none.clone(), none.clone(), false),
+        ),
+        (
+            json!({ "audio": { "link": file("a.ogg"), "voice": true } }),
+            "",
+            "audio",
+            media("AUDIO", "a.ogg", none.clone(), none.clone(), true),
+        ),
+        (
+            json!({ "document": { "link": file("a.pdf"), "caption": "Bitte sehr", "filename": "Karte.pdf" } }),
+            "Bitte sehr",
+            "document",
+            media("DOCUMENT", "a.pdf", json!("Bitte sehr"), json!("Karte.pdf"), false),
+        ),
+        (
+            json!({ "sticker": { "link": file("a.webp") } }),
+            "",
+            "sticker",
+            media("STICKER", "a.webp", none.clone(), none.clone(), false),
+        ),
+        (
+            json!({ "location": { "latitude": 52.5, "longitude": 13.25, "name": "Laden", "address": "Ring 1" } }),
+            "Laden, Ring 1",
+            "location",
+            json!({ "__typename": "LocationContent", "latitude": 52.5, "longitude": 13.25, "name": "Laden",
+                "address": "Ring 1" }),
+        ),
+        (
+            json!({ "contacts": { "cards": [{ "formattedName": "Ayşe Öz", "firstName": "Ayşe",
+                "phones": [{ "phone": "+49 1577 1", "type": "WORK", "waId": "4915771" }],
+                "emails": ["ayse@example.test"], "organization": "Öz" }] } }),
+            "Ayşe Öz",
+            "contacts",
+            json!({ "__typename": "ContactsContent", "cards": [{ "formattedName": "Ayşe Öz",
+                "phones": ["+49 1577 1"], "emails": ["ayse@example.test"], "organization": "Öz" }] }),
+        ),
+        (
+            json!({ "interactive": { "buttons": { "header": { "image": { "link": file("map.png") } },
+                "body": "Passt Montag?", "footer": "Café Test",
+                "buttons": [{ "id": "yes", "title": "Ja" }, { "id": "no", "title": "Nein" }] } } }),
+            "Passt Montag?",
+            "interactive",
+            asked,
+        ),
+        (
+            json!({ "interactive": { "list": { "header": "Getränke", "body": "Was darf es sein?",
+                "button": "Karte", "sections": [{ "title": "Kalt", "rows": rows(["Cola", "Saft"]) },
+                    { "title": "Warm", "rows": rows(["Tee", "Kakao"]) }] } } }),
+            "Was darf es sein?",
+            "interactive",
+            menu,
+        ),
+        (
+            json!({ "interactive": { "ctaUrl": { "body": "Alles im Netz", "label": "Öffnen",
+                "url": file("x") } } }),
+            "Alles im Netz",
+            "interactive",
+            offered(
+                "cta_url",
+                "Alles im Netz",
+                Value::Null,
+                json!(file("x")),
+                json!([option(Value::Null, "Öffnen", Value::Null)]),
+            ),
+        ),
+    ]
+}
+
+const CONTENT: &str = "query($id: ID!) { node(id: $id) { ... on Message { text replyTo { text } content { __typename
+    ... on MediaContent { kind state url caption filename voice }
+    ... on LocationContent { latitude longitude name address }
+    ... on ContactsContent { cards { formattedName phones emails organization } }
+    ... on InteractiveContent { type headline: header headerFile { kind state url } body footer button link: url
+        options { id title description } } } } } }";
+
+async fn every_kind_arrives(t: &Tandem, client: &str) {
+    let question = t.saying(client, "Hallo").await["id"].clone();
+    for (place, (content, words, kind, read)) in kinds().into_iter().enumerate() {
+        let mut input = json!({ "clientId": client, "to": ADA, "content": content,
+            "idempotencyKey": format!("kind {place}") });
+        if place % 2 == 0 {
+            input["replyTo"] = question.clone();
+        }
+        let payload = t.data(SEND, json!({ "input": input })).await["sendMessage"].clone();
+        let id = t.until(&payload, "SENT").await;
+        t.settle().await;
+        let query = "query($n: PhoneNumber!) { phone(phoneNumber: $n) {
+            messages(first: 1) { id text type content madeBy status } } }";
+        let shown = t.simulate(query, json!({ "n": SHOP })).await["phone"]["messages"][0].clone();
+        assert_eq!(
+            (&shown["text"], &shown["type"], &shown["madeBy"]),
+            (&json!(words), &json!(kind), &json!("API")),
+            "{shown:#}"
+        );
+        if kind == "interactive" {
+            assert_eq!(shown["content"]["body"]["text"], words, "{shown:#}");
+        }
+        t.customer_sees(SHOP, shown["id"].as_str().unwrap(), "read").await;
+        t.until(&payload, "READ").await;
+        let message = t.data(CONTENT, json!({ "id": id })).await["node"].clone();
+        assert_eq!(message["content"], read, "{content:#}");
+        let text = match kind {
+            "location" => json!("Laden"),
+            _ if words.is_empty() => Value::Null,
+            _ => json!(words),
+        };
+        assert_eq!(message["text"], text);
+        let answered = if place % 2 == 0 { json!("Hallo") } else { Value::Null };
+        assert_eq!(message["replyTo"]["text"], answered, "{message:#}");
+    }
+    let rows = t.messages(client).await;
+    assert_eq!(rows.len(), kinds().len() + 1, "one row for each");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_content_arrives_and_is_read_back() {
+    let (t, client) = open_shop().await;
+    every_kind_arrives(&t, &client).await;
+    // The same key with the same content is the same message, with another one it is not.
+    let (first, second) = (kinds()[0].0.clone(), kinds()[1].0.clone());
+    let input = |content: &Value| json!({ "clientId": client, "to": ADA, "content": content, "idempotencyKey": "kind 1" });
+    let again = t.data(SEND, json!({ "input": input(&second) })).await["sendMessage"].clone();
+    assert_eq!((&again["userErrors"], &again["message"]["status"]), (&json!([]), &json!("READ")));
+    let other = t.data(SEND, json!({ "input": input(&first) })).await["sendMessage"].clone();
+    assert_eq!(other["userErrors"][0]["code"], "IDEMPOTENCY_CONFLICT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_before_the_answer_leaves_every_kind_of_content_as_it_was_sent() {
+    let (t, client) = open_shop().await;
+    t.act("trouble", json!({ "echoBeforeAnswer": 1.0 })).await;
+    every_kind_arrives(&t, &client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r09_every_kind_but_templates_needs_an_open_window() {
+    let (t, client) = Tandem::shop().await;
+    for (content, ..) in kinds() {
+        let error = t.refused(&client, ADA, content).await;
+        assert_eq!((&error["code"], &error["field"]), (&json!("WINDOW_CLOSED"), &json!(["content"])));
+    }
+    assert_eq!(t.arrivals(SHOP).await, Vec::<Value>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

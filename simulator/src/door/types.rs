@@ -8,8 +8,8 @@ use crate::world::people::Person;
 use crate::world::phone::{AppKind, Phone};
 use crate::world::{self, Refusal, Trouble};
 use async_graphql::{
-    Context, ID, InputObject, InputValueError, InputValueResult, Object, Scalar, ScalarType, SimpleObject,
-    Value,
+    Context, ID, InputObject, InputValueError, InputValueResult, Json, Object, Scalar, ScalarType,
+    SimpleObject, Value,
 };
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
@@ -179,6 +179,11 @@ pub(crate) struct PhoneMessage {
     device: Device,
     /// The kind of file that it carries.
     media: Option<String>,
+    /// Meta's name of what it is: `text`, `image`, `interactive` …
+    #[graphql(name = "type")]
+    kind: String,
+    /// Of the API's messages that are more than text: what was sent, as on the wire.
+    content: Option<Json<serde_json::Value>>,
     /// It was taken back.
     deleted: bool,
     /// Its words were changed.
@@ -202,6 +207,8 @@ impl PhoneMessage {
             group: message.group.clone(),
             device: message.device,
             media: message.is_media().then(|| message.kind.clone()),
+            kind: message.kind.clone(),
+            content: message.content.clone().map(Json),
             deleted: message.deleted,
             edited: message.edited,
             reply_to: message

@@ -354,15 +354,27 @@ fn understand(world: &World, phone: &Phone, call: &Call) -> Result<Outgoing, Gra
             }
         }
         "location" => {
-            if !(content["latitude"].is_number() || content["latitude"].is_string()) {
-                return Err(GraphError::parameter("location.latitude is missing"));
+            for degrees in ["latitude", "longitude"] {
+                if !(content[degrees].is_number() || content[degrees].is_string()) {
+                    return Err(GraphError::parameter(format!("location.{degrees} is missing")));
+                }
             }
             let words = [text_at("/name"), text_at("/address")];
             outgoing.text = words.into_iter().flatten().collect::<Vec<_>>().join(", ");
         }
-        "contacts" => outgoing.text = needed("/0/name/formatted_name")?.to_owned(),
+        "contacts" => {
+            outgoing.text = needed("/0/name/formatted_name")?.to_owned();
+            let parts = ["first_name", "last_name", "middle_name", "suffix", "prefix"];
+            let bare = |card: &Value| parts.iter().all(|part| !card["name"][*part].is_string());
+            if content.as_array().is_some_and(|cards| cards.iter().any(bare)) {
+                let text = "contacts: a name needs one of its parts beside formatted_name";
+                return Err(GraphError::parameter(text));
+            }
+        }
         "interactive" => {
             needed("/type")?;
+            check_interactive(content)
+                .map_err(|text| GraphError::coded(131_009, "Parameter value is not valid").details(text))?;
             outgoing.text = text_at("/body/text").unwrap_or_default().to_owned();
         }
         "reaction" => {
@@ -392,6 +404,72 @@ fn understand(world: &World, phone: &Phone, call: &Call) -> Result<Outgoing, Gra
         }
     }
     Ok(outgoing)
+}
+
+/// Refuses choices that Meta would refuse: what is missing, too long, too many or not told apart.
+fn check_interactive(content: &Value) -> Result<(), String> {
+    let within = |path: &str, value: Option<&Value>, most: usize| {
+        let length = value.and_then(Value::as_str).map_or(0, |text| text.chars().count());
+        match length {
+            0 => Err(format!("interactive{path} is missing or empty")),
+            length if length > most => Err(format!("interactive{path} has more than {most} characters")),
+            _ => Ok(()),
+        }
+    };
+    let at = |path: &str, most: usize| within(path, content.pointer(path), most);
+    let maybe = |path: &str, most: usize| content.pointer(path).map_or(Ok(()), |_| at(path, most));
+    let list = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_array).cloned();
+    maybe("/header/text", 60)?;
+    maybe("/footer/text", 60)?;
+    let mut ids: Vec<Value> = Vec::new();
+    match content["type"].as_str().unwrap_or_default() {
+        "button" => {
+            at("/body/text", 1_024)?;
+            let buttons = list(content, "/action/buttons").unwrap_or_default();
+            if !(1..=3).contains(&buttons.len()) {
+                return Err("interactive/action/buttons needs 1 to 3 buttons".to_owned());
+            }
+            for button in &buttons {
+                within("/action/buttons/reply/id", button.pointer("/reply/id"), 256)?;
+                within("/action/buttons/reply/title", button.pointer("/reply/title"), 20)?;
+                ids.push(button["reply"]["id"].clone());
+            }
+        }
+        "list" => {
+            at("/body/text", 4_096)?;
+            at("/action/button", 20)?;
+            let sections = list(content, "/action/sections").unwrap_or_default();
+            if !(1..=10).contains(&sections.len()) {
+                return Err("interactive/action/sections needs 1 to 10 sections".to_owned());
+            }
+            for section in &sections {
+                if sections.len() > 1 {
+                    within("/action/sections/title", section.get("title"), 24)?;
+                }
+                for row in list(section, "/rows").unwrap_or_default() {
+                    within("/action/sections/rows/id", row.get("id"), 200)?;
+                    within("/action/sections/rows/title", row.get("title"), 24)?;
+                    if let Some(description) = row.get("description") {
+                        within("/action/sections/rows/description", Some(description), 72)?;
+                    }
+                    ids.push(row["id"].clone());
+                }
+            }
+            if !(1..=10).contains(&ids.len()) {
+                return Err("interactive/action/sections needs 1 to 10 rows".to_owned());
+            }
+        }
+        "cta_url" => {
+            at("/body/text", 1_024)?;
+            at("/action/parameters/display_text", 20)?;
+            at("/action/parameters/url", 2_000)?;
+        }
+        other => return Err(format!("interactive/type {other} is none that the simulator knows")),
+    }
+    let count = ids.len();
+    ids.sort_unstable_by_key(Value::to_string);
+    ids.dedup();
+    if ids.len() < count { Err("interactive: two choices have the same id".to_owned()) } else { Ok(()) }
 }
 
 /// What a message costs: since October 2026 free-form messages are free up to a number a month only, and utility

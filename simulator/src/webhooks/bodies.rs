@@ -191,10 +191,12 @@ pub(crate) fn content<'m>(world: &World, message: &'m Message) -> (&'m str, Valu
                 "id": id, "mime_type": media.mime, "sha256": media.sha256, "url": world.media_url(id),
             });
         }
+        // What the API sent says itself what it is.
+        let told = |field: &str| message.content.as_ref().map(|content| content[field].clone());
         match kind {
-            "audio" => object["voice"] = json!(true),
+            "audio" => object["voice"] = told("voice").map_or(json!(true), |voice| json!(voice == true)),
             "sticker" => object["animated"] = json!(false),
-            "document" => object["filename"] = json!("Dokument.pdf"),
+            "document" => object["filename"] = told("filename").unwrap_or_else(|| json!("Dokument.pdf")),
             _ => {}
         }
         if !message.text.is_empty() && !matches!(kind, "audio" | "sticker") {
@@ -203,7 +205,7 @@ pub(crate) fn content<'m>(world: &World, message: &'m Message) -> (&'m str, Valu
         return (kind, object);
     }
     match (&message.content, kind) {
-        (Some(content), "location" | "contacts") => (kind, content.clone()),
+        (Some(content), "location" | "contacts" | "interactive") => (kind, content.clone()),
         _ => ("text", json!({ "body": message.text })),
     }
 }

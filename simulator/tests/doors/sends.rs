@@ -149,6 +149,12 @@ async fn more_than_twenty_a_second_are_refused() {
     }
 }
 
+fn buttons(count: usize, title: &str) -> Value {
+    let button = |n: usize| json!({ "type": "reply", "reply": { "id": n.to_string(), "title": title } });
+    let buttons: Vec<Value> = (0..count).map(button).collect();
+    json!({ "type": "button", "body": { "text": "Passt das?" }, "action": { "buttons": buttons } })
+}
+
 #[tokio::test]
 async fn every_kind_is_sent_and_nonsense_is_not() {
     let (town, line) = Town::with_shop(json!({})).await;
@@ -171,8 +177,8 @@ async fn every_kind_is_sent_and_nonsense_is_not() {
         json!({ "type": "document", "document": { "id": uploaded["id"], "filename": "m.pdf", "caption": "Speisekarte" } }),
         json!({ "type": "image", "image": { "link": "https://example.test/a.png" } }),
         json!({ "type": "location", "location": { "latitude": 52.5, "longitude": 13.4, "name": "Laden" } }),
-        json!({ "type": "contacts", "contacts": [{ "name": { "formatted_name": "Öz" } }] }),
-        json!({ "type": "interactive", "interactive": { "type": "button", "body": { "text": "Passt das?" } } }),
+        json!({ "type": "contacts", "contacts": [{ "name": { "formatted_name": "Öz", "first_name": "Öz" } }] }),
+        json!({ "type": "interactive", "interactive": buttons(1, "Ja") }),
         json!({ "type": "reaction", "reaction": { "message_id": question["id"], "emoji": "👍" } }),
     ];
     for message in good {
@@ -187,6 +193,14 @@ async fn every_kind_is_sent_and_nonsense_is_not() {
         (json!({ "type": "text", "text": { "body": "x".repeat(4097) } }), 100),
         (json!({ "type": "hologram", "hologram": {} }), 100),
         (json!({ "type": "image", "image": { "id": "12345" } }), 131_009),
+        (json!({ "type": "contacts", "contacts": [{ "name": { "formatted_name": "Öz" } }] }), 100),
+        (json!({ "type": "location", "location": { "latitude": 52.5 } }), 100),
+        (json!({ "type": "interactive", "interactive": buttons(4, "Ja") }), 131_009),
+        (json!({ "type": "interactive", "interactive": buttons(1, &"x".repeat(21)) }), 131_009),
+        (
+            json!({ "type": "interactive", "interactive": { "type": "list", "body": { "text": "?" } } }),
+            131_009,
+        ),
         (json!({ "type": "reaction", "reaction": { "message_id": "wamid.x", "emoji": "👍" } }), 131_009),
         (json!({ "type": "text", "text": { "body": "x" }, "to": SHOP }), 131_021),
         (json!({ "type": "text", "text": { "body": "x" }, "to": "nobody" }), 131_026),
@@ -197,12 +211,12 @@ async fn every_kind_is_sent_and_nonsense_is_not() {
         let answer = town.send(&line, message.clone()).await;
         assert_eq!(code(&answer), expected, "{message}");
     }
-    assert!(arrivals(&town).await.iter().rev().take(9).all(|a| a["accepted"] == false));
+    assert!(arrivals(&town).await.iter().rev().take(14).all(|a| a["accepted"] == false));
     let mark =
         json!({ "status": "read", "message_id": question["id"], "typing_indicator": { "type": "text" } });
     let read = town.send(&line, mark).await;
     assert_eq!(read, (200, json!({ "success": true })));
     assert_eq!(town.messages().await.last().unwrap()["status"], "read");
-    assert_eq!(arrivals(&town).await.len(), 15);
+    assert_eq!(arrivals(&town).await.len(), 20);
     town.write("writeAsCustomer", json!({ "with": BEN, "text": "Und ich?" })).await;
 }

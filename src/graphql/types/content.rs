@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::clamp;
 use super::enums::{MediaKind, MediaState};
 use crate::graphql::scalars::{DateTime, Url};
-use crate::messages::content::{Card, Content, Media};
+use crate::messages::content::{self, Card, Content, Media};
 
 /// What a message says. Clients should expect types that they do not know, and show `Message.text` for them.
 #[derive(Clone, Debug, Union)]
@@ -59,7 +59,7 @@ pub struct MediaContent {
     voice: bool,
     /// Whether it is an animated sticker.
     animated: bool,
-    /// Where the file can be fetched. Null: it cannot (yet).
+    /// Where the file can be fetched: of what this API sent, the link that it was sent by. Null: it cannot (yet).
     url: Option<Url>,
 }
 
@@ -105,8 +105,16 @@ pub struct InteractiveContent {
     /// `nfm_reply`; or a newer word.
     #[graphql(name = "type")]
     kind: String,
+    /// What stands above the words, if that is words. Null: nothing, or a file.
+    header: Option<String>,
+    /// The file that stands above the words. Null: there is none.
+    header_file: Option<Box<MediaContent>>,
     /// The words above the choices. Null: there are none.
     body: Option<String>,
+    /// The small words below. Null: there are none.
+    footer: Option<String>,
+    /// What stands on the button that opens a list. Null: this is not a list.
+    button: Option<String>,
     /// The choices that the customer has: buttons, or the rows of a list. Empty for a choice itself.
     options: Vec<InteractiveOption>,
     /// The address behind the button of a `cta_url`. Null: there is none.
@@ -225,7 +233,11 @@ impl MessageContent {
             }
             Content::Reply { reply, id, title, description, data } => Self::Interactive(InteractiveContent {
                 kind: reply,
+                header: None,
+                header_file: None,
                 body: None,
+                footer: None,
+                button: None,
                 options: Vec::new(),
                 url: None,
                 reply: Some(InteractiveReply { id, title, description, data: data.map(Json) }),
@@ -245,10 +257,16 @@ impl MessageContent {
 
 impl From<Media> for MediaContent {
     fn from(media: Media) -> Self {
-        let Media { media, upstream_id, mime_type, sha256: _, caption, filename, voice, animated } = media;
-        // Without an id there is nothing to fetch: it is described, and no more.
-        let state = if upstream_id.is_some() { MediaState::Pending } else { MediaState::Placeholder };
-        Self { kind: Some(media.into()), state, mime_type, filename, caption, voice, animated, url: None }
+        let Media { media, upstream_id, link, mime_type, sha256: _, caption, filename, voice, animated } =
+            media;
+        let state = match (&link, &upstream_id) {
+            (Some(_), _) => MediaState::Ready,
+            (None, Some(_)) => MediaState::Pending,
+            // Without an id there is nothing to fetch: it is described, and no more.
+            (None, None) => MediaState::Placeholder,
+        };
+        let url = link.map(Url);
+        Self { kind: Some(media.into()), state, mime_type, filename, caption, voice, animated, url }
     }
 }
 
@@ -287,11 +305,29 @@ fn interactive(body: Option<String>, data: &Value) -> InteractiveContent {
     let link = link.map(|title| InteractiveOption { id: None, title, description: None });
     InteractiveContent {
         kind: text(data, "/type").unwrap_or_else(|| "unknown".to_owned()),
+        header: text(data, "/header/text"),
+        header_file: header_file(data).map(Box::new),
         body: body.or_else(|| text(data, "/body/text")),
+        footer: text(data, "/footer/text"),
+        button: text(data, "/action/button"),
         options: buttons.chain(rows).chain(link).collect(),
         url: text(data, "/action/parameters/url"),
         reply: None,
     }
+}
+
+/// The file above the words of an interactive message.
+fn header_file(data: &Value) -> Option<MediaContent> {
+    let kind = text(data, "/header/type")?;
+    let media = match kind.as_str() {
+        "image" => content::MediaKind::Image,
+        "video" => content::MediaKind::Video,
+        "document" => content::MediaKind::Document,
+        _ => return None,
+    };
+    let of = |field: &str| text(data, &format!("/header/{kind}/{field}"));
+    let (upstream_id, link, filename) = (of("id"), of("link"), of("filename"));
+    Some(Media { media, upstream_id, link, filename, ..Media::default() }.into())
 }
 
 fn order(words: Option<String>, data: &Value) -> OrderContent {

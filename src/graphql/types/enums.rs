@@ -416,4 +416,6 @@ pub enum MediaState {
     Placeholder,
     /// WhatsApp told of the file; it was not fetched.
     Pending,
+    /// The file is at `url`.
+    Ready,
 }

@@ -130,6 +130,7 @@ fn media(map: Option<&Map<'_>>, media: MediaKind) -> Option<Content> {
     Some(Content::Media(Media {
         media,
         upstream_id: map.id("id"),
+        link: None,
         mime_type: map.id("mime_type"),
         sha256: map.id("sha256"),
         caption: map.string("caption"),
