@@ -1,6 +1,7 @@
 //! Business numbers.
 
 pub mod capabilities;
+pub mod connection;
 pub mod disconnection;
 pub mod profile;
 pub mod queries;

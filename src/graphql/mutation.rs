@@ -3,7 +3,7 @@ use async_graphql::{Context, Object};
 use super::error::Result;
 use super::mutations::client::{self, ClientInput, ClientPayload, SyncPayload, UpdateProfileInput};
 use super::mutations::message::{
-    self, MarkAsReadInput, MessagePayload, SendMessageInput, SendMessagePayload,
+    self, MarkAsReadInput, MessageInput, MessagePayload, SendMessageInput, SendMessagePayload,
 };
 use super::mutations::onboarding::{
     self, CompleteOnboardingInput, CompleteOnboardingPayload, CreateOnboardingInput, CreateOnboardingPayload,
@@ -82,6 +82,27 @@ impl Mutation {
         client::update_profile(ctx, input).await
     }
 
+    /// Lets a paused client send again, once the cause is gone (`pauseReason`). What waited goes on in its order; if the
+    /// cause is still there, the first send pauses it again. INVALID when it is not paused. Needs the scope ADMIN.
+    async fn resume_client(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which client.")] input: ClientInput,
+    ) -> Result<ClientPayload> {
+        client::resume(ctx, input).await
+    }
+
+    /// Ends a connection: nothing more is sent or received, what waits becomes CANCELED, WhatsApp's permission is dropped;
+    /// contacts and messages stay. The app on the phone goes on showing the connection until the client ends it there.
+    /// `createOnboarding(clientId: …)` connects the same client again. Needs the scope ADMIN.
+    async fn disconnect_client(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which client.")] input: ClientInput,
+    ) -> Result<ClientPayload> {
+        client::disconnect(ctx, input).await
+    }
+
     /// Queues a message. It leaves in its turn, never faster than the client's `sendLimit`; what became of it is told by
     /// MESSAGE_STATUS events. Needs the scope SEND.
     async fn send_message(
@@ -90,6 +111,28 @@ impl Mutation {
         #[graphql(desc = "What to send, from whom and to whom.")] input: SendMessageInput,
     ) -> Result<SendMessagePayload> {
         message::send(ctx, input).await
+    }
+
+    /// Takes a message back that still waits (QUEUED): it becomes CANCELED and never leaves. INVALID once its turn has come;
+    /// a reaction cannot be taken back this way. Needs the scope SEND.
+    async fn cancel_message(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which message.")] input: MessageInput,
+    ) -> Result<MessagePayload> {
+        message::cancel(ctx, input).await
+    }
+
+    /// Sends what a FAILED or UNKNOWN message said once more, as a new message, which the payload has; the first one stays
+    /// as it is. An UNKNOWN one may have reached the customer: they may get it twice. The new message's idempotency key is
+    /// made of the first one's id, so that asking twice sends once more once; to try yet again, resend the new one. Window
+    /// and limits hold as for `sendMessage`. Needs the scope SEND.
+    async fn resend_message(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which message.")] input: MessageInput,
+    ) -> Result<MessagePayload> {
+        message::resend(ctx, input).await
     }
 
     /// Marks a customer's message and all before it as read, and may show that an answer is being typed. Needs the scope

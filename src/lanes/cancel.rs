@@ -1,4 +1,4 @@
-//! What waits for a client that is gone.
+//! What is taken back before it leaves: one message, or all that waits for a client that is gone.
 
 use entity::{
     ClientId, EventType, LaneEntryKind, MessageStatus, Timestamp, lane_entry, message, message_status,
@@ -61,4 +61,40 @@ pub async fn cancel_all<C: ConnectionTrait>(
         data: Some(json!({ "status": MessageStatus::Canceled.word(), "error": error })),
     };
     Ok(canceled.into_iter().map(told).collect())
+}
+
+/// Takes a message back that has not left, in the caller's transaction: the message as it is then. None: its turn has come.
+///
+/// # Errors
+/// When the database refuses or is away.
+#[expect(clippy::disallowed_methods, reason = "the queue's entry of a message that came through Scope")]
+pub async fn cancel_one<C: ConnectionTrait>(
+    tx: &C,
+    message: &message::Model,
+    now: Timestamp,
+) -> Result<Option<message::Model>, DbErr> {
+    let taken = lane_entry::Entity::delete_many()
+        .filter(lane_entry::Column::MessageId.eq(message.id))
+        .filter(lane_entry::Column::Kind.eq(LaneEntryKind::Message))
+        .filter(lane_entry::Column::Sending.eq(false))
+        .exec(tx)
+        .await?;
+    if taken.rows_affected == 0 {
+        return Ok(None);
+    }
+    let canceled = message::Entity::update_many()
+        .col_expr(message::Column::Status, Expr::value(MessageStatus::Canceled))
+        .col_expr(message::Column::StatusAt, Expr::value(now))
+        .filter(message::Column::Id.eq(message.id))
+        .filter(message::Column::Status.eq(MessageStatus::Queued))
+        .exec_with_returning(tx)
+        .await?;
+    let rung = message_status::Model {
+        message_id: message.id,
+        status: MessageStatus::Canceled,
+        at: now,
+        error: None,
+    };
+    insert_rungs(tx, if canceled.is_empty() { Vec::new() } else { vec![rung] }).await?;
+    Ok(canceled.into_iter().next())
 }

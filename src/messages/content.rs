@@ -36,6 +36,9 @@ pub enum Content {
     Contacts {
         /// As WhatsApp describes them.
         cards: Vec<Card>,
+        /// Of what was sent: the wire's list, which says more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<Value>,
     },
     /// The customer pressed a button, chose from a list or completed a form.
     Reply {
@@ -174,7 +177,7 @@ impl Content {
             Content::Text { body, .. } => Some(body),
             Content::Media(media) => media.caption.as_deref(),
             Content::Location { name, address, .. } => name.as_deref().or(address.as_deref()),
-            Content::Contacts { cards } => cards.first().map(|card| card.formatted_name.as_str()),
+            Content::Contacts { cards, .. } => cards.first().map(|card| card.formatted_name.as_str()),
             Content::Reply { title, .. } => title.as_deref(),
             Content::Interactive { body, .. } => body.as_deref(),
             Content::Order { text, .. } | Content::Unsupported { text, .. } => text.as_deref(),

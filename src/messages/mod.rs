@@ -4,4 +4,5 @@ pub mod content;
 pub mod errors;
 pub mod outgoing;
 pub mod queries;
+pub mod queue;
 pub mod send;

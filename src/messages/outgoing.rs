@@ -70,6 +70,15 @@ pub enum Outgoing {
         /// Components as on Meta's wire, a JSON array.
         components: Option<Value>,
     },
+    /// What was sent before, in its form of then.
+    Again {
+        /// Meta's word for it.
+        kind: &'static str,
+        /// The object under that word.
+        wire: Value,
+        /// What the message keeps.
+        content: Content,
+    },
     /// A reaction to a message; without emoji it is taken away.
     Reaction {
         /// The message.
@@ -220,6 +229,45 @@ impl Outgoing {
         !matches!(self, Outgoing::Template { .. })
     }
 
+    /// What a message of ours said, to be sent again; none where that is not known any more.
+    pub fn again(content: Content) -> Option<Self> {
+        let same = match &content {
+            Content::Text { body, preview_url } => {
+                Outgoing::Text { body: body.clone(), preview_url: *preview_url }
+            }
+            Content::Media(media) => Outgoing::File(File {
+                kind: media.media,
+                link: media.link.clone()?,
+                caption: media.caption.clone(),
+                filename: media.filename.clone(),
+                voice: media.voice,
+            }),
+            Content::Location { latitude, longitude, name, address, url: _ } => Outgoing::Location(Place {
+                latitude: *latitude,
+                longitude: *longitude,
+                name: name.clone(),
+                address: address.clone(),
+            }),
+            Content::Template { name, language, components } => Outgoing::Template {
+                name: name.clone(),
+                language: language.clone(),
+                components: Some(components.clone()),
+            },
+            Content::Contacts { data, .. } => {
+                Outgoing::Again { kind: "contacts", wire: data.clone()?, content }
+            }
+            Content::Interactive { data, .. } => {
+                Outgoing::Again { kind: "interactive", wire: data.clone(), content }
+            }
+            Content::MediaPlaceholder
+            | Content::Reply { .. }
+            | Content::Order { .. }
+            | Content::Unsupported { .. }
+            | Content::Deleted => return None,
+        };
+        Some(same)
+    }
+
     /// Checks all that WhatsApp would refuse.
     ///
     /// # Errors
@@ -237,6 +285,8 @@ impl Outgoing {
             Outgoing::Template { name, language, components } => {
                 check_template(name, language, components.as_ref())
             }
+            // It was checked then.
+            Outgoing::Again { .. } => Ok(()),
             Outgoing::Reaction { emoji, .. } => match emoji {
                 Some(emoji) if !is_emoji(emoji) => invalid(
                     "content.reaction.emoji",
@@ -264,6 +314,7 @@ impl Outgoing {
                 }
                 ("template", template)
             }
+            Outgoing::Again { kind, wire, .. } => (kind, wire.clone()),
             Outgoing::Reaction { emoji, .. } => {
                 let emoji = emoji.as_deref().unwrap_or_default();
                 ("reaction", json!({ "message_id": target, "emoji": emoji }))
@@ -292,9 +343,10 @@ impl Outgoing {
                 address: address.clone(),
                 url: None,
             },
-            Outgoing::Contacts(cards) => {
-                Content::Contacts { cards: cards.iter().map(NewCard::kept).collect() }
-            }
+            Outgoing::Contacts(cards) => Content::Contacts {
+                cards: cards.iter().map(NewCard::kept).collect(),
+                data: Some(cards.iter().map(NewCard::wire).collect()),
+            },
             Outgoing::Interactive(interactive) => {
                 Content::Interactive { body: Some(interactive.body.clone()), data: interactive.wire() }
             }
@@ -303,6 +355,7 @@ impl Outgoing {
                 language: language.clone(),
                 components: components.clone().unwrap_or_else(|| json!([])),
             },
+            Outgoing::Again { content, .. } => content.clone(),
             Outgoing::Reaction { .. } => return None,
         })
     }

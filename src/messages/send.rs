@@ -406,7 +406,7 @@ async fn answer_again(
 }
 
 /// A row by its id, or by the id of what was merged into it.
-fn scoped<E: OfClient>(scope: &Scope, column: E::Column, id: Uuid) -> sea_orm::Select<E> {
+pub(super) fn scoped<E: OfClient>(scope: &Scope, column: E::Column, id: Uuid) -> sea_orm::Select<E> {
     let heir = Query::select()
         .column(alias::Column::Target)
         .from(alias::Entity)

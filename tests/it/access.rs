@@ -127,6 +127,30 @@ const FIELDS: &[Field] = &[
         Told::Refused,
         "mutation { markAsRead(input: { messageId: $MESSAGE }) { message { id } userErrors { code } } }",
     ),
+    field(
+        "cancelMessage",
+        "SEND",
+        Told::Refused,
+        "mutation { cancelMessage(input: { messageId: $MESSAGE }) { message { id } userErrors { code } } }",
+    ),
+    field(
+        "resendMessage",
+        "SEND",
+        Told::Refused,
+        "mutation { resendMessage(input: { messageId: $MESSAGE }) { message { id } userErrors { code } } }",
+    ),
+    field(
+        "resumeClient",
+        "ADMIN",
+        Told::Refused,
+        "mutation { resumeClient(input: { clientId: $CLIENT }) { client { id } userErrors { code } } }",
+    ),
+    field(
+        "disconnectClient",
+        "ADMIN",
+        Told::Refused,
+        "mutation { disconnectClient(input: { clientId: $CLIENT }) { client { id } userErrors { code } } }",
+    ),
     field("events", "READ", Told::Silence, "subscription { events { __typename } }"),
     field(
         "events",

@@ -76,6 +76,11 @@ async fn s11_no_operation_changes_the_phones_profile_groups_or_connection() {
             }),
         ),
         ("markAsRead", json!({ "messageId": message, "typing": true })),
+        ("cancelMessage", json!({ "messageId": message })),
+        ("resendMessage", json!({ "messageId": message })),
+        ("resumeClient", json!({ "clientId": client })),
+        // Last: after it nothing is sent any more.
+        ("disconnectClient", json!({ "clientId": client })),
     ];
     let known = "{ __schema { mutationType { fields { name } } } }";
     let known = t.data(known, json!({})).await["__schema"]["mutationType"]["fields"].clone();
@@ -93,7 +98,10 @@ async fn s11_no_operation_changes_the_phones_profile_groups_or_connection() {
         }
     }
     let expected = [
+        ("cancelMessage", "INVALID"),
         ("requestContactSync", "SYNC_ALREADY_REQUESTED"),
+        ("resendMessage", "INVALID"),
+        ("resumeClient", "INVALID"),
         ("sendMessage", "GROUPS_NOT_SUPPORTED"),
         ("updateProfile", "MANAGED_IN_APP"),
     ];
@@ -108,5 +116,10 @@ async fn s11_no_operation_changes_the_phones_profile_groups_or_connection() {
         .map(|call| call["path"].as_str().unwrap().rsplit('/').next().unwrap())
         .collect();
     assert_eq!(written, ["messages", "smb_app_data", "subscribed_apps", "subscriptions"].into());
-    assert!(calls.iter().all(|call| call["method"] != "DELETE"), "{calls:#?}");
+    let deleted: Vec<&str> = calls
+        .iter()
+        .filter(|call| call["method"] == "DELETE")
+        .map(|call| call["path"].as_str().unwrap().rsplit('/').next().unwrap())
+        .collect();
+    assert_eq!(deleted, ["subscribed_apps"], "what the service itself set up: {calls:#?}");
 }

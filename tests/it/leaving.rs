@@ -415,3 +415,110 @@ async fn r15_a_client_of_another_partner_is_never_resumed() {
     t.settle().await;
     assert_eq!(texts(&t, &client).await, ["for the first again", "for the first"]);
 }
+
+/// A message that waits for an hour: its payload.
+async fn in_an_hour(t: &Tandem, client: &str, words: &str) -> Value {
+    let at = chrono::DateTime::from_timestamp(t.clock().await + 3_600, 0).unwrap().to_rfc3339();
+    let query = "mutation($input: SendMessageInput!) { sendMessage(input: $input) {
+        message { id status } eventCursor userErrors { code } } }";
+    let input = json!({ "clientId": client, "to": CUSTOMER, "content": { "text": { "body": words } },
+        "idempotencyKey": words, "sendAt": at });
+    t.data(query, json!({ "input": input })).await["sendMessage"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_client_is_resumed_and_what_waited_goes_on() {
+    let t = Tandem::new().await;
+    let client = t.connected(NUMBER).await;
+    t.customer_writes(NUMBER, CUSTOMER, "Hallo").await;
+    t.settle().await;
+    let resume = async || t.mutate("resumeClient", json!({ "clientId": client }), "client { status }").await;
+    let refused = resume().await;
+    assert_eq!((code(&refused), &refused["client"]), (&json!("INVALID"), &Value::Null), "it is not paused");
+    let queued = in_an_hour(&t, &client, "Später").await;
+    let ids = t.wire_ids(NUMBER).await;
+    t.advance_clock(5).await;
+    t.hear(&ids.account(t.clock().await, &json!({ "event": "ACCOUNT_OFFBOARDED" }))).await;
+    assert_eq!(t.client(&client, "status").await["status"], "PAUSED");
+    t.time_passes(3_700).await;
+    assert_eq!(t.message(queued["message"]["id"].as_str().unwrap()).await["status"], "QUEUED");
+    let mut changes = t.subscribe(CHANGES, json!({ "ids": [client] })).await;
+    let resumed = resume().await;
+    assert_eq!((&resumed["userErrors"], &resumed["client"]["status"]), (&json!([]), &json!("CONNECTED")));
+    let told = changes.next().await["clientChanges"].clone();
+    assert_eq!((&told["type"], &told["client"]["pauseReason"]), (&json!("CLIENT_RESUMED"), &Value::Null));
+    t.until(&queued, "SENT").await;
+    assert_eq!(code(&resume().await), "INVALID");
+
+    t.disconnect(NUMBER, "ACCOUNT_DISCONNECTED", "USER").await;
+    t.settle().await;
+    assert_eq!(code(&resume().await), "CLIENT_NOT_CONNECTED", "that needs a new onboarding");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r15_a_partner_ends_the_connection_and_the_same_client_comes_back() {
+    let t = Tandem::new().await;
+    let client = t.connected(NUMBER).await;
+    t.customer_writes(NUMBER, CUSTOMER, "Hallo").await;
+    t.settle().await;
+    let queued = in_an_hour(&t, &client, "Kommt nicht mehr").await;
+    let ids = t.wire_ids(NUMBER).await;
+    let mut changes = t.subscribe(CHANGES, json!({ "ids": [client] })).await;
+    let end = async || {
+        let selection = "client { status disconnection { reason initiatedBy remedy reconnectable } }";
+        t.mutate("disconnectClient", json!({ "clientId": client }), selection).await
+    };
+    let payload = end().await;
+    assert_eq!((&payload["userErrors"], &payload["client"]["status"]), (&json!([]), &json!("DISCONNECTED")));
+    let why = &payload["client"]["disconnection"];
+    assert_eq!((&why["reason"], &why["initiatedBy"]), (&json!("BY_PARTNER"), &json!("PARTNER")));
+    assert!(why["remedy"].as_str().unwrap().contains("new onboarding"), "{why:#}");
+    assert_eq!(why["reconnectable"], true);
+    let told = changes.next().await["clientChanges"].clone();
+    assert_eq!(
+        (&told["type"], &told["disconnectionReason"], &told["initiatedBy"]),
+        (&json!("CLIENT_DISCONNECTED"), &json!("BY_PARTNER"), &json!("PARTNER"))
+    );
+    let row = t.message(queued["message"]["id"].as_str().unwrap()).await;
+    assert_eq!(
+        (&row["status"], &row["error"]["message"]),
+        (&json!("CANCELED"), &json!("CLIENT_DISCONNECTED"))
+    );
+    let calls = t.graph_calls("subscribed_apps").await;
+    assert_eq!(calls.iter().filter(|call| call["method"] == "DELETE").count(), 1, "{calls:#?}");
+    // The phone shows it until the client ends it there; nothing is sent, and the data stays.
+    let query = "query($n: PhoneNumber!) { phone(phoneNumber: $n) { connected } }";
+    assert_eq!(t.simulate(query, json!({ "n": NUMBER })).await["phone"]["connected"], true);
+    let refused = t.send(&client, CUSTOMER, json!({ "text": { "body": "Noch da?" } }), "after").await;
+    assert_eq!(code(&refused), "CLIENT_NOT_CONNECTED");
+    assert_eq!(texts(&t, &client).await, ["Kommt nicht mehr", "Hallo"]);
+    assert_eq!(code(&end().await), "CLIENT_NOT_CONNECTED", "once");
+    // What WhatsApp tells later does not bring it back, nor pause it.
+    t.advance_clock(5).await;
+    for event in ["ACCOUNT_OFFBOARDED", "ACCOUNT_RECONNECTED"] {
+        t.hear(&ids.account(t.clock().await, &json!({ "event": event }))).await;
+        assert_eq!(t.client(&client, "status").await["status"], "DISCONNECTED", "{event}");
+    }
+    t.disconnect(NUMBER, "ACCOUNT_DISCONNECTED", "USER").await;
+    t.advance_clock(5).await;
+    let again = t.imported(NUMBER, true, json!({ "clientId": client, "history": "NEVER" })).await;
+    assert_eq!(again, client);
+    assert_eq!(t.client(&client, "status").await["status"], "CONNECTED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_is_shared_stays_subscribed_until_its_last_client_is_gone() {
+    let t = Tandem::new().await;
+    let first = t.connected(NUMBER).await;
+    let second = t.connected(OTHER).await;
+    t.share_account(&first, &second).await;
+    let deleted = async || {
+        let calls = t.graph_calls("subscribed_apps").await;
+        calls.iter().filter(|call| call["method"] == "DELETE").count()
+    };
+    for (client, count) in [(&first, 0), (&second, 1)] {
+        let payload = t.mutate("disconnectClient", json!({ "clientId": client }), "client { status }").await;
+        assert_eq!(payload["client"]["status"], "DISCONNECTED", "{payload:#}");
+        assert_eq!(deleted().await, count);
+    }
+}

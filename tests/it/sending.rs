@@ -481,3 +481,120 @@ async fn a_message_can_wait_for_its_time() {
     t.until(&payload, "SENT").await;
     assert_eq!(texts().await, ["Sofort", "Später"]);
 }
+
+/// The error of a mutation that must be refused.
+async fn refused(t: &Tandem, mutation: &str, input: Value) -> (Value, Value) {
+    let payload = t.mutate(mutation, input, "__typename").await;
+    let error = &payload["userErrors"][0];
+    (error["code"].clone(), error["field"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_still_waits_can_be_taken_back() {
+    let (t, client) = open_shop().await;
+    let later = chrono::DateTime::from_timestamp(t.clock().await + 3600, 0).unwrap().to_rfc3339();
+    let mut queued = Vec::new();
+    for words in ["Doch nicht", "Bleibt"] {
+        let input = json!({ "clientId": client, "to": ADA, "content": text(words), "idempotencyKey": words,
+            "sendAt": later });
+        queued.push(t.data(SEND, json!({ "input": input })).await["sendMessage"].clone());
+    }
+    let sent = t.sent(&client, ADA, "Sofort").await;
+    let id = queued[0]["message"]["id"].clone();
+    let place = t.place().await;
+    let selection = "message { id status error { code } statusHistory { status } } eventCursor";
+    let input = json!({ "messageId": id });
+    let payload = t.mutate("cancelMessage", input.clone(), selection).await;
+    let canceled = json!({ "id": id, "status": "CANCELED", "error": null,
+        "statusHistory": [{ "status": "QUEUED" }, { "status": "CANCELED" }] });
+    assert_eq!((&payload["userErrors"], &payload["message"]), (&json!([]), &canceled));
+    let told = t.told_since(&place).await;
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!((&told[0]["type"], &told[0]["status"]), (&json!("MESSAGE_STATUS"), &json!("CANCELED")));
+    assert_eq!(payload["eventCursor"], json!(t.place().await), "where the stream shows it");
+    // Once more changes nothing and tells nothing.
+    let again = t.mutate("cancelMessage", input, selection).await;
+    assert_eq!((&again["message"], &again["eventCursor"]), (&canceled, &payload["eventCursor"]));
+    assert_eq!(t.told_since(&place).await.len(), 1);
+
+    let incoming = t.saying(&client, "Hallo").await["id"].clone();
+    for (id, code) in [
+        (json!(sent), "INVALID"),
+        (incoming, "INVALID"),
+        (json!("msg_00000000000000000000000000000000"), "NOT_FOUND"),
+        (json!("nonsense"), "NOT_FOUND"),
+    ] {
+        let error = refused(&t, "cancelMessage", json!({ "messageId": id })).await;
+        assert_eq!(error, (json!(code), json!(["messageId"])), "{id}");
+    }
+    t.time_passes(3600).await;
+    t.until(&queued[1], "SENT").await;
+    let texts: Vec<Value> = t.arrivals(SHOP).await.iter().map(|a| a["text"].clone()).collect();
+    assert_eq!(texts, ["Sofort", "Bleibt"], "what was taken back never leaves");
+    let key = t.send(&client, ADA, text("Doch nicht"), "Doch nicht").await;
+    assert_eq!(key["userErrors"][0]["code"], "IDEMPOTENCY_CONFLICT", "its key stays used: it had a sendAt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_or_is_unknown_can_be_sent_again_as_a_new_message() {
+    let (t, client) = open_shop().await;
+    let selection = "message { id status text idempotencyKey } eventCursor";
+    let resend = async |id: &str| t.mutate("resendMessage", json!({ "messageId": id }), selection).await;
+    // WhatsApp answers nothing that could be read: nobody knows.
+    t.act("trouble", json!({ "sendFails": 1.0 })).await;
+    let mut unknown = Vec::new();
+    let all = kinds().into_iter().map(|(content, ..)| content).chain([text("Wort")]);
+    for (place, content) in all.enumerate() {
+        let payload = t.send(&client, ADA, content.clone(), &format!("first {place}")).await;
+        unknown.push((t.until(&payload, "UNKNOWN").await, content));
+    }
+    t.act("trouble", json!({})).await;
+    let query =
+        "query($n: PhoneNumber!) { phone(phoneNumber: $n) { messages(first: 1) { type text content } } }";
+    for (id, content) in &unknown {
+        let again = resend(id).await;
+        let new = t.until(&again, "SENT").await;
+        assert_ne!(&new, id);
+        assert_eq!(again["message"]["idempotencyKey"], json!(format!("resend {id}")));
+        assert_eq!(t.message(id).await["status"], "UNKNOWN", "the first one stays as it is");
+        let shown = t.simulate(query, json!({ "n": SHOP })).await["phone"]["messages"][0].clone();
+        t.settle().await;
+        // The same as if it were sent now.
+        t.until(&t.send(&client, ADA, content.clone(), &format!("{id} now")).await, "SENT").await;
+        let now = t.simulate(query, json!({ "n": SHOP })).await["phone"]["messages"][0].clone();
+        assert_eq!(shown, now, "{content:#}");
+        let (first, second) = (t.data(CONTENT, json!({ "id": id })), t.data(CONTENT, json!({ "id": new })));
+        assert_eq!(first.await, second.await);
+    }
+    // Twice asked is once more sent.
+    let count = t.arrivals(SHOP).await.len();
+    let (id, _) = &unknown[0];
+    let (once, twice) = (resend(id).await, resend(id).await);
+    assert_eq!((&once["userErrors"], &once["message"]["id"]), (&json!([]), &twice["message"]["id"]));
+    assert_eq!(t.arrivals(SHOP).await.len(), count);
+
+    // One that failed, and fails again.
+    let missing = json!({ "template": { "name": "no_such_template", "language": "de" } });
+    let first = t.until(&t.send(&client, ADA, missing, "missing").await, "FAILED").await;
+    let second = t.until(&resend(&first).await, "FAILED").await;
+    let third = t.until(&resend(&second).await, "FAILED").await;
+    assert_eq!(BTreeSet::from([&first, &second, &third]).len(), 3);
+
+    let sent = t.sent(&client, ADA, "Kam an").await;
+    let incoming = t.saying(&client, "Hallo").await["id"].clone();
+    for (id, code) in [
+        (json!(sent), "INVALID"),
+        (incoming, "INVALID"),
+        (json!("msg_00000000000000000000000000000000"), "NOT_FOUND"),
+    ] {
+        let error = refused(&t, "resendMessage", json!({ "messageId": id })).await;
+        assert_eq!(error, (json!(code), json!(["messageId"])), "{id}");
+    }
+    // The window counts now, not then.
+    t.act("trouble", json!({ "sendFails": 1.0 })).await;
+    let late = t.until(&t.send(&client, ADA, text("Zu spät"), "late").await, "UNKNOWN").await;
+    t.act("trouble", json!({})).await;
+    t.time_passes(DAY + 60).await;
+    let error = refused(&t, "resendMessage", json!({ "messageId": late })).await;
+    assert_eq!(error, (json!("WINDOW_CLOSED"), json!(["messageId"])));
+}

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, InputObject, SimpleObject};
-use entity::ClientId;
+use entity::{ClientId, client};
 
+use crate::failure::Outcome;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::{Result, UserError, settle};
 use crate::graphql::scalars::{EventCursor, Given, Url};
@@ -92,7 +93,35 @@ pub async fn confirm_app_visit(ctx: &Context<'_>, input: ClientInput) -> Result<
         let client = input.client_id.of("clientId")?;
         Box::pin(presence::confirm_visit(ctx.app(), ctx.scope(), client)).await
     };
-    let (done, user_errors) = settle(outcome.await)?;
+    after(ctx, outcome.await)
+}
+
+/// Lets a paused client send again.
+///
+/// # Errors
+/// FORBIDDEN, UNAVAILABLE.
+pub async fn resume(ctx: &Context<'_>, input: ClientInput) -> Result<ClientPayload> {
+    let outcome = async {
+        let client = input.client_id.of("clientId")?;
+        Box::pin(clients::connection::resume(ctx.app(), ctx.scope(), client)).await
+    };
+    after(ctx, outcome.await)
+}
+
+/// Ends a client's connection.
+///
+/// # Errors
+/// FORBIDDEN, UNAVAILABLE.
+pub async fn disconnect(ctx: &Context<'_>, input: ClientInput) -> Result<ClientPayload> {
+    let outcome = async {
+        let client = input.client_id.of("clientId")?;
+        Box::pin(clients::connection::disconnect(ctx.app(), ctx.scope(), client)).await
+    };
+    after(ctx, outcome.await)
+}
+
+fn after(ctx: &Context<'_>, outcome: Outcome<(client::Model, i64)>) -> Result<ClientPayload> {
+    let (done, user_errors) = settle(outcome)?;
     let (row, position) = done.unzip();
     Ok(ClientPayload {
         client: row.map(|row| Client(Arc::new(row))),

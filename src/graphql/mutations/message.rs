@@ -7,11 +7,13 @@ use entity::{ClientId, MessageId};
 
 use super::client::cursor;
 use super::content::MessageContentInput;
+use crate::failure::Outcome;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::{Result, UserError, settle};
 use crate::graphql::scalars::{DateTime, EventCursor, Given};
 use crate::graphql::types::Message;
-use crate::messages::send::{self, Send};
+use crate::messages::queue;
+use crate::messages::send::{self, Send, Sent};
 
 /// A message to send.
 #[derive(Debug, InputObject)]
@@ -29,6 +31,13 @@ pub struct SendMessageInput {
     pub idempotency_key: String,
     /// Not before this instant, at most 30 days ahead. Null: at once.
     pub send_at: Option<DateTime>,
+}
+
+/// Which message.
+#[derive(Debug, InputObject)]
+pub struct MessageInput {
+    /// A message that this API sent or was to send.
+    pub message_id: Given<MessageId>,
 }
 
 /// Which message to mark as read.
@@ -99,7 +108,35 @@ pub async fn mark_as_read(ctx: &Context<'_>, input: MarkAsReadInput) -> Result<M
         let message = input.message_id.of("messageId")?;
         Box::pin(send::mark_as_read(ctx.app(), ctx.scope(), message, input.typing)).await
     };
-    let (sent, user_errors) = settle(outcome.await)?;
+    after(ctx, outcome.await)
+}
+
+/// Takes a message back that still waits.
+///
+/// # Errors
+/// FORBIDDEN, UNAVAILABLE.
+pub async fn cancel(ctx: &Context<'_>, input: MessageInput) -> Result<MessagePayload> {
+    let outcome = async {
+        let message = input.message_id.of("messageId")?;
+        Box::pin(queue::cancel(ctx.app(), ctx.scope(), message)).await
+    };
+    after(ctx, outcome.await)
+}
+
+/// Sends a message once more.
+///
+/// # Errors
+/// FORBIDDEN, UNAVAILABLE.
+pub async fn resend(ctx: &Context<'_>, input: MessageInput) -> Result<MessagePayload> {
+    let outcome = async {
+        let message = input.message_id.of("messageId")?;
+        Box::pin(queue::resend(ctx.app(), ctx.scope(), message)).await
+    };
+    after(ctx, outcome.await)
+}
+
+fn after(ctx: &Context<'_>, outcome: Outcome<Sent>) -> Result<MessagePayload> {
+    let (sent, user_errors) = settle(outcome)?;
     let (message, position) = sent.map(|sent| (sent.message, sent.position)).unzip();
     Ok(MessagePayload {
         message: message.map(|row| Message::alone(Arc::new(row))),

@@ -228,7 +228,7 @@ impl MessageContent {
             Content::Location { latitude, longitude, name, address, url } => {
                 Self::Location(LocationContent { latitude, longitude, name, address, url })
             }
-            Content::Contacts { cards } => {
+            Content::Contacts { cards, data: _ } => {
                 Self::Contacts(ContactsContent { cards: cards.into_iter().map(ContactCard::from).collect() })
             }
             Content::Reply { reply, id, title, description, data } => Self::Interactive(InteractiveContent {

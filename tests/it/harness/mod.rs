@@ -252,6 +252,26 @@ impl Tandem {
         row.phone_number_id.unwrap()
     }
 
+    /// Puts the second client's number into the account of the first one, as the database sees it.
+    pub async fn share_account(&self, first: &str, second: &str) {
+        use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
+        use tandem::ids::PublicId;
+        let db = &self.running().app.db;
+        let row = async |id: &str| {
+            let id = entity::ClientId::parse(id).unwrap();
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the simulator gives each number an account of its own"
+            )]
+            let row = entity::client::Entity::find_by_id(id).one(db.read()).await.unwrap();
+            row.unwrap()
+        };
+        let account = row(first).await.waba_id;
+        let mut second = row(second).await.into_active_model();
+        second.waba_id = sea_orm::ActiveValue::Set(account);
+        second.update(db.write()).await.unwrap();
+    }
+
     /// A phone without a past, connected, its imports over: the client's id.
     pub async fn connected(&self, number: &str) -> String {
         self.phone(number, 2, 0).await;
@@ -344,7 +364,9 @@ impl Tandem {
         let name = format!("{}{}", mutation[..1].to_uppercase(), &mutation[1..]);
         // Some share an input type.
         let input_type = match mutation {
-            "requestHistorySync" | "requestContactSync" | "confirmAppVisit" => "ClientInput".to_owned(),
+            "requestHistorySync" | "requestContactSync" | "confirmAppVisit" | "resumeClient"
+            | "disconnectClient" => "ClientInput".to_owned(),
+            "cancelMessage" | "resendMessage" => "MessageInput".to_owned(),
             _ => format!("{name}Input"),
         };
         let query = format!(

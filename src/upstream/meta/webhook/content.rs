@@ -152,7 +152,7 @@ fn location(map: &Map<'_>) -> Option<Content> {
 
 fn cards(map: &Map<'_>) -> Option<Content> {
     let cards: Vec<Card> = map.objects("contacts").map(|card| self::card(&card)).collect();
-    (!cards.is_empty()).then_some(Content::Contacts { cards })
+    (!cards.is_empty()).then_some(Content::Contacts { cards, data: None })
 }
 
 fn card(map: &Map<'_>) -> Card {

@@ -271,6 +271,7 @@ fn every_type_of_content_is_read() {
                 "phones": [{ "phone": "+43 1 555" }, { "wa_id": "431555" }, 7], "emails": [{ "email": "ida@brandl.test" }],
             }] }),
             Content::Contacts {
+                data: None,
                 cards: vec![Card {
                     formatted_name: "Ida Brandl".into(),
                     phones: vec!["+43 1 555".into(), "431555".into()],

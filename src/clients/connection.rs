@@ -1,0 +1,134 @@
+//! What a partner does to a connection: ends it, or lets a paused one go on.
+
+use entity::{ClientId, ClientStatus, EventType, client};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use serde_json::json;
+
+use super::{named, require_connected};
+use crate::app::App;
+use crate::auth::{Permission, Scope};
+use crate::events::{self, NewEvent};
+use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
+use crate::lanes;
+
+/// Of a removal among the changes of an account: the last word of a connection, whatever WhatsApp tells of it later. The
+/// same as that of WhatsApp's own removals.
+const REMOVED: i32 = 3;
+
+/// A paused client sends again: for whoever removed the cause. If it is still there, the next send pauses it again.
+///
+/// # Errors
+/// NOT_FOUND, CLIENT_NOT_CONNECTED, INVALID when it is not paused.
+pub async fn resume(app: &App, scope: &Scope, client: ClientId) -> Outcome<(client::Model, i64)> {
+    scope.require(Permission::Admin)?;
+    let id = named(app, scope, client).await?.id;
+    let now = app.now();
+    let held = app.db.hold([id]).await;
+    let tx = app.db.begin_for(&held).await?;
+    let mut row = held_row(&tx, id).await?;
+    if row.status != ClientStatus::Paused {
+        require_connected(&row)?;
+        return Err(Refusal::new(RefusalCode::Invalid, "clientId", "The client is not paused.").into());
+    }
+    // The stamp of WhatsApp's last word stays: what it says after that still holds.
+    row.status = ClientStatus::Connected;
+    row.pause_reason = None;
+    crate::db::upsert::<client::Entity, _>(&tx, vec![row.clone()]).await?;
+    let told = NewEvent {
+        partner: row.partner_id,
+        kind: EventType::ClientResumed,
+        occurred_at: now,
+        client: Some(id),
+        subject: None,
+        data: None,
+    };
+    let heads = events::commit(&app.hub, tx, vec![told]).await?;
+    app.lanes_wake.client(id);
+    Ok((row.clone(), heads.get(&row.partner_id).copied().unwrap_or_default()))
+}
+
+/// Ends a connection: nothing more is sent or heard, what waits is canceled, the token is dropped. The app on the phone goes
+/// on showing it until the client ends it there.
+///
+/// WhatsApp is told first, so that a failure changes nothing and can be tried again: without the token nobody could.
+///
+/// # Errors
+/// NOT_FOUND, CLIENT_NOT_CONNECTED; unavailable when WhatsApp cannot be reached.
+pub async fn disconnect(app: &App, scope: &Scope, client: ClientId) -> Outcome<(client::Model, i64)> {
+    scope.require(Permission::Admin)?;
+    let row = named(app, scope, client).await?;
+    require_connection(&row)?;
+    unsubscribe(app, &row).await?;
+    let (id, now) = (row.id, app.now());
+    let held = app.db.hold([id]).await;
+    let tx = app.db.begin_for(&held).await?;
+    let mut row = held_row(&tx, id).await?;
+    // Again: it may have ended by itself meanwhile.
+    require_connection(&row)?;
+    row.status = ClientStatus::Disconnected;
+    row.account_at = Ord::max(row.account_at, now.floor_second());
+    row.account_rank = REMOVED;
+    row.disconnected_at = Some(now);
+    row.disconnect_reason = Some("BY_PARTNER".to_owned());
+    row.disconnect_upstream_reason = None;
+    row.disconnect_initiated_by = Some("PARTNER".to_owned());
+    row.pause_reason = None;
+    row.token_sealed = None;
+    row.token_expires_at = None;
+    crate::db::upsert::<client::Entity, _>(&tx, vec![row.clone()]).await?;
+    let mut news = vec![NewEvent {
+        partner: row.partner_id,
+        kind: EventType::ClientDisconnected,
+        occurred_at: now,
+        client: Some(id),
+        subject: None,
+        data: Some(json!({ "reason": "BY_PARTNER", "initiatedBy": "PARTNER" })),
+    }];
+    news.extend(lanes::cancel_all(&tx, id, now).await?);
+    let heads = events::commit(&app.hub, tx, news).await?;
+    Ok((row.clone(), heads.get(&row.partner_id).copied().unwrap_or_default()))
+}
+
+/// Paused ones have a connection too.
+fn require_connection(row: &client::Model) -> Outcome<()> {
+    if row.status == ClientStatus::Paused { Ok(()) } else { require_connected(row) }
+}
+
+/// Lets the app hear of the client's account no longer, unless somebody else's number lives in the same account.
+async fn unsubscribe(app: &App, row: &client::Model) -> Outcome<()> {
+    let (Some(waba), Some(sealed)) = (&row.waba_id, &row.token_sealed) else { return Ok(()) };
+    #[expect(clippy::disallowed_methods, reason = "whether anybody shares the account, whoever it is")]
+    let shared = client::Entity::find()
+        .filter(client::Column::WabaId.eq(waba))
+        .filter(client::Column::Id.ne(row.id))
+        .filter(client::Column::Status.is_in([ClientStatus::Connected, ClientStatus::Paused]))
+        .one(app.db.read())
+        .await?;
+    if shared.is_some() {
+        return Ok(());
+    }
+    let token = match app.key.open(row.id.0.as_bytes(), sealed) {
+        Ok(token) => token,
+        Err(error) => {
+            tracing::warn!(%error, "a client is disconnected whose token cannot be opened; WhatsApp is not told");
+            return Ok(());
+        }
+    };
+    match app.upstream.unsubscribe(waba, &token).await {
+        Ok(()) => Ok(()),
+        Err(error) => match error.refusal() {
+            // It no longer listens to us: there is nothing to end.
+            Some(refusal) if !refusal.is_retryable() => {
+                tracing::warn!(%refusal, "a client is disconnected whose account WhatsApp does not unsubscribe");
+                Ok(())
+            }
+            Some(_) | None => Err(Failure::Unavailable(error.into())),
+        },
+    }
+}
+
+async fn held_row(tx: &DatabaseTransaction, id: ClientId) -> Outcome<client::Model> {
+    #[expect(clippy::disallowed_methods, reason = "its id came through Scope")]
+    let row = client::Entity::find_by_id(id).one(tx).await?;
+    row.ok_or_else(|| Refusal::new(RefusalCode::NotFound, "clientId", "there is no such client").into())
+}
