@@ -462,6 +462,61 @@ async fn each_outcome_ends_as_the_ladder_says() {
     .await;
 }
 
+/// Sends one to A, which is refused once with this code, one more to A and one to B; says when each try arrived after the
+/// first one, and for whom.
+async fn refused_once(code: i64) -> Vec<(Duration, String)> {
+    let world = World::new().await;
+    world.graph.will("+491512001", &[Answer::Refuse(400, code)]);
+    let mut sent = Vec::new();
+    for (to, key) in [("+491512001", "a"), ("+491512001", "b"), ("+491512002", "c")] {
+        sent.push(world.template(to, key).await.unwrap());
+    }
+    world.start();
+    for one in &sent {
+        world.until(one, MessageStatus::Accepted).await;
+    }
+    let arrivals = world.graph.arrivals.lock().unwrap().clone();
+    let tried: Vec<String> =
+        arrivals.iter().map(|(_, body)| body["biz_opaque_callback_data"].to_string()).collect();
+    let to_a: Vec<&String> = arrivals
+        .iter()
+        .zip(&tried)
+        .filter(|((_, body), _)| body["to"] == "+491512001")
+        .map(|(_, id)| id)
+        .collect();
+    assert_eq!(to_a.len(), 3);
+    assert!(to_a[0] == to_a[1] && to_a[1] != to_a[2], "whoever waits behind it waits too: {to_a:?}");
+    world.stop().await;
+    let began = arrivals[0].0;
+    arrivals.iter().map(|(at, body)| (*at - began, body["to"].as_str().unwrap().to_owned())).collect()
+}
+
+#[tokio::test]
+async fn the_limit_of_one_recipient_holds_up_nobody_else() {
+    local(async {
+        let tries = refused_once(131_056).await;
+        let of_b = tries.iter().find(|(_, to)| to == "+491512002").unwrap().0;
+        let again = tries.iter().filter(|(_, to)| to == "+491512001").nth(1).unwrap().0;
+        assert!(of_b < Duration::from_millis(500), "{tries:?}");
+        assert!(again >= Duration::from_millis(900), "4^0 seconds: {tries:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_limit_of_the_number_slows_the_whole_lane() {
+    local(async {
+        for code in [130_429, 80_007] {
+            let tries = refused_once(code).await;
+            // What left together with the refused one is there already.
+            let later = tries.iter().filter(|(at, _)| *at >= Duration::from_millis(500));
+            assert!(later.clone().count() >= 2, "{tries:?}");
+            assert!(later.clone().all(|(at, _)| *at >= Duration::from_millis(900)), "{tries:?}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_refused_token_pauses_the_lane_and_keeps_the_queue() {
     local(async {
