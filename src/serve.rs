@@ -95,8 +95,9 @@ impl Running {
         tasks.engine("upkeep", upkeep::run(app.clone()));
         let router = http::router(app.clone(), &Development { key: key.clone() });
         let stop = tasks.stopping().clone();
+        let patience = Duration::from_secs(config.graphql.slow_reader_seconds);
         tasks.engine("http", async move {
-            if let Err(error) = http::serve(listener, router, stop).await {
+            if let Err(error) = http::serve(listener, router, stop, patience).await {
                 tracing::error!(%error, "the HTTP server ended");
             }
         });

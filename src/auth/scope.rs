@@ -112,6 +112,19 @@ impl Scope {
         })
     }
 
+    /// Of a partner, for tests of what is asked with it.
+    #[cfg(test)]
+    pub(crate) fn for_tests(partner: PartnerId, clients: Option<BTreeSet<ClientId>>) -> Self {
+        let permissions = Arc::new(BTreeSet::from(Permission::ALL));
+        Self {
+            partner,
+            key: ApiKeyId(Uuid::nil()),
+            clients: clients.map(Arc::new),
+            permissions,
+            expires_at: None,
+        }
+    }
+
     /// The tenant.
     pub fn partner(&self) -> PartnerId {
         self.partner

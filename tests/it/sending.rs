@@ -263,3 +263,20 @@ async fn a_message_can_wait_for_its_time() {
     t.until(&payload, "SENT").await;
     assert_eq!(texts().await, ["Sofort", "Später"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_is_forgotten_when_its_time_is_over() {
+    let (t, client) = Tandem::shop().await;
+    let app = t.running().app.clone();
+    let now = tandem::clock::Clock::real_now();
+    t.customer_writes(SHOP, ADA, "Hallo").await;
+    t.settle().await;
+    let first = t.send(&client, ADA, json!({ "text": { "body": "Einmal" } }), "key").await;
+    let forget = async |before| tandem::messages::send::forget_keys(&app.db, before).await.unwrap();
+    assert_eq!(forget(now).await, 0);
+    let again = t.send(&client, ADA, json!({ "text": { "body": "Einmal" } }), "key").await;
+    assert_eq!(again["message"]["id"], first["message"]["id"]);
+    assert_eq!(forget(now.plus_seconds(DAY)).await, 1);
+    let fresh = t.send(&client, ADA, json!({ "text": { "body": "Einmal" } }), "key").await;
+    assert_ne!(fresh["message"]["id"], first["message"]["id"]);
+}
