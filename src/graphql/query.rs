@@ -182,7 +182,7 @@ impl Query {
         let load = async {
             let client = named_client(ctx, client_id).await?;
             let row = conversations::queries::with(&ctx.app().db, ctx.reader()?, client, &with).await?;
-            Ok(row.map(Conversation))
+            Ok(row.map(Conversation::alone))
         };
         load.await.transpose()
     }
