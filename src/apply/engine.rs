@@ -1,6 +1,6 @@
 //! What turns the disk's bodies into rows: live traffic first, imports in small steps behind it.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
 use crate::upstream::meta::webhook::decode;
 
+/// Live bodies taken at once: two transactions' worth, since most bring one change.
+const BODIES: usize = 2 * CHANGES;
 /// Changes in one transaction (invariant 5).
 const CHANGES: usize = 200;
 /// A body above this size is decoded beside the runtime's threads.
@@ -112,12 +114,12 @@ async fn step(
 ) -> Result<bool, ApplyError> {
     let mut now = std::mem::take(ready);
     if now.is_empty() {
-        let live = app.inbox.live(&app.inbound_db, CHANGES).await?;
+        let live = app.inbox.live(&app.inbound_db, BODIES).await?;
         now = take(app, live).await?;
     }
     if !now.is_empty() {
         let meanwhile = async {
-            let next = app.inbox.live_in_memory(CHANGES);
+            let next = app.inbox.live_in_memory(BODIES);
             take(app, next).await
         };
         let (done, next) = tokio::join!(bodies(app, now), meanwhile);
@@ -150,30 +152,63 @@ async fn step(
 }
 
 /// Applies live bodies together; if that fails, one by one, so that only the one at fault is left behind.
+///
+/// In two halves, of different clients: while one half is written, the other one reads and reckons.
 async fn bodies(app: &Arc<App>, mut taken: Vec<Taken>) -> Result<(), ApplyError> {
-    let mut changes = Vec::new();
-    let mut ends = Vec::with_capacity(taken.len());
-    for body in &mut taken {
-        changes.append(&mut body.changes);
-        ends.push(changes.len());
+    let mut changes: Vec<(usize, Routed)> = Vec::new();
+    for (body, one) in taken.iter_mut().enumerate() {
+        changes.extend(one.changes.drain(..).map(|routed| (body, routed)));
     }
-    if let Err(error) = all(app, &changes).await {
+    let halves = halves(&changes);
+    // Stable: what concerns one client keeps its order.
+    changes.sort_by_key(|(_, routed)| halves.get(&routed.client).copied());
+    let (of_body, changes): (Vec<usize>, Vec<Routed>) = changes.into_iter().unzip();
+    let middle = changes.partition_point(|routed| halves.get(&routed.client) == Some(&Half::First));
+    let (first, second) = tokio::join!(all(app, &changes[..middle]), all(app, &changes[middle..]));
+    if let Err(error) = first.and(second) {
         if is_away(&error) {
             return Err(error);
         }
-        let mut begin = 0;
-        for (body, end) in taken.iter_mut().zip(ends) {
-            if let Err(error) = all(app, &changes[begin..end]).await {
+        for (body, one) in taken.iter_mut().enumerate() {
+            let its = of_body.iter().zip(&changes).filter(|(of, _)| **of == body);
+            let its: Vec<Routed> = its.map(|(_, routed)| routed.clone()).collect();
+            if let Err(error) = all(app, &its).await {
                 if is_away(&error) {
                     return Err(error);
                 }
-                body.verdict = failed(body.id, &error);
+                one.verdict = failed(one.id, &error);
             }
-            begin = end;
         }
     }
     app.inbox.settle(taken.into_iter().map(|body| body.verdict).collect()).await;
     Ok(())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Half {
+    First,
+    Second,
+}
+
+/// Which client belongs to which half: the busiest first, each to the half that has less.
+fn halves(changes: &[(usize, Routed)]) -> HashMap<ClientId, Half> {
+    let mut counts: BTreeMap<ClientId, usize> = BTreeMap::new();
+    for (_, routed) in changes {
+        *counts.entry(routed.client).or_default() += 1;
+    }
+    let mut busiest: Vec<(ClientId, usize)> = counts.into_iter().collect();
+    busiest.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let (mut first, mut second) = (0, 0);
+    let half = |(client, count): (ClientId, usize)| {
+        if first <= second {
+            first += count;
+            (client, Half::First)
+        } else {
+            second += count;
+            (client, Half::Second)
+        }
+    };
+    busiest.into_iter().map(half).collect()
 }
 
 async fn all(app: &App, changes: &[Routed]) -> Result<(), ApplyError> {
