@@ -37,6 +37,7 @@ pub mod feed;
 pub mod inbound;
 pub mod lanes;
 pub mod upstream;
+pub mod webhooks;
 
 // The doors.
 pub mod graphql;

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::clients::profile;
 use crate::failure::Failure;
 use crate::inbound::store;
-use crate::{apply, onboarding, presence};
+use crate::{apply, onboarding, presence, webhooks};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: i64 = 86_400;
@@ -23,6 +23,7 @@ pub async fn run(app: Arc<App>) {
         round("profiles that are due", profile::refresh_due(&app)).await;
         round("lost hints", async { Ok(app.hub.catch_up().await.map(|()| 0)?) }).await;
         round("old bodies", prune(&app)).await;
+        round("old deliveries", webhooks::keep::prune(&app)).await;
         round("changes whose message never came", apply::engine::give_up(&app)).await;
         pause(&app, every).await;
     }

@@ -113,6 +113,14 @@ impl Db {
     }
 }
 
+/// The database's own clock as SQL, microseconds since 1970: for leases, which several processes must read alike.
+pub fn clock(backend: DatabaseBackend) -> &'static str {
+    match backend {
+        DatabaseBackend::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+        _ => "CAST(extract(epoch from clock_timestamp()) * 1000000 AS bigint)",
+    }
+}
+
 /// Keeps everybody else from writing to these clients' chats until the transaction ends. On SQLite there is one writer
 /// anyway; on Postgres transactions that read rows, change them in memory and write them back must not overlap. Taken in
 /// ascending order, first thing in the transaction, so that nobody waits in a circle.
