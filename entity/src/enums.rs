@@ -157,7 +157,7 @@ words!(
     WebhookDeliveryStatus {
         /** Waits for its first attempt, or for another one. */ Pending = "PENDING",
         /** The receiver took it. */ Delivered = "DELIVERED",
-        /** Three days of failures, or the receiver is gone. */ Failed = "FAILED",
+        /** Three days of failures. */ Failed = "FAILED",
         /** What it was about is gone. */ Canceled = "CANCELED",
     }
 );

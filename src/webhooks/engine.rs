@@ -37,7 +37,8 @@ struct Working {
 
 /// Delivers webhooks until the process ends.
 pub async fn run(app: Arc<App>, render: Arc<dyn Render>) {
-    let sender = match Sender::new(&app) {
+    let timeout = Duration::from_secs(app.config.webhooks.timeout_seconds);
+    let sender = match Sender::new(app.webhook_policy(), timeout) {
         Ok(sender) => sender,
         Err(error) => {
             tracing::error!(%error, "no HTTP client for webhooks can be made");

@@ -10,7 +10,6 @@ use url::Url;
 
 use super::address::{Guard, NotAllowed, Policy};
 use super::schedule;
-use crate::app::App;
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -49,8 +48,8 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(app: &App) -> reqwest::Result<Self> {
-        let policy = Arc::new(app.webhook_policy());
+    pub(super) fn new(policy: Policy, timeout: Duration) -> reqwest::Result<Self> {
+        let policy = Arc::new(policy);
         let _ = rustls::crypto::ring::default_provider().install_default();
         #[expect(clippy::disallowed_methods, reason = "to addresses of strangers: with a guard of its own")]
         let client = reqwest::Client::builder()
@@ -59,7 +58,7 @@ impl Sender {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT)
-            .timeout(Duration::from_secs(app.config.webhooks.timeout_seconds))
+            .timeout(timeout)
             .pool_idle_timeout(IDLE)
             .tcp_nodelay(true)
             .no_gzip()
@@ -136,4 +135,25 @@ fn words(error: &reqwest::Error) -> String {
     }
     let kind = if error.is_connect() { "no connection" } else { "the connection broke" };
     format!("{kind}: {deepest}").chars().take(WORDS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_sent_to_an_address_that_is_not_allowed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let sender = Sender::new(Policy::default(), Duration::from_secs(5)).unwrap();
+        // In figures, in another dress, and by a name that leads there when it is resolved.
+        for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "localhost"] {
+            let url = Url::parse(&format!("https://{host}:{port}/")).unwrap();
+            let post = Post { url: &url, id: "evt_1", timestamp: 1, signature: "v1,x", body: b"{}".to_vec() };
+            let answer = sender.post(post, Timestamp(0)).await;
+            assert_eq!(answer.error, Some(NotAllowed.to_string()), "{host}");
+        }
+        let nobody = tokio::time::timeout(Duration::from_millis(10), listener.accept()).await;
+        assert!(nobody.is_err(), "somebody connected");
+    }
 }

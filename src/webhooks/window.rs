@@ -24,8 +24,6 @@ pub(super) struct Item {
     pub(super) next_attempt_at: Timestamp,
     /// Its body is in the database.
     pub(super) has_body: bool,
-    /// It is not in the database yet.
-    pub(super) is_new: bool,
 }
 
 impl From<&webhook_delivery::Model> for Item {
@@ -42,7 +40,6 @@ impl From<&webhook_delivery::Model> for Item {
             first_attempt_at: row.first_attempt_at,
             next_attempt_at: row.next_attempt_at,
             has_body: row.data.is_some(),
-            is_new: false,
         }
     }
 }
@@ -222,7 +219,6 @@ mod tests {
             first_attempt_at: None,
             next_attempt_at: at(0),
             has_body: false,
-            is_new: true,
         }
     }
 

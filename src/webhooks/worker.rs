@@ -86,6 +86,8 @@ pub(super) struct Worker {
     clients: Option<HashSet<ClientId>>,
     replays: VecDeque<webhook_replay::Model>,
     window: Window,
+    /// What waited when the worker began and is not in the window yet: after the first of these, up to the last.
+    unread: Option<(WebhookDeliveryId, WebhookDeliveryId)>,
     writes: Writes,
     /// As far as it was written.
     written_position: i64,
@@ -115,22 +117,14 @@ impl Worker {
             secrets.push((open(sealed)?, Some(until)));
         }
         let target = Target { url: Url::parse(&endpoint.url)?, secrets };
-        let mut window = Window::new(endpoint.parallel);
-        let mut after = WebhookDeliveryId(Uuid::nil());
-        loop {
-            #[expect(clippy::disallowed_methods, reason = "the engine's own deliveries, by their endpoint")]
-            let rows = webhook_delivery::Entity::find()
-                .filter(webhook_delivery::Column::EndpointId.eq(endpoint.id))
-                .filter(webhook_delivery::Column::Status.eq(WebhookDeliveryStatus::Pending))
-                .filter(webhook_delivery::Column::Id.gt(after))
-                .order_by_asc(webhook_delivery::Column::Id)
-                .limit(READ)
-                .all(app.db.read())
-                .await?;
-            let Some(last) = rows.last() else { break };
-            after = last.id;
-            rows.iter().for_each(|row| window.push(row.into()));
-        }
+        let last: Option<WebhookDeliveryId> = waiting(&endpoint)
+            .select_only()
+            .column(webhook_delivery::Column::Id)
+            .order_by_desc(webhook_delivery::Column::Id)
+            .limit(1)
+            .into_tuple()
+            .one(app.db.read())
+            .await?;
         #[expect(clippy::disallowed_methods, reason = "the engine's own replays, by their endpoint")]
         let replays = webhook_replay::Entity::find()
             .filter(webhook_replay::Column::EndpointId.eq(endpoint.id))
@@ -144,7 +138,8 @@ impl Worker {
             types,
             clients: None,
             replays: replays.into(),
-            window,
+            window: Window::new(endpoint.parallel),
+            unread: last.map(|last| (WebhookDeliveryId(Uuid::nil()), last)),
             writes: Writes {
                 position: endpoint.position,
                 last_success_at: endpoint.last_success_at,
@@ -260,6 +255,11 @@ impl Worker {
         if !self.has_room() {
             return Ok(false);
         }
+        if let Some((after, last)) = self.unread {
+            // What waits goes before what comes.
+            self.unread = self.read_waiting(after, last).await?;
+            return Ok(true);
+        }
         let position = self.writes.position;
         let rows = feed.after(&self.app.db, position).await?;
         if let Some(first) = rows.first().filter(|first| first.position > position + 1) {
@@ -283,6 +283,23 @@ impl Worker {
             return self.gather_replay(now).await;
         }
         Ok(behind || !self.replays.is_empty())
+    }
+
+    /// Brings what waits into the window, some of it. What is left.
+    async fn read_waiting(
+        &mut self,
+        after: WebhookDeliveryId,
+        last: WebhookDeliveryId,
+    ) -> anyhow::Result<Option<(WebhookDeliveryId, WebhookDeliveryId)>> {
+        let rows = waiting(&self.endpoint)
+            .filter(webhook_delivery::Column::Id.gt(after))
+            .filter(webhook_delivery::Column::Id.lte(last))
+            .order_by_asc(webhook_delivery::Column::Id)
+            .limit(READ)
+            .all(self.app.db.read())
+            .await?;
+        rows.iter().for_each(|row| self.window.push(row.into()));
+        Ok(rows.last().map(|row| (row.id, last)).filter(|(read, last)| read < last))
     }
 
     fn has_room(&self) -> bool {
@@ -372,7 +389,7 @@ impl Worker {
             data: None,
             client_key_sealed: None,
         };
-        self.window.push(Item { is_new: true, ..Item::from(&delivery) });
+        self.window.push(Item::from(&delivery));
         self.writes.new.push(delivery);
     }
 
@@ -412,7 +429,6 @@ impl Worker {
         for run in runs {
             let mut run_ready = Run { slot: run.slot, items: Vec::with_capacity(run.items.len()) };
             for mut item in run.items {
-                item.is_new = false;
                 match bodies.remove(&item.id) {
                     Some(body) => {
                         item.has_body = true;
@@ -523,13 +539,13 @@ impl Worker {
                 let mut again = None;
                 if let Some((mut item, at, answer)) = failed {
                     self.failed(&mut item, at, &answer);
-                    let is_last = !item.fail(at, answer.retry_after, rand::random());
+                    let is_tried_again = item.fail(at, answer.retry_after, rand::random());
                     self.tried(&item, at, &answer);
-                    if is_last || answer.http_status == Some(410) {
-                        self.stands(&item, WebhookDeliveryStatus::Failed, Some(at));
-                    } else {
+                    if is_tried_again {
                         self.stands(&item, WebhookDeliveryStatus::Pending, None);
                         again = Some(item);
+                    } else {
+                        self.stands(&item, WebhookDeliveryStatus::Failed, Some(at));
                     }
                 }
                 self.window.give_back(slot, again, rest);
@@ -630,6 +646,14 @@ impl Worker {
             tracing::warn!(%error, "the last webhooks cannot be recorded; they will be sent again");
         }
     }
+}
+
+/// The deliveries of an endpoint that wait.
+fn waiting(endpoint: &webhook_endpoint::Model) -> sea_orm::Select<webhook_delivery::Entity> {
+    #[expect(clippy::disallowed_methods, reason = "the engine's own deliveries, by their endpoint")]
+    webhook_delivery::Entity::find()
+        .filter(webhook_delivery::Column::EndpointId.eq(endpoint.id))
+        .filter(webhook_delivery::Column::Status.eq(WebhookDeliveryStatus::Pending))
 }
 
 /// Signs and posts.

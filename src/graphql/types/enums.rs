@@ -211,7 +211,7 @@ mirror! {
         Pending,
         /// The receiver answered 2xx.
         Delivered,
-        /// It failed for three days, or the receiver answered 410.
+        /// It failed for three days.
         Failed,
         /// What it was about is gone.
         Canceled,

@@ -4,6 +4,7 @@
 //! files. Nothing here sleeps: tests wait for what they expect to hear, on a subscription.
 
 pub mod meta;
+pub mod receiver;
 mod socket;
 pub mod wire;
 mod world;
@@ -335,6 +336,9 @@ impl Tandem {
         // Some share an input type.
         let input_type = match mutation {
             "requestHistorySync" | "requestContactSync" | "confirmAppVisit" => "ClientInput".to_owned(),
+            "deleteWebhookEndpoint" | "rotateWebhookSecret" | "sendTestEvent" => {
+                "WebhookEndpointInput".to_owned()
+            }
             _ => format!("{name}Input"),
         };
         let query = format!(
