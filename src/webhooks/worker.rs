@@ -498,7 +498,7 @@ impl Worker {
             let slot = run.slot;
             let mut items = run.items.into_iter();
             let mut failed = None;
-            while let Some(Ready { item, body }) = items.next() {
+            for Ready { item, body } in items.by_ref() {
                 let post = async {
                     let _permit = shared.wire.acquire().await.ok();
                     let at = shared.app.now();

@@ -64,7 +64,7 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     receive(listener, &heard, load.good).await?;
     let cpu = process.cpu_seconds()? - cpu;
     let after = stand.metrics().await?;
-    let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    let heard = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
     let seconds =
         heard.first.zip(heard.latest).map_or(f64::NAN, |(first, last)| (last - first).as_secs_f64());
     ensure!(
