@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use entity::{ApiKeyId, ClientId, InboundState, PartnerId, Timestamp, WebhookDeliveryId, WebhookEndpointId};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use url::Url;
 
 use crate::app::Installation;
 use crate::auth::Permission;
@@ -17,8 +19,10 @@ use crate::config::{Config, DEFAULTS};
 use crate::ids::PublicId;
 use crate::inbound::store;
 use crate::partners::{self, NewKey};
+use crate::tail::{Forward, Tail};
 use crate::upstream::meta::check::check_line;
 use crate::webhooks::keep::{self, Retry};
+use crate::webhooks::signing;
 use crate::{serve, telemetry};
 
 /// A self-hosted GraphQL backend for WhatsApp coexistence.
@@ -62,6 +66,9 @@ enum Command {
     /// Webhooks to partners.
     #[command(subcommand)]
     Webhooks(WebhooksCommand),
+    /// The stream of events.
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Run the WhatsApp simulator alone.
     Simulator,
 }
@@ -140,6 +147,34 @@ enum WebhooksCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum EventsCommand {
+    /// Follow the stream of any installation: one event a line, as JSON. Reconnects, and goes on where it was cut. The API
+    /// key (scope READ) is read from TANDEM_API_KEY.
+    Tail {
+        /// Address of the installation.
+        #[arg(long, default_value = "http://127.0.0.1:8080")]
+        url: Url,
+        /// Only this type, such as MESSAGE_INCOMING; may be repeated.
+        #[arg(long = "type")]
+        types: Vec<String>,
+        /// Only this client, such as cli_…; may be repeated.
+        #[arg(long)]
+        client: Vec<String>,
+        /// Go on after this cursor. Without: from now on.
+        #[arg(long)]
+        after: Option<String>,
+        /// Post each event to this address, such as http://localhost:3000/hook, signed as webhooks are: with the secret in
+        /// TANDEM_WEBHOOK_SECRET (whsec_…), or one made up for this run and printed at its start.
+        #[arg(long)]
+        forward: Option<Url>,
+        #[arg(hide = true, long, env = "TANDEM_API_KEY", hide_env_values = true)]
+        api_key: Option<SecretString>,
+        #[arg(hide = true, long, env = "TANDEM_WEBHOOK_SECRET", hide_env_values = true)]
+        webhook_secret: Option<SecretString>,
+    },
+}
+
 /// Runs the command line; the exit code says how it went.
 pub fn main() -> ExitCode {
     // The one TLS provider, before any client is made; a second try changes nothing.
@@ -176,6 +211,22 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Inbound(InboundCommand::Check { files }) => return Ok(check_files(&files)),
+        // Speaks to any installation: the settings of this one mean nothing to it.
+        Command::Events(EventsCommand::Tail {
+            url,
+            types,
+            client,
+            after,
+            forward,
+            api_key,
+            webhook_secret,
+        }) => {
+            let key = api_key.context("TANDEM_API_KEY is empty; it needs an API key with the scope READ")?;
+            let forward = forward.map(|url| forward_to(url, webhook_secret)).transpose()?;
+            let tail = Tail { url, key, types, clients: client, after, forward };
+            Box::pin(tail.run(&mut std::io::stdout())).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         _ => {}
     }
     let config = Config::load(cli.config.as_deref())?;
@@ -209,9 +260,19 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 if config.is_development() { "development, with the simulator" } else { "a real upstream" };
             say(format!("The settings can be used: {kind}."));
         }
-        Command::Schema | Command::Inbound(InboundCommand::Check { .. }) => {}
+        Command::Schema | Command::Inbound(InboundCommand::Check { .. }) | Command::Events(_) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The receiver of `events tail --forward`. A secret that nobody gave is made up, and shown.
+fn forward_to(url: Url, secret: Option<SecretString>) -> anyhow::Result<Forward> {
+    let secret = secret.unwrap_or_else(|| {
+        let secret = signing::new_secret();
+        let _ = writeln!(std::io::stderr(), "signing with the secret {}", secret.expose_secret());
+        secret
+    });
+    Forward::new(url, secret)
 }
 
 fn check_files(files: &[PathBuf]) -> ExitCode {

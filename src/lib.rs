@@ -13,6 +13,7 @@ pub mod ids;
 pub mod lifecycle;
 pub mod secrets;
 pub mod serve;
+pub mod tail;
 pub mod telemetry;
 pub mod upkeep;
 

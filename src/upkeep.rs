@@ -1,22 +1,29 @@
-//! What must be looked at now and then: deadlines of links, visits of the app, profiles, lost hints, old bodies and the
-//! simulator's clock.
+//! What must be looked at now and then: deadlines of links, visits of the app, profiles, lost hints, what is too old to be
+//! kept, and the simulator's clock.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entity::Timestamp;
+
 use crate::app::App;
 use crate::clients::profile;
+use crate::clock::Clock;
+use crate::events::retention;
 use crate::failure::Failure;
 use crate::inbound::store;
+use crate::messages::send;
 use crate::{apply, onboarding, presence, webhooks};
 
 const SECOND: Duration = Duration::from_secs(1);
+const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
 
 /// Looks after everything with a deadline, until the process ends.
 pub async fn run(app: Arc<App>) {
     let every = Duration::from_secs(app.config.presence.check_seconds);
+    let mut marked = None;
     while !app.tasks.stopping().is_cancelled() {
         round("links that are too late", onboarding::expire(&app)).await;
         round("visits that are due", presence::raise_due(&app)).await;
@@ -24,6 +31,8 @@ pub async fn run(app: Arc<App>) {
         round("lost hints", async { Ok(app.hub.catch_up().await.map(|()| 0)?) }).await;
         round("old bodies", prune(&app)).await;
         round("old deliveries", webhooks::keep::prune(&app)).await;
+        round("old events", prune_events(&app, &mut marked)).await;
+        round("old idempotency keys", prune_keys(&app)).await;
         round("changes whose message never came", apply::engine::give_up(&app)).await;
         pause(&app, every).await;
     }
@@ -56,6 +65,20 @@ async fn prune(app: &App) -> Result<usize, Failure> {
     let others_before = now.plus_seconds(-app.config.inbound.keep_other_days * DAY);
     let gone = store::prune(&app.inbound_db, applied_before, others_before).await?;
     Ok(usize::try_from(gone).unwrap_or(0))
+}
+
+async fn prune_events(app: &App, marked: &mut Option<Timestamp>) -> Result<usize, Failure> {
+    let now = app.now();
+    if marked.is_none_or(|at: Timestamp| now.0 >= at.plus_seconds(HOUR).0) {
+        retention::mark(app, now).await?;
+        *marked = Some(now);
+    }
+    Ok(retention::prune(app, now).await?)
+}
+
+async fn prune_keys(app: &App) -> Result<usize, Failure> {
+    let before = Clock::real_now().plus_seconds(-app.config.lanes.keep_keys_hours * HOUR);
+    Ok(send::forget_keys(&app.db, before).await?)
 }
 
 async fn pause(app: &App, duration: Duration) {

@@ -8,10 +8,11 @@ stop() { ./tests/postgres.sh stop "$postgres_dir" 2>/dev/null || true; }
 trap stop EXIT
 
 if ! command -v npm >/dev/null; then
-    echo "Node is missing, and the audits of GraphQL over HTTP need it: install Node 20 or newer (Debian: apt-get install nodejs npm)" >&2
+    echo "Node is missing, and the tests with stock GraphQL clients need it: install Node 20 or newer (Debian: apt-get install nodejs npm)" >&2
     exit 1
 fi
 (cd tests/conformance && npm ci --no-fund --no-audit --loglevel=error)
+(cd tests/clients && npm ci --no-fund --no-audit --loglevel=error && npm run --silent build)
 
 echo "== SQLite"
 cargo nextest run --workspace "$@"

@@ -1,10 +1,12 @@
-//! The position of each partner's newest event: bumped by the number of new events, in the transaction that inserts them (invariant 5).
+//! Between which places each partner's log lies. The newest is bumped by the number of new events, in the transaction that
+//! inserts them (invariant 5).
 
 use sea_orm::entity::prelude::*;
 
 use crate::PartnerId;
 
-/// The position of each partner's newest event: bumped by the number of new events, in the transaction that inserts them (invariant 5).
+/// Between which places a partner's log lies. The newest is bumped by the number of new events, in the transaction that
+/// inserts them (invariant 5).
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "event_head")]
 pub struct Model {
@@ -12,6 +14,8 @@ pub struct Model {
     pub partner_id: PartnerId,
     /// 0 when the stream is empty.
     pub head: i64,
+    /// Everything after this place is kept, nothing up to it.
+    pub floor: i64,
 }
 
 /// Joins are written where they are needed; none is declared.

@@ -12,6 +12,7 @@ pub mod contact_key;
 pub mod conversation;
 pub mod event;
 pub mod event_head;
+pub mod event_mark;
 pub mod inbound;
 pub mod inbound_unknown;
 pub mod installation;

@@ -8,13 +8,15 @@ use crate::{ClientId, MessageId};
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "message_key")]
 pub struct Model {
+    /// The trailing part of the decoded id, the same under all ids of a message; the whole id where it has none. First in
+    /// the key, so that one tree finds a message by its exact id and by its other ids.
     #[sea_orm(primary_key, auto_increment = false)]
-    pub whatsapp_id: String,
+    pub token: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub client_id: ClientId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub whatsapp_id: String,
     pub message_id: MessageId,
-    /// The trailing part of the decoded id, the same under all ids of a message.
-    pub token: Option<String>,
 }
 
 /// Joins are written where they are needed; none is declared.

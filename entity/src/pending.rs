@@ -17,7 +17,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub hash: String,
     /// Trailing part of the target.
-    pub token: Option<String>,
+    pub token: String,
     pub change: Json,
     pub received_at: Timestamp,
     /// An echo that waits for the outcome of a send: taken up again at this instant, by real time.

@@ -44,7 +44,11 @@ impl MigrationTrait for Migration {
                     ],
                     &["id"],
                 ),
-                table("event_head", vec![uuid("partner_id"), bigint("head")], &["partner_id"]),
+                table(
+                    "event_head",
+                    vec![uuid("partner_id"), bigint("head"), bigint("floor")],
+                    &["partner_id"],
+                ),
             ],
             vec![unique("api_key", &["secret_hash"]), index("api_key", &["partner_id", "id"])],
         )

@@ -54,8 +54,8 @@ impl MigrationTrait for Migration {
                 ),
                 table(
                     "message_key",
-                    vec![text("whatsapp_id"), uuid("client_id"), uuid("message_id"), optional(text("token"))],
-                    &["whatsapp_id", "client_id"],
+                    vec![text("token"), uuid("client_id"), text("whatsapp_id"), uuid("message_id")],
+                    &["token", "client_id", "whatsapp_id"],
                 ),
                 table(
                     "message_status",
@@ -73,7 +73,7 @@ impl MigrationTrait for Migration {
                         uuid("client_id"),
                         text("target"),
                         text("hash"),
-                        optional(text("token")),
+                        text("token"),
                         json("change"),
                         bigint("received_at"),
                         optional(bigint("retry_at")),
@@ -86,8 +86,6 @@ impl MigrationTrait for Migration {
                 index("message", &["client_id", "sent_at", "id"]),
                 index("message", &["conversation_id", "sent_at", "id"]),
                 index("message_key", &["message_id"]),
-                index("message_key", &["token"]),
-                index("pending", &["target"]),
                 index("pending", &["token"]),
                 index("pending", &["received_at"]),
                 index("alias", &["target"]),

@@ -38,7 +38,8 @@ impl MigrationTrait for Migration {
                     &["what", "value"],
                 ),
             ],
-            vec![index("inbound", &["state", "history", "id"])],
+            // Few wait, most are done: the index holds those that wait alone.
+            vec![index("inbound", &["history", "id"]).and_where(Expr::cust("state = 'PENDING'")).take()],
         )
         .await
     }

@@ -19,10 +19,9 @@ use crate::clock::Clock;
 use crate::failure::{Failure, Outcome, is_busy};
 use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
+use crate::upstream::meta::common_part;
 use crate::upstream::meta::webhook::decode;
 
-/// Bodies taken from the disk at once.
-const BODIES: u64 = 500;
 /// Changes in one transaction (invariant 5).
 const CHANGES: usize = 200;
 /// A body above this size is decoded beside the runtime's threads.
@@ -51,8 +50,12 @@ pub async fn run(app: Arc<App>) {
     let mut import = None;
     let mut looked = tokio::time::Instant::now();
     let mut leader = Leader::default();
+    let mut ready = Vec::new();
     while !app.tasks.stopping().is_cancelled() {
         if !leader.holds(&app.db).await {
+            // Whatever this process remembers, another one may have applied.
+            ready = Vec::new();
+            app.inbox.look_again();
             // Another process applies what this one accepts: only the database knows how much waits.
             if let Ok(waiting) = store::count_pending(&app.inbound_db).await {
                 app.inbox.counted(waiting);
@@ -65,11 +68,13 @@ pub async fn run(app: Arc<App>) {
         }
         if looked.elapsed() >= LOOK {
             looked = tokio::time::Instant::now();
+            // What other processes accepted, or an operator wants tried again, is on the disk alone.
+            app.inbox.look_again();
             if let Err(error) = echoes(&app, None).await {
                 report(&error);
             }
         }
-        match step(&app, &mut import).await {
+        match step(&app, &mut import, &mut ready).await {
             Ok(true) => {}
             Ok(false) => {
                 tokio::select! {
@@ -82,6 +87,8 @@ pub async fn run(app: Arc<App>) {
                 report(&error);
                 // What was not committed is still on the disk; an import begins anew.
                 import = None;
+                ready = Vec::new();
+                app.inbox.look_again();
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
                     () = app.tasks.stopping().cancelled() => {}
@@ -97,18 +104,33 @@ fn report(error: &ApplyError) {
     tracing::warn!(error, "webhooks cannot be applied right now; they wait on the disk");
 }
 
-/// One transaction's worth of work. Says whether there was any.
-async fn step(app: &Arc<App>, import: &mut Option<Import>) -> Result<bool, ApplyError> {
-    let live = store::pending(&app.inbound_db, false, BODIES).await?;
-    if !live.is_empty() {
-        bodies(app, live).await?;
+/// One transaction's worth of work, or nearly. Says whether there was any. `ready`: bodies that were decoded while the ones
+/// before them were written.
+async fn step(
+    app: &Arc<App>,
+    import: &mut Option<Import>,
+    ready: &mut Vec<Taken>,
+) -> Result<bool, ApplyError> {
+    let mut now = std::mem::take(ready);
+    if now.is_empty() {
+        let live = app.inbox.live(&app.inbound_db, CHANGES).await?;
+        now = take(app, live).await?;
+    }
+    if !now.is_empty() {
+        let meanwhile = async {
+            let next = app.inbox.live_in_memory(CHANGES);
+            take(app, next).await
+        };
+        let (done, next) = tokio::join!(bodies(app, now), meanwhile);
+        done?;
+        *ready = next?;
         return Ok(true);
     }
     if import.is_none() {
-        let next = store::pending(&app.inbound_db, true, 1).await?;
-        let Some(taken) = take(app, next).await?.pop() else { return Ok(false) };
-        let rest = taken.changes.iter().cloned().collect();
-        *import = Some(Import { taken: Taken { changes: Vec::new(), ..taken }, rest, span: Span::default() });
+        let Some(next) = app.inbox.import(&app.inbound_db).await? else { return Ok(false) };
+        let Some(mut taken) = take(app, vec![next]).await?.pop() else { return Ok(false) };
+        let rest = std::mem::take(&mut taken.changes).into();
+        *import = Some(Import { taken, rest, span: Span::default() });
     }
     let Some(current) = import else { return Ok(false) };
     let count = current.rest.len().min(CHANGES);
@@ -123,29 +145,36 @@ async fn step(app: &Arc<App>, import: &mut Option<Import>) -> Result<bool, Apply
     if current.rest.is_empty()
         && let Some(done) = import.take()
     {
-        settle(app, vec![done.taken.verdict]).await?;
+        app.inbox.settle(vec![done.taken.verdict]).await;
     }
     Ok(true)
 }
 
 /// Applies live bodies together; if that fails, one by one, so that only the one at fault is left behind.
-async fn bodies(app: &Arc<App>, rows: Vec<inbound::Model>) -> Result<(), ApplyError> {
-    let mut taken = take(app, rows).await?;
-    let changes: Vec<Routed> = taken.iter_mut().flat_map(|body| body.changes.iter().cloned()).collect();
+async fn bodies(app: &Arc<App>, mut taken: Vec<Taken>) -> Result<(), ApplyError> {
+    let mut changes = Vec::new();
+    let mut ends = Vec::with_capacity(taken.len());
+    for body in &mut taken {
+        changes.append(&mut body.changes);
+        ends.push(changes.len());
+    }
     if let Err(error) = all(app, &changes).await {
         if is_away(&error) {
             return Err(error);
         }
-        for body in &mut taken {
-            if let Err(error) = all(app, &body.changes).await {
+        let mut begin = 0;
+        for (body, end) in taken.iter_mut().zip(ends) {
+            if let Err(error) = all(app, &changes[begin..end]).await {
                 if is_away(&error) {
                     return Err(error);
                 }
                 body.verdict = failed(body.id, &error);
             }
+            begin = end;
         }
     }
-    settle(app, taken.into_iter().map(|body| body.verdict).collect()).await
+    app.inbox.settle(taken.into_iter().map(|body| body.verdict).collect()).await;
+    Ok(())
 }
 
 async fn all(app: &App, changes: &[Routed]) -> Result<(), ApplyError> {
@@ -170,14 +199,6 @@ fn is_away(error: &ApplyError) -> bool {
         }
         ApplyError::Document(_) => false,
     }
-}
-
-async fn settle(app: &App, verdicts: Vec<Verdict>) -> Result<(), ApplyError> {
-    let count = verdicts.len();
-    store::settle(&app.inbound_db, verdicts, app.now()).await?;
-    app.inbox.waits(-i64::try_from(count).unwrap_or(0));
-    app.inbox.applied.fetch_add(u64::try_from(count).unwrap_or(0), std::sync::atomic::Ordering::Relaxed);
-    Ok(())
 }
 
 /// Decodes bodies and finds out whom they concern.
@@ -280,12 +301,16 @@ fn route(
             verdict.state = InboundState::Unmatched;
             verdict.error = Some("no connected client has this number or account".to_owned());
         }
-        for client in clients {
-            if is_history(&change) && discards.contains(&client) {
-                continue;
-            }
-            changes.push(Routed { client, change: change.clone(), received_at, waited: false });
-        }
+        let mut heard =
+            clients.into_iter().filter(|client| !(is_history(&change) && discards.contains(client)));
+        let Some(first) = heard.next() else { continue };
+        changes.extend(heard.map(|client| Routed {
+            client,
+            change: change.clone(),
+            received_at,
+            waited: false,
+        }));
+        changes.push(Routed { client: first, change, received_at, waited: false });
     }
     Taken { id, changes, verdict }
 }
@@ -340,11 +365,13 @@ pub async fn settle_named(app: &App, named: Vec<Named>) -> Result<(), ApplyError
     if named.is_empty() {
         return Ok(());
     }
-    let ids = named.iter().map(|one| one.whatsapp_id.clone());
+    let tokens = named.iter().map(|one| common_part(&one.whatsapp_id));
     #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by id")]
-    let due = pending::Entity::find().filter(pending::Column::Target.is_in(ids)).all(app.db.read()).await?;
-    let due: Vec<pending::Model> =
-        due.into_iter().filter(|row| named.iter().any(|one| one.client == row.client_id)).collect();
+    let due = pending::Entity::find().filter(pending::Column::Token.is_in(tokens)).all(app.db.read()).await?;
+    let is_named = |row: &pending::Model| {
+        named.iter().any(|one| one.client == row.client_id && one.whatsapp_id == row.target)
+    };
+    let due: Vec<pending::Model> = due.into_iter().filter(is_named).collect();
     let changes = due.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
     all(app, &changes).await?;
     forget(app, due).await?;
@@ -374,7 +401,6 @@ pub(super) async fn take_up(
 ) -> Result<Vec<Routed>, ApplyError> {
     let waiting = pending::Entity::find()
         .filter(pending::Column::ClientId.eq(client))
-        .filter(pending::Column::Token.is_not_null())
         .filter(pending::Column::RetryAt.is_null())
         .limit(1)
         .one(tx)
@@ -391,7 +417,6 @@ pub(super) async fn take_up(
                 .equals((message_key::Entity, message_key::Column::MessageId)),
         )
         .and_where(message::Column::ConversationId.eq(conversation))
-        .and_where(message_key::Column::Token.is_not_null())
         .to_owned();
     let rows = pending::Entity::find()
         .filter(pending::Column::ClientId.eq(client))

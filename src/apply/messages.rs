@@ -85,14 +85,14 @@ pub(super) fn seen(
     };
     work.key(client, &seen.whatsapp_id, id);
     let Some(mut row) = work.messages.remove(&id) else { return Ok(()) };
-    let outcome = take_in(work, &mut row, seen, at);
-    let message = row.model.clone();
+    let outcome = take_in(work, &mut row, seen, at, fresh);
+    let message = Standing::of(&row.model);
     work.messages.insert(id, row);
     let outcome = outcome?;
 
     if !live && outcome.first_in_history {
         sync::count(work, client, SyncKind::History, 1);
-        span.add(message.sent_at, message.conversation_id);
+        span.add(message.sent_at, message.conversation);
     }
     if outcome.first_live && message.origin != MessageOrigin::Api {
         let kind = match message.direction {
@@ -103,7 +103,7 @@ pub(super) fn seen(
     } else if outcome.filled && !fresh {
         work.tell(client, EventType::MessageUpdated, at, Some(id.uuid()), None);
     }
-    settle_conversation(work, &message, outcome.first_live);
+    settle_conversation(work, message, outcome.first_live);
     if let Some(status) = seen.status.filter(|_| message.direction == MessageDirection::Outbound) {
         climb(work, client, id, rung(status), message.sent_at, None, None, true)?;
     }
@@ -159,6 +159,32 @@ fn first_sight(
     }))
 }
 
+/// Of a message what its conversation asks for.
+#[derive(Clone, Copy)]
+struct Standing {
+    id: MessageId,
+    conversation: ConversationId,
+    direction: MessageDirection,
+    origin: MessageOrigin,
+    imported: bool,
+    opens_window: bool,
+    sent_at: Timestamp,
+}
+
+impl Standing {
+    fn of(message: &message::Model) -> Self {
+        Self {
+            id: message.id,
+            conversation: message.conversation_id,
+            direction: message.direction,
+            origin: message.origin,
+            imported: message.imported,
+            opens_window: message.opens_window,
+            sent_at: message.sent_at,
+        }
+    }
+}
+
 /// What seeing a message changed.
 struct TakenIn {
     first_live: bool,
@@ -171,9 +197,11 @@ fn take_in(
     row: &mut Row<message::Model>,
     seen: &MessageSeen,
     at: Timestamp,
+    fresh: bool,
 ) -> Result<TakenIn, serde_json::Error> {
     let message = &mut row.model;
-    let before = message.clone();
+    // A new row is written anyway.
+    let before = (!fresh).then(|| message.clone());
     let first_live = seen.via == Via::Live && message.imported;
     let first_in_history = seen.via == Via::History && !message.in_history;
     message.imported &= seen.via == Via::History;
@@ -189,13 +217,13 @@ fn take_in(
     if message.origin != MessageOrigin::Api {
         message.opens_window |= seen.author == Author::Customer && seen.content.opens_window();
         message.sent_at = message.sent_at.min(at);
-        filled = improve(message, &seen.content, seen.content.substance(), at)?;
+        filled = !fresh && improve(message, &seen.content, seen.content.substance(), at)?;
         if message.origin == MessageOrigin::App && seen.via == Via::Live {
             // An echo is a message that has left.
             climb_row(work, message, MessageStatus::Sent, at, None);
         }
     }
-    row.dirty |= *message != before;
+    row.dirty |= before.is_some_and(|before| *message != before);
     Ok(TakenIn { first_live, first_in_history, filled })
 }
 
@@ -240,8 +268,8 @@ fn complete(winner: &mut Content, loser: &Content) {
 }
 
 /// What a message means to its conversation: latest activity, window, unread, read.
-fn settle_conversation(work: &mut Work<'_>, message: &message::Model, first_live: bool) {
-    let Some(conversation) = work.conversation_mut(message.conversation_id) else { return };
+fn settle_conversation(work: &mut Work<'_>, message: Standing, first_live: bool) {
+    let Some(conversation) = work.conversation_mut(message.conversation) else { return };
     let newest = (conversation.last_activity_at, conversation.last_message_id.map(PublicId::uuid));
     if (message.sent_at, Some(message.id.uuid())) > newest {
         conversation.last_activity_at = message.sent_at;
@@ -262,7 +290,7 @@ fn settle_conversation(work: &mut Work<'_>, message: &message::Model, first_live
         // Answered: what came before is read.
         conversation.read_at = message.sent_at;
         if conversation.unread_count > 0 {
-            work.recount(message.conversation_id);
+            work.recount(message.conversation);
         }
     }
 }

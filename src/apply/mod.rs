@@ -19,6 +19,7 @@ mod route;
 mod sync;
 pub mod work;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
 use entity::{ClientId, Timestamp};
@@ -115,9 +116,8 @@ impl Span {
 /// # Errors
 /// When the database refuses or is away: then nothing was applied.
 pub async fn apply(app: &App, changes: &[Routed], span: &mut Span) -> Result<(), ApplyError> {
-    let tx = app.db.begin_write().await?;
-    let clients: BTreeSet<ClientId> = changes.iter().map(|routed| routed.client).collect();
-    crate::db::lock_clients(&tx, &clients).await?;
+    let held = app.db.hold(changes.iter().map(|routed| routed.client)).await;
+    let tx = app.db.begin_for(&held).await?;
     let mut events = Vec::new();
     apply_within(app, &tx, changes, span, &mut events).await?;
     let told: HashSet<entity::EventType> = events.iter().map(|event| event.kind).collect();
@@ -137,7 +137,7 @@ async fn apply_within(
     span: &mut Span,
     events: &mut Vec<NewEvent>,
 ) -> Result<(), ApplyError> {
-    let mut rest = changes.to_vec();
+    let mut rest = Cow::Borrowed(changes);
     // Ends: each round applies at least one change, or merges two rows into one, or takes up what waited for a name that
     // is known now.
     while !rest.is_empty() {
@@ -154,7 +154,7 @@ async fn apply_within(
             }
         }
         let mut named = work.flush(events).await?;
-        rest = match interrupted {
+        let mut left = match interrupted {
             None => Vec::new(),
             Some((index, interrupt)) => {
                 match interrupt {
@@ -164,12 +164,13 @@ async fn apply_within(
                     }
                     Interrupt::Messages(client, a, b) => merge::messages(tx, client, a, b, events).await?,
                 }
-                rest.split_off(index)
+                rest[index..].to_vec()
             }
         };
         for (client, conversation) in named {
-            rest.extend(engine::take_up(tx, client, conversation).await?);
+            left.extend(engine::take_up(tx, client, conversation).await?);
         }
+        rest = Cow::Owned(left);
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use entity::{ClientId, Timestamp, client};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 
+use crate::db::padded;
 use crate::upstream::change::{Account, Change, ChangeKind, Via};
 
 /// A client that holds or held a number.
@@ -50,7 +51,7 @@ impl Routes {
             (client::Column::WabaId, wabas),
         ] {
             if !values.is_empty() {
-                named = named.add(column.is_in(values));
+                named = named.add(column.is_in(padded(values)));
             }
         }
         for row in client::Entity::find().filter(named).all(connection).await? {

@@ -23,10 +23,10 @@ use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::upstream::change::{Author, ChangeKind, Party, Via};
-use crate::upstream::meta::message_token;
+use crate::upstream::meta::{common_part, message_token};
 
 /// Values in one IN list: far below SQLite's and Postgres's limits on parameters.
-const IN_LIST: usize = 1000;
+const IN_LIST: usize = 1024;
 
 /// A row in memory.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ pub(crate) enum Within {
 struct Names {
     clients: BTreeSet<ClientId>,
     contacts: BTreeSet<String>,
-    messages: BTreeSet<String>,
+    /// Of WhatsApp ids what all ids of a message have in common.
     tokens: BTreeSet<String>,
     callbacks: BTreeSet<MessageId>,
     has_echo: bool,
@@ -115,8 +115,7 @@ impl Names {
     }
 
     fn message(&mut self, whatsapp_id: &str) {
-        self.messages.insert(whatsapp_id.to_owned());
-        self.tokens.extend(message_token(whatsapp_id));
+        self.tokens.insert(common_part(whatsapp_id));
     }
 
     fn of(changes: &[Routed]) -> Self {
@@ -224,7 +223,7 @@ impl<'a> Work<'a> {
         let ids: Vec<ClientId> = names.clients.iter().copied().collect();
         for chunk in ids.chunks(IN_LIST) {
             let rows = client::Entity::find()
-                .filter(client::Column::Id.is_in(chunk.iter().copied()))
+                .filter(client::Column::Id.is_in(db::padded(chunk.iter().copied())))
                 .all(self.tx)
                 .await?;
             self.clients.extend(rows.into_iter().map(|row| (row.id, Row::stored(row))));
@@ -232,15 +231,10 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Message keys by WhatsApp id and by token; returns the messages they name.
+    /// Message keys; returns the messages they name.
     async fn load_keys(&mut self, names: &Names) -> Result<BTreeSet<MessageId>, DbErr> {
         let mut known = BTreeSet::new();
         let mut rows = Vec::new();
-        for chunk in chunks(&names.messages) {
-            let found =
-                message_key::Entity::find().filter(message_key::Column::WhatsappId.is_in(chunk)).all(self.tx);
-            rows.extend(found.await?);
-        }
         for chunk in chunks(&names.tokens) {
             let found =
                 message_key::Entity::find().filter(message_key::Column::Token.is_in(chunk)).all(self.tx);
@@ -256,20 +250,13 @@ impl<'a> Work<'a> {
     }
 
     fn remember_key(&mut self, row: &message_key::Model) {
-        if let Some(token) = &row.token {
-            self.tokens.entry((row.client_id, token.clone())).or_default().insert(row.message_id);
-        }
+        self.tokens.entry((row.client_id, row.token.clone())).or_default().insert(row.message_id);
         self.message_keys.insert((row.client_id, row.whatsapp_id.clone()), row.message_id);
     }
 
     async fn load_waiting(&mut self, names: &Names) -> Result<(), DbErr> {
         let mut seen = HashSet::new();
         let mut rows = Vec::new();
-        for chunk in chunks(&names.messages) {
-            rows.extend(
-                pending::Entity::find().filter(pending::Column::Target.is_in(chunk)).all(self.tx).await?,
-            );
-        }
         for chunk in chunks(&names.tokens) {
             rows.extend(
                 pending::Entity::find().filter(pending::Column::Token.is_in(chunk)).all(self.tx).await?,
@@ -288,13 +275,14 @@ impl<'a> Work<'a> {
     async fn load_messages(&mut self, names: &Names, known: BTreeSet<MessageId>) -> Result<(), DbErr> {
         let ids: Vec<MessageId> = known.into_iter().chain(names.callbacks.iter().copied()).collect();
         for chunk in ids.chunks(IN_LIST) {
-            let found =
-                message::Entity::find().filter(message::Column::Id.is_in(chunk.iter().copied())).all(self.tx);
+            let found = message::Entity::find()
+                .filter(message::Column::Id.is_in(db::padded(chunk.iter().copied())))
+                .all(self.tx);
             let rows = found.await?;
             let rows = rows.into_iter().filter(|row| names.clients.contains(&row.client_id));
             self.messages.extend(rows.map(|row| (row.id, Row::stored(row))));
-            let found =
-                reaction::Entity::find().filter(reaction::Column::MessageId.is_in(chunk.iter().copied()));
+            let found = reaction::Entity::find()
+                .filter(reaction::Column::MessageId.is_in(db::padded(chunk.iter().copied())));
             for row in found.all(self.tx).await? {
                 self.reactions.insert((row.message_id, row.by), Row::stored(row));
             }
@@ -318,8 +306,8 @@ impl<'a> Work<'a> {
             self.messages.values().map(|row| row.model.conversation_id).collect();
         let conversations: Vec<ConversationId> = conversations.into_iter().collect();
         for chunk in conversations.chunks(IN_LIST) {
-            let found =
-                conversation::Entity::find().filter(conversation::Column::Id.is_in(chunk.iter().copied()));
+            let found = conversation::Entity::find()
+                .filter(conversation::Column::Id.is_in(db::padded(chunk.iter().copied())));
             for row in found.all(self.tx).await? {
                 ids.insert(row.contact_id);
                 self.remember_conversation(row);
@@ -327,11 +315,12 @@ impl<'a> Work<'a> {
         }
         let ids: Vec<ContactId> = ids.into_iter().collect();
         for chunk in ids.chunks(IN_LIST) {
-            let found =
-                contact::Entity::find().filter(contact::Column::Id.is_in(chunk.iter().copied())).all(self.tx);
+            let found = contact::Entity::find()
+                .filter(contact::Column::Id.is_in(db::padded(chunk.iter().copied())))
+                .all(self.tx);
             self.contacts.extend(found.await?.into_iter().map(|row| (row.id, Row::stored(row))));
             let found = conversation::Entity::find()
-                .filter(conversation::Column::ContactId.is_in(chunk.iter().copied()));
+                .filter(conversation::Column::ContactId.is_in(db::padded(chunk.iter().copied())));
             for row in found.all(self.tx).await? {
                 self.remember_conversation(row);
             }
@@ -352,7 +341,7 @@ impl<'a> Work<'a> {
             let sending: SelectStatement = Query::select()
                 .column(lane_entry::Column::ConversationId)
                 .from(lane_entry::Entity)
-                .and_where(lane_entry::Column::ConversationId.is_in(chunk.iter().copied()))
+                .and_where(lane_entry::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
                 .and_where(lane_entry::Column::Sending.eq(true))
                 .to_owned();
             for row in self.tx.query_all(&sending).await? {
@@ -361,7 +350,7 @@ impl<'a> Work<'a> {
             let unknown: SelectStatement = Query::select()
                 .column(message::Column::ConversationId)
                 .from(message::Entity)
-                .and_where(message::Column::ConversationId.is_in(chunk.iter().copied()))
+                .and_where(message::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
                 .and_where(message::Column::SentAt.gt(recently.plus_seconds(-3600)))
                 .and_where(message::Column::Status.eq(MessageStatus::Unknown))
                 .and_where(message::Column::StatusAt.gt(recently))
@@ -568,10 +557,10 @@ impl Work<'_> {
             return;
         }
         let row = message_key::Model {
-            whatsapp_id: whatsapp_id.to_owned(),
+            token: common_part(whatsapp_id),
             client_id: client,
+            whatsapp_id: whatsapp_id.to_owned(),
             message_id: message,
-            token: message_token(whatsapp_id),
         };
         self.remember_key(&row);
         self.new_keys.push(row);
@@ -628,7 +617,7 @@ impl Work<'_> {
                 client_id: client,
                 target: target.to_owned(),
                 hash,
-                token: message_token(target),
+                token: common_part(target),
                 change: change.clone(),
                 received_at: self.now,
                 retry_at,
@@ -642,11 +631,9 @@ impl Work<'_> {
         if self.waiting.is_empty() {
             return Vec::new();
         }
-        let token = message_token(whatsapp_id);
+        let token = common_part(whatsapp_id);
         let fits = |waiting: &Waiting| {
-            let same =
-                waiting.model.target == whatsapp_id || (token.is_some() && waiting.model.token == token);
-            waiting.model.client_id == client && same && !waiting.done
+            waiting.model.client_id == client && waiting.model.token == token && !waiting.done
         };
         self.waiting.iter().enumerate().filter(|(_, waiting)| fits(waiting)).map(|(place, _)| place).collect()
     }
@@ -728,7 +715,7 @@ pub(crate) async fn recount_unread<C: ConnectionTrait>(
 
 fn chunks(names: &BTreeSet<String>) -> Vec<Vec<String>> {
     let names: Vec<String> = names.iter().cloned().collect();
-    names.chunks(IN_LIST).map(<[String]>::to_vec).collect()
+    names.chunks(IN_LIST).map(|chunk| db::padded(chunk.iter().cloned())).collect()
 }
 
 fn dirty<K: Hash + Eq, M>(rows: HashMap<K, Row<M>>) -> Vec<M> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use uuid::Uuid;
 
+use crate::db::padded;
 use crate::failure::Failure;
 
 /// What a credential may do.
@@ -196,7 +197,7 @@ impl Scope {
             Expr::expr(Func::coalesce([column.into_simple_expr(), column.into_simple_expr()]))
         };
         #[expect(clippy::disallowed_methods, reason = "the scope's own conditions follow")]
-        let select = E::find().filter(id.is_in(ids)).filter(unindexed(E::PARTNER).eq(self.partner));
+        let select = E::find().filter(id.is_in(padded(ids))).filter(unindexed(E::PARTNER).eq(self.partner));
         match &self.clients {
             None => select,
             Some(clients) => select.filter(unindexed(E::CLIENT).is_in(clients.iter().copied())),

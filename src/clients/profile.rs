@@ -73,8 +73,8 @@ async fn read_at(
     name: Option<String>,
     profile: Option<serde_json::Value>,
 ) -> Outcome<()> {
-    let tx = app.db.begin_write().await?;
-    crate::db::lock_clients(&tx, &std::collections::BTreeSet::from([of.id])).await?;
+    let held = app.db.hold([of.id]).await;
+    let tx = app.db.begin_for(&held).await?;
     #[expect(clippy::disallowed_methods, reason = "the client whose profile is due")]
     let Some(mut row) = client::Entity::find_by_id(of.id).one(&tx).await? else { return Ok(()) };
     let before = row.clone();

@@ -176,6 +176,8 @@ pub struct LanesConfig {
     pub api_only_per_second: u32,
     /// Longest wait for an answer.
     pub timeout_seconds: u64,
+    /// Hours that idempotency keys are remembered.
+    pub keep_keys_hours: i64,
 }
 
 /// `[events]`
@@ -232,10 +234,16 @@ pub struct GraphqlConfig {
     pub batch: usize,
     /// Longest query or mutation.
     pub timeout_seconds: u64,
-    /// Sockets of one key.
-    pub sockets_per_key: usize,
+    /// Sockets and event streams of one partner.
+    pub sockets_per_partner: usize,
     /// Subscriptions on one socket.
     pub subscriptions_per_socket: usize,
+    /// Largest message of a client.
+    pub message_bytes: usize,
+    /// Between two heartbeats.
+    pub heartbeat_seconds: u64,
+    /// How long a reader may take nothing.
+    pub slow_reader_seconds: u64,
     /// Introspection outside development.
     pub introspection: bool,
 }
@@ -272,7 +280,10 @@ impl Config {
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(FileFormat::Toml));
         }
-        let mut known = BTreeSet::from(["TANDEM_CONFIG".to_owned()]);
+        // The last two are for `tandem events tail` alone.
+        let mut known = BTreeSet::from(
+            ["TANDEM_CONFIG", "TANDEM_API_KEY", "TANDEM_WEBHOOK_SECRET"].map(ToOwned::to_owned),
+        );
         for key in &keys {
             let mut names = vec![format!("TANDEM_{}", key.path.replace('.', "_").to_uppercase())];
             if key.path == "database_url" {
@@ -307,7 +318,7 @@ impl Config {
     }
 
     fn checked(self) -> Result<Self, Invalid> {
-        let positive: [(&str, i64); 15] = [
+        let positive: [(&str, i64); 17] = [
             ("onboarding.expires_seconds", self.onboarding.expires_seconds),
             ("sync.stalled_seconds", self.sync.stalled_seconds),
             ("sync.settle_seconds", self.sync.settle_seconds),
@@ -322,6 +333,11 @@ impl Config {
             ("webhooks.keep_delivered_days", self.webhooks.keep_delivered_days),
             ("webhooks.keep_failed_days", self.webhooks.keep_failed_days),
             ("webhooks.timeout_seconds", i64::try_from(self.webhooks.timeout_seconds).unwrap_or(i64::MAX)),
+            ("graphql.heartbeat_seconds", i64::try_from(self.graphql.heartbeat_seconds).unwrap_or(i64::MAX)),
+            (
+                "graphql.slow_reader_seconds",
+                i64::try_from(self.graphql.slow_reader_seconds).unwrap_or(i64::MAX),
+            ),
             ("presence.check_seconds", i64::try_from(self.presence.check_seconds).unwrap_or(i64::MAX)),
         ];
         for (key, value) in positive {
@@ -329,7 +345,7 @@ impl Config {
                 return Err(Invalid(format!("{key} is {value}; it needs a number above 0")));
             }
         }
-        let positive: [(&str, usize); 14] = [
+        let positive: [(&str, usize); 15] = [
             ("inbound.body_bytes", self.inbound.body_bytes),
             ("inbound.batch", self.inbound.batch),
             ("inbound.batch_bytes", self.inbound.batch_bytes),
@@ -344,11 +360,18 @@ impl Config {
             ("graphql.depth", self.graphql.depth),
             ("graphql.complexity", self.graphql.complexity),
             ("graphql.batch", self.graphql.batch),
+            ("graphql.message_bytes", self.graphql.message_bytes),
         ];
         for (key, value) in positive {
             if value < 1 {
                 return Err(Invalid(format!("{key} is {value}; it needs a number above 0")));
             }
+        }
+        if self.lanes.keep_keys_hours < 24 {
+            return Err(Invalid(format!(
+                "lanes.keep_keys_hours is {}; it needs 24 at least, which the API promises",
+                self.lanes.keep_keys_hours
+            )));
         }
         if serde_json::from_str::<serde_json::Map<_, _>>(&self.meta.signup_extras).is_err() {
             return Err(Invalid(format!(

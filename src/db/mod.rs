@@ -4,21 +4,49 @@ pub mod page;
 pub mod search;
 mod write;
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use entity::ClientId;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction,
     DbErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::OwnedMutexGuard;
 
-pub use write::{least, upsert};
+pub use write::{insert, least, padded, upsert};
 
-/// Connections that only read, on SQLite. On Postgres one pool does both.
-const READERS: u32 = 4;
+/// What a database is for: how many read it beside the writer, and how much of it each connection keeps in memory. SQLite
+/// only: Postgres has one pool for both, and a memory of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Rows that are looked up all the time.
+    Rows,
+    /// Bodies that are written once and read once, if at all.
+    Queue,
+}
+
+impl Use {
+    fn readers(self) -> u32 {
+        match self {
+            Use::Rows => 4,
+            Use::Queue => 1,
+        }
+    }
+
+    /// MB of pages.
+    fn caches(self) -> (u32, u32) {
+        match self {
+            Use::Rows => (16, 4),
+            Use::Queue => (2, 1),
+        }
+    }
+}
+
 /// Connections to Postgres.
 const POOL: u32 = 16;
 
@@ -27,6 +55,7 @@ const POOL: u32 = 16;
 pub struct Db {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    locks: Locks,
     statements: Arc<AtomicU64>,
 }
 
@@ -36,20 +65,21 @@ impl Db {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub async fn open(url: &SecretString) -> Result<Self, DbErr> {
+    pub async fn open(url: &SecretString, purpose: Use) -> Result<Self, DbErr> {
         let statements = Arc::new(AtomicU64::new(0));
         let url = url.expose_secret();
         if url.starts_with("sqlite") {
-            let writer = connect(url, 1, &statements).await?;
+            let (writer, reader) = purpose.caches();
+            let writer = connect(url, 1, writer, &statements).await?;
             let reader = if url.contains(":memory:") {
                 writer.clone()
             } else {
-                connect(url, READERS, &statements).await?
+                connect(url, purpose.readers(), reader, &statements).await?
             };
-            Ok(Self { writer, reader, statements })
+            Ok(Self { writer, reader, locks: Locks::default(), statements })
         } else {
-            let pool = connect(url, POOL, &statements).await?;
-            Ok(Self { writer: pool.clone(), reader: pool, statements })
+            let pool = connect(url, POOL, 0, &statements).await?;
+            Ok(Self { writer: pool.clone(), reader: pool, locks: Locks::default(), statements })
         }
     }
 
@@ -76,6 +106,28 @@ impl Db {
                 ..Default::default()
             })
             .await
+    }
+
+    /// Waits until nobody else in this process writes to these clients' rows. Never while a transaction is open: whoever
+    /// holds a client may be waiting for it.
+    pub async fn hold(&self, clients: impl IntoIterator<Item = ClientId>) -> HeldClients {
+        let clients: BTreeSet<ClientId> = clients.into_iter().collect();
+        let mut locks = Vec::with_capacity(clients.len());
+        // Ascending, so that nobody waits in a circle.
+        for client in &clients {
+            locks.push(self.locks.of(*client).lock_owned().await);
+        }
+        HeldClients { clients, _locks: locks }
+    }
+
+    /// Begins a transaction that writes to clients that are held; see [`Db::begin_write`].
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn begin_for(&self, held: &HeldClients) -> Result<DatabaseTransaction, DbErr> {
+        let tx = self.begin_write().await?;
+        lock_clients(&tx, &held.clients).await?;
+        Ok(tx)
     }
 
     /// Which kind it is.
@@ -121,16 +173,39 @@ pub fn clock(backend: DatabaseBackend) -> &'static str {
     }
 }
 
-/// Keeps everybody else from writing to these clients' chats until the transaction ends. On SQLite there is one writer
-/// anyway; on Postgres transactions that read rows, change them in memory and write them back must not overlap. Taken in
-/// ascending order, first thing in the transaction, so that nobody waits in a circle.
-///
-/// # Errors
-/// When the database is away.
-pub async fn lock_clients<C: ConnectionTrait>(
-    tx: &C,
-    clients: &std::collections::BTreeSet<entity::ClientId>,
-) -> Result<(), DbErr> {
+/// Clients whose rows nobody else writes until this is dropped. What reads rows, changes them in memory and writes them back
+/// must hold their clients from before the first look until after the commit.
+pub struct HeldClients {
+    clients: BTreeSet<ClientId>,
+    _locks: Vec<OwnedMutexGuard<()>>,
+}
+
+impl HeldClients {
+    /// Whether a client is among them.
+    pub fn holds(&self, client: ClientId) -> bool {
+        self.clients.contains(&client)
+    }
+}
+
+/// One lock for each client that is being written to, within this process.
+#[derive(Clone, Default)]
+struct Locks(Arc<Mutex<HashMap<ClientId, Arc<tokio::sync::Mutex<()>>>>>);
+
+impl Locks {
+    /// Locks above this number are looked through for those that nobody holds.
+    const TIDY: usize = 1024;
+
+    fn of(&self, client: ClientId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if locks.len() >= Self::TIDY {
+            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        }
+        locks.entry(client).or_default().clone()
+    }
+}
+
+/// The same between processes that share a Postgres database, until the transaction ends.
+async fn lock_clients(tx: &DatabaseTransaction, clients: &BTreeSet<ClientId>) -> Result<(), DbErr> {
     if tx.get_database_backend() == DatabaseBackend::Sqlite {
         return Ok(());
     }
@@ -150,6 +225,7 @@ pub async fn lock_clients<C: ConnectionTrait>(
 async fn connect(
     url: &str,
     connections: u32,
+    cache_mb: u32,
     statements: &Arc<AtomicU64>,
 ) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(url);
@@ -159,13 +235,13 @@ async fn connect(
         .acquire_timeout(Duration::from_secs(10))
         .sqlx_logging(false)
         .test_before_acquire(false)
-        .map_sqlx_sqlite_opts(|sqlite| {
+        .map_sqlx_sqlite_opts(move |sqlite| {
             sqlite
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(Duration::from_secs(5))
                 .foreign_keys(true)
-                .pragma("cache_size", "-16384")
+                .pragma("cache_size", format!("-{}", cache_mb * 1024))
                 .pragma("temp_store", "memory")
                 // 40 MB of log before it is copied back: each page is then copied once for many commits.
                 .pragma("wal_autocheckpoint", "10000")

@@ -1,16 +1,19 @@
 //! The event log (invariants 5 and 6): each partner's stream, numbered without gaps in the order of commits.
 
 pub mod cursor;
+pub mod filter;
 pub mod queries;
+pub mod retention;
 
 use std::collections::BTreeMap;
 
 use entity::{ClientId, EventType, PartnerId, Timestamp, event, event_head};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::db;
 use crate::feed::Hub;
 
 /// Something that happened, not yet in the log.
@@ -94,8 +97,8 @@ async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Heads
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
         let bump = Query::insert()
             .into_table(event_head::Entity)
-            .columns([event_head::Column::PartnerId, event_head::Column::Head])
-            .values_panic([Expr::val(partner.0), Expr::val(count)])
+            .columns([event_head::Column::PartnerId, event_head::Column::Head, event_head::Column::Floor])
+            .values_panic([Expr::val(partner.0), Expr::val(count), Expr::val(0_i64)])
             .on_conflict(
                 OnConflict::column(event_head::Column::PartnerId)
                     .value(
@@ -113,21 +116,18 @@ async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Heads
         };
         let first = head - count + 1;
         for (position, event) in (first..).zip(events) {
-            rows.push(event::ActiveModel {
-                partner_id: Set(partner),
-                position: Set(position),
-                kind: Set(event.kind),
-                occurred_at: Set(event.occurred_at),
-                client_id: Set(event.client),
-                subject_id: Set(event.subject),
-                data: Set(event.data),
+            rows.push(event::Model {
+                partner_id: partner,
+                position,
+                kind: event.kind,
+                occurred_at: event.occurred_at,
+                client_id: event.client,
+                subject_id: event.subject,
+                data: event.data,
             });
         }
         heads.insert(partner, head);
     }
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        event::Entity::insert_many(rows.by_ref().take(1000)).exec_without_returning(tx).await?;
-    }
+    db::insert::<event::Entity, _>(tx, rows).await?;
     Ok(heads)
 }

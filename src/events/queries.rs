@@ -1,22 +1,33 @@
 //! Reads of the log: where a reader may go on, and pages of it.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::{max, min};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use entity::{ClientId, EventType, event};
-use sea_orm::{ColumnTrait, DbErr, QueryFilter, QueryOrder, QuerySelect};
-use uuid::Uuid;
+use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement, SimpleExpr, UnionType};
+use sea_orm::{
+    ColumnTrait, DbErr, EntityTrait, IntoSimpleExpr, QueryFilter, QueryOrder, QuerySelect, Select,
+};
 
 use super::cursor::Cursor;
+use super::filter::Filter;
 use crate::app::App;
 use crate::auth::Scope;
 use crate::db::Db;
 use crate::ids::EventId;
-use crate::lookup;
 use crate::partners;
 
-/// Entries looked at for one page: a rare filter finds nothing for long, and a page must end.
-const SCAN: i64 = 10_000;
+/// Places looked at by one statement: few at first, more while nothing is found.
+const FEWEST: i64 = 2_000;
+/// The most of them: what a statement may sort.
+const MOST: i64 = 65_536;
+/// Statements for one page: a rare filter finds nothing for long, and a page must end.
+const ROUNDS: usize = 32;
+/// More clients than this are no longer looked for one by one.
+const FEW_CLIENTS: usize = 200;
+/// More types than this are no longer looked for one by one.
+const FEW_TYPES: usize = 8;
 
 /// Why a cursor is of no use.
 #[derive(Debug)]
@@ -44,18 +55,28 @@ impl From<DbErr> for CursorError {
 /// # Errors
 /// See [`CursorError`].
 pub async fn resume(app: &App, scope: &Scope, cursor: Option<&str>) -> Result<i64, CursorError> {
-    let oldest = oldest(app, scope).await?;
-    let Some(text) = cursor else { return Ok(oldest) };
+    let partner = scope.partner();
+    let Some(text) = cursor else { return Ok(app.hub.bounds(partner).await?.floor) };
     let cursor =
-        Cursor::decode(text).filter(|cursor| cursor.partner == scope.partner()).ok_or(CursorError::Broken)?;
-    let gone = cursor.epoch != app.epoch
-        || cursor.position < oldest
-        || cursor.position > app.hub.head(scope.partner()).await?;
-    if gone {
-        Err(CursorError::Expired { oldest: app.cursor(scope.partner(), oldest) })
-    } else {
-        Ok(cursor.position)
+        Cursor::decode(text).filter(|cursor| cursor.partner == partner).ok_or(CursorError::Broken)?;
+    let bounds = app.hub.bounds(partner).await?;
+    if cursor.epoch != app.epoch || !(bounds.floor..=bounds.head).contains(&cursor.position) {
+        return Err(CursorError::Expired { oldest: app.cursor(partner, bounds.floor) });
     }
+    Ok(cursor.position)
+}
+
+/// Whether all that follows a place is kept. To be asked after reading: what was there before may be gone by then, never
+/// the other way round.
+///
+/// # Errors
+/// Expired, or when the database is away.
+pub async fn is_kept(app: &App, scope: &Scope, position: i64) -> Result<(), CursorError> {
+    let floor = app.hub.bounds(scope.partner()).await?.floor;
+    if position < floor {
+        return Err(CursorError::Expired { oldest: app.cursor(scope.partner(), floor) });
+    }
+    Ok(())
 }
 
 /// Notes that the partner reads its stream (S8), the first time that it does.
@@ -67,43 +88,6 @@ pub async fn note_reader(app: &App, scope: &Scope) -> Result<(), DbErr> {
         return Ok(());
     }
     partners::stream_opened(&app.db, scope.partner(), app.now()).await
-}
-
-/// The place before the oldest entry kept.
-async fn oldest(app: &App, scope: &Scope) -> Result<i64, DbErr> {
-    // Before the entries: of an empty log this is its end, and what comes in between lies after it.
-    let head = app.hub.head(scope.partner()).await?;
-    let first: Option<i64> = scope
-        .find_partner::<event::Entity>()
-        .select_only()
-        .column(event::Column::Position)
-        .order_by_asc(event::Column::Position)
-        .limit(1)
-        .into_tuple()
-        .one(app.db.read())
-        .await?;
-    Ok(first.map_or(head, |first| first - 1))
-}
-
-/// Which entries.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Only what happened to these clients; none: whatever the scope admits.
-    pub clients: Option<HashSet<ClientId>>,
-    /// Only of these kinds.
-    pub types: Option<HashSet<EventType>>,
-}
-
-impl Filter {
-    /// Only what happened to these clients, which came through the scope: under whatever ids they had then.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn clients(app: &App, scope: &Scope, clients: &[ClientId]) -> Result<HashSet<ClientId>, DbErr> {
-        let bare: Vec<Uuid> = clients.iter().map(|client| client.0).collect();
-        let all = lookup::with_former_ids(&app.db, scope.partner(), &bare).await?;
-        Ok(all.into_iter().map(ClientId).collect())
-    }
 }
 
 /// Whether the scope admits an entry. What concerns no client is for those who may see all.
@@ -134,6 +118,103 @@ pub async fn by_ids(
     Ok(admitted.map(|row| (id(&row), Arc::new(row))).collect())
 }
 
+/// Looks through the log for the entries that a scope and a filter admit, by the index that finds them with the least
+/// reading.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// Looked through up to here.
+    pub position: i64,
+    places: i64,
+}
+
+impl Search {
+    /// From a place on.
+    pub fn after(position: i64) -> Self {
+        Self { position, places: FEWEST }
+    }
+
+    /// The next entries, oldest first, at most `most`, none of them after `last`; with one statement. Moves on to the last
+    /// of them, or as far as it looked.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn next(
+        &mut self,
+        db: &Db,
+        scope: &Scope,
+        filter: &Filter,
+        last: i64,
+        most: usize,
+    ) -> Result<Vec<event::Model>, DbErr> {
+        let until = min(last, self.position.saturating_add(self.places));
+        let limit = u64::try_from(most).unwrap_or(u64::MAX);
+        let mut rows = select(scope, filter, self.position, until).limit(limit).all(db.read()).await?;
+        if rows.len() == most {
+            self.position = rows.last().map_or(until, |row| row.position);
+            self.places = max(self.places / 2, FEWEST);
+        } else {
+            self.position = max(until, self.position);
+            self.places = min(self.places * 2, MOST);
+        }
+        rows.retain(|row| admits(scope, row) && filter.admits(row));
+        Ok(rows)
+    }
+}
+
+/// The entries between two places. Which index finds them is decided here, since without statistics SQLite always walks
+/// the primary key: few clients by theirs, few types by theirs, anything else by the primary key.
+fn select(scope: &Scope, filter: &Filter, after: i64, until: i64) -> Select<event::Entity> {
+    use event::Column;
+    let range = |column: SimpleExpr| column.clone().gt(after).and(column.lte(until));
+    let clients: Option<BTreeSet<ClientId>> = match (scope.clients(), &filter.clients) {
+        (None, None) => None,
+        (Some(own), None) => Some(own.clone()),
+        (None, Some(wanted)) => Some(wanted.iter().copied().collect()),
+        (Some(own), Some(wanted)) => Some(own.iter().copied().filter(|id| wanted.contains(id)).collect()),
+    };
+    let types: Option<Vec<EventType>> = filter.types.as_ref().map(|types| types.iter().copied().collect());
+    let in_range = range(Column::Position.into_simple_expr());
+    let select = match (&clients, &types) {
+        (Some(clients), _) if clients.len() <= FEW_CLIENTS => {
+            let partner = Column::PartnerId.into_simple_expr();
+            // By a way that no index knows, so that the one by client is taken.
+            let partner = Expr::expr(Func::coalesce([partner.clone(), partner]));
+            #[expect(clippy::disallowed_methods, reason = "the scope's own conditions follow")]
+            event::Entity::find().filter(partner.eq(scope.partner())).filter(in_range)
+        }
+        (_, Some(types)) if types.len() <= FEW_TYPES => {
+            let mut places = types.iter().map(|kind| {
+                Query::select()
+                    .column(Column::Position)
+                    .from(event::Entity)
+                    .and_where(Column::PartnerId.eq(scope.partner()))
+                    .and_where(Column::Kind.eq(*kind))
+                    .and_where(range(Column::Position.into_simple_expr()))
+                    .take()
+            });
+            let places = match places.next() {
+                Some(mut first) => first.unions(places.map(|rest| (UnionType::All, rest))).take(),
+                None => SelectStatement::new().expr(Expr::val(0)).take(),
+            };
+            scope.find_partner::<event::Entity>().filter(Column::Position.in_subquery(places))
+        }
+        _ => scope.find_partner::<event::Entity>().filter(in_range),
+    };
+    let select = match clients {
+        Some(clients) => select.filter(Column::ClientId.is_in(clients)),
+        None => select,
+    };
+    let select = match types {
+        Some(types) => select.filter(Column::Kind.is_in(types)),
+        None => select,
+    };
+    let select = match filter.subject {
+        Some(subject) => select.filter(Column::SubjectId.eq(subject)),
+        None => select,
+    };
+    select.order_by_asc(Column::Position)
+}
+
 /// A page of the log.
 #[derive(Clone, Debug)]
 pub struct EventPage {
@@ -145,41 +226,33 @@ pub struct EventPage {
     pub has_next: bool,
 }
 
-/// Entries after a place, oldest first. Looks at so many at most: then `has_next` is true with fewer entries than were
-/// asked for, or none.
+/// Entries after a place, oldest first. Of a very long log it looks through a part: then `has_next` is true with fewer
+/// entries than were asked for, or none.
 ///
 /// # Errors
-/// When the database is away.
+/// See [`CursorError`].
 pub async fn page(
     app: &App,
     scope: &Scope,
     after: i64,
     filter: &Filter,
     size: usize,
-) -> Result<EventPage, DbErr> {
-    use event::Column;
+) -> Result<EventPage, CursorError> {
     // Before the rows: what is committed in between belongs to the next page.
-    let head = app.hub.head(scope.partner()).await?;
-    let last = head.min(after.saturating_add(SCAN));
-    let mut select = scope
-        .find_partner::<event::Entity>()
-        .filter(Column::Position.gt(after))
-        .filter(Column::Position.lte(last));
-    if let Some(clients) = scope.clients() {
-        select = select.filter(Column::ClientId.is_in(clients.iter().copied()));
+    let head = app.hub.bounds(scope.partner()).await?.head;
+    let mut search = Search::after(after);
+    let mut rows = Vec::new();
+    for _ in 0..ROUNDS {
+        if rows.len() > size || search.position >= head {
+            break;
+        }
+        rows.extend(search.next(&app.db, scope, filter, head, size + 1 - rows.len()).await?);
     }
-    if let Some(clients) = &filter.clients {
-        select = select.filter(Column::ClientId.is_in(clients.iter().copied()));
-    }
-    if let Some(types) = &filter.types {
-        select = select.filter(Column::Kind.is_in(types.iter().copied()));
-    }
-    let fetch = u64::try_from(size).unwrap_or(u64::MAX).saturating_add(1);
-    let mut rows = select.order_by_asc(Column::Position).limit(fetch).all(app.db.read()).await?;
+    is_kept(app, scope, after).await?;
     if rows.len() > size {
         rows.truncate(size);
         let end = rows.last().map_or(after, |row| row.position);
         return Ok(EventPage { rows, end, has_next: true });
     }
-    Ok(EventPage { rows, end: last.max(after), has_next: last < head })
+    Ok(EventPage { rows, end: search.position, has_next: search.position < head })
 }

@@ -23,6 +23,15 @@ pub struct Hub {
     feeds: Mutex<HashMap<PartnerId, Arc<Feed>>>,
 }
 
+/// Between which places a log lies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// Everything after this place is kept, nothing up to it.
+    pub floor: i64,
+    /// The newest entry's place; 0: there never was one.
+    pub head: i64,
+}
+
 /// One partner's feed.
 pub struct Feed {
     partner: PartnerId,
@@ -70,14 +79,22 @@ impl Hub {
         Ok(feed)
     }
 
+    /// Between which places a partner's log lies now.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn bounds(&self, partner: PartnerId) -> Result<Bounds, DbErr> {
+        #[expect(clippy::disallowed_methods, reason = "asked for by the partner's own id")]
+        let row = event_head::Entity::find_by_id(partner).one(self.db.read()).await?;
+        Ok(row.map_or(Bounds::default(), |row| Bounds { floor: row.floor, head: row.head }))
+    }
+
     /// The position of a partner's newest event, as the log says.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn head(&self, partner: PartnerId) -> Result<i64, DbErr> {
-        #[expect(clippy::disallowed_methods, reason = "asked for by the partner's own id")]
-        let row = event_head::Entity::find_by_id(partner).one(self.db.read()).await?;
-        Ok(row.map_or(0, |row| row.head))
+        Ok(self.bounds(partner).await?.head)
     }
 
     /// Asks the log for the heads of all feeds that have readers: what makes a lost hint harmless.
@@ -114,6 +131,11 @@ impl Feed {
         });
     }
 
+    /// How many of the newest events memory holds for readers that are nearly live.
+    pub fn ring(&self) -> i64 {
+        i64::try_from(self.most).unwrap_or(i64::MAX)
+    }
+
     /// How far the log goes, as far as this process knows.
     pub fn head(&self) -> i64 {
         *self.head.borrow()
@@ -135,7 +157,7 @@ impl Feed {
         if let Some(events) = self.recent(position) {
             return Ok(events);
         }
-        let near_head = self.head() - position <= i64::try_from(self.most).unwrap_or(i64::MAX);
+        let near_head = self.head() - position <= self.ring();
         if !near_head {
             return self.read(db, position, READ).await.map(|rows| rows.into_iter().map(Arc::new).collect());
         }

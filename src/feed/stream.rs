@@ -1,68 +1,21 @@
-//! A reader of the feed as a stream: first what came after its cursor, then one sign that it caught up, then live. It
-//! holds a place in the log and a few events read ahead, whatever its consumer does.
+//! A reader of the feed: first what came after its cursor, then one sign that it caught up, then live. It holds a place
+//! in the log and a few events read ahead, whatever its consumer does.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use entity::{ClientId, EventType, MessageStatus, event};
-use futures_util::Stream;
-use futures_util::stream::unfold;
+use entity::event;
 use sea_orm::DbErr;
-use serde_json::Value;
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use super::Feed;
 use crate::app::App;
 use crate::auth::Scope;
-use crate::events::queries::{self, CursorError};
+use crate::events::filter::Filter;
+use crate::events::queries::{self, CursorError, Search};
 
-/// Which events.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Only what happened to these clients.
-    pub clients: Option<HashSet<ClientId>>,
-    /// Only of these kinds.
-    pub types: Option<HashSet<EventType>>,
-    /// Only about this message, contact or onboarding.
-    pub subject: Option<Uuid>,
-    /// Only those that carry one of these statuses.
-    pub statuses: Option<HashSet<MessageStatus>>,
-}
-
-impl Filter {
-    fn admits(&self, row: &event::Model) -> bool {
-        self.types.as_ref().is_none_or(|types| types.contains(&row.kind))
-            && self
-                .clients
-                .as_ref()
-                .is_none_or(|clients| row.client_id.is_some_and(|id| clients.contains(&id)))
-            && self.subject.is_none_or(|subject| row.subject_id == Some(subject))
-            && self
-                .statuses
-                .as_ref()
-                .is_none_or(|statuses| status(row).is_some_and(|status| statuses.contains(&status)))
-    }
-
-    /// A client that goes on under another id is still the one that was asked for.
-    fn follow(&mut self, row: &event::Model) {
-        if row.kind != EventType::ClientMerged {
-            return;
-        }
-        let merged = row.data.as_ref().and_then(|data| data.get("mergedId")).and_then(Value::as_str);
-        let merged = merged.and_then(|id| Uuid::try_parse(id).ok()).map(ClientId);
-        if let (Some(clients), Some(merged), Some(goes_on)) = (&mut self.clients, merged, row.client_id)
-            && clients.contains(&merged)
-        {
-            clients.insert(goes_on);
-        }
-    }
-}
-
-fn status(row: &event::Model) -> Option<MessageStatus> {
-    let status = row.data.as_ref()?.get("status")?;
-    serde::Deserialize::deserialize(status).ok()
-}
+/// Events that a search brings at once.
+const FOUND: usize = 500;
 
 /// What a reader gets.
 #[derive(Clone, Debug)]
@@ -95,16 +48,12 @@ impl Joined {
         Ok(Self { app: app.clone(), scope: scope.clone(), feed, watch, head })
     }
 
-    /// Reads: with a cursor everything after it, without one what happened since joining. The stream ends when the
-    /// process does, or with its first error.
+    /// Reads: with a cursor everything after it, without one what happened since joining. The filter's clients were looked
+    /// up after joining.
     ///
     /// # Errors
     /// When the cursor is of no use, or the database is away.
-    pub async fn read(
-        self,
-        after: Option<&str>,
-        filter: Filter,
-    ) -> Result<impl Stream<Item = Result<Item, CursorError>> + Send + use<>, CursorError> {
+    pub async fn read(self, after: Option<&str>, filter: Filter) -> Result<Reader, CursorError> {
         let Self { app, scope, feed, watch, head } = self;
         let (position, catch_up_at) = match after {
             Some(cursor) => {
@@ -114,16 +63,27 @@ impl Joined {
             None => (head, None),
         };
         queries::note_reader(&app, &scope).await?;
+        let narrow = filter.is_narrow() || scope.clients().is_some();
+        let search = (narrow && head - position > feed.ring()).then(|| Search::after(position));
         let ahead = VecDeque::new();
-        let reader = Reader { app, scope, feed, watch, filter, position, catch_up_at, ahead, ended: false };
-        Ok(unfold(reader, |mut reader| async move {
-            let item = reader.next().await?;
-            Some((item, reader))
-        }))
+        Ok(Reader {
+            app,
+            scope,
+            feed,
+            watch,
+            filter,
+            position,
+            head,
+            search,
+            catch_up_at,
+            ahead,
+            ended: false,
+        })
     }
 }
 
-struct Reader {
+/// Reads one partner's stream for one subscriber.
+pub struct Reader {
     app: Arc<App>,
     scope: Scope,
     feed: Arc<Feed>,
@@ -131,6 +91,11 @@ struct Reader {
     filter: Filter,
     /// Everything up to here was told or passed over.
     position: i64,
+    /// Where the stream stood when the reader joined. Up to here a narrow filter is searched for; beyond, every entry is
+    /// looked at, since a client of the filter may go on under another id.
+    head: i64,
+    /// Searches while far from the head.
+    search: Option<Search>,
     catch_up_at: Option<i64>,
     /// Read from the log, not yet told.
     ahead: VecDeque<Arc<event::Model>>,
@@ -138,62 +103,108 @@ struct Reader {
 }
 
 impl Reader {
-    async fn next(&mut self) -> Option<Result<Item, CursorError>> {
+    /// The next items, at most `most` and at least one: those that are ready together. Before it waits for any, it tells
+    /// `idle` up to which place everything was told or passed over; all that it gave before must have been told on by
+    /// then. None after an error. It ends by itself only then: whoever reads stops reading when the process ends.
+    pub async fn next(
+        &mut self,
+        most: usize,
+        idle: &(dyn Fn(i64) + Send + Sync),
+    ) -> Option<Vec<Result<Item, CursorError>>> {
         if self.ended {
             return None;
         }
-        let stopping = self.app.tasks.stopping().clone();
-        let item = tokio::select! {
-            biased;
-            () = stopping.cancelled() => return None,
-            item = self.read() => item?,
-        };
-        self.ended = item.is_err();
-        Some(item)
-    }
-
-    async fn read(&mut self) -> Option<Result<Item, CursorError>> {
-        loop {
+        let mut items = Vec::new();
+        while items.len() < most {
             if let Some(place) = self.catch_up_at.filter(|place| self.position >= *place) {
                 self.catch_up_at = None;
-                return Some(Ok(Item::CaughtUp(place)));
-            }
-            if let Some(row) = self.ahead.pop_front() {
-                if row.position != self.position + 1 {
-                    // The stream has no gaps: what is missing was too old to be kept.
-                    return Some(Err(self.expired().await));
-                }
-                self.position = row.position;
-                self.filter.follow(&row);
-                if queries::admits(&self.scope, &row) && self.filter.admits(&row) {
-                    return Some(Ok(Item::Event(row)));
-                }
+                items.push(Ok(Item::CaughtUp(place)));
                 continue;
             }
-            // Marked as seen before reading: what comes in between wakes at once.
-            self.watch.borrow_and_update();
-            match self.feed.after(&self.app.db, self.position).await {
-                Ok(rows) if rows.is_empty() => {
-                    if self.feed.head() > self.position {
-                        // The log was cut off between what is known of its head and what was read of it.
-                        return Some(Err(self.expired().await));
+            match self.step() {
+                Step::Told(row) => items.push(Ok(Item::Event(row))),
+                Step::PassedOver => {}
+                // What is in hand goes first.
+                Step::Dry if !items.is_empty() => break,
+                Step::Dry => {
+                    idle(self.position);
+                    if let Err(error) = self.fill().await {
+                        self.ended = true;
+                        items.push(Err(error));
+                        break;
                     }
-                    self.watch.changed().await.ok()?;
                 }
-                Ok(rows) => self.ahead.extend(rows),
-                Err(error) => return Some(Err(error.into())),
+                Step::Gap => {
+                    self.ended = true;
+                    items.push(Err(self.expired().await));
+                    break;
+                }
             }
+        }
+        Some(items)
+    }
+
+    /// Takes one event that was read ahead.
+    fn step(&mut self) -> Step {
+        let Some(row) = self.ahead.pop_front() else {
+            let Some(search) = self.search.as_ref().filter(|search| search.position > self.position) else {
+                return Step::Dry;
+            };
+            self.position = search.position;
+            if self.position >= self.head {
+                self.search = None;
+            }
+            return Step::PassedOver;
+        };
+        // The stream has no gaps: what is missing was too old to be kept.
+        if self.search.is_none() && row.position != self.position + 1 {
+            return Step::Gap;
+        }
+        self.position = row.position;
+        self.filter.follow(&row);
+        if queries::admits(&self.scope, &row) && self.filter.admits(&row) {
+            Step::Told(row)
+        } else {
+            Step::PassedOver
         }
     }
 
+    /// Reads ahead; waits while there is nothing.
+    async fn fill(&mut self) -> Result<(), CursorError> {
+        if let Some(search) = &mut self.search {
+            let rows = search.next(&self.app.db, &self.scope, &self.filter, self.head, FOUND).await?;
+            queries::is_kept(&self.app, &self.scope, self.position).await?;
+            self.ahead.extend(rows.into_iter().map(Arc::new));
+            return Ok(());
+        }
+        // Marked as seen before reading: what comes in between wakes at once.
+        self.watch.borrow_and_update();
+        let rows = self.feed.after(&self.app.db, self.position).await?;
+        if !rows.is_empty() {
+            self.ahead.extend(rows);
+        } else if self.feed.head() > self.position {
+            // The log was cut off between what is known of its head and what was read of it.
+            return Err(self.expired().await);
+        } else if self.watch.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+
     async fn expired(&self) -> CursorError {
-        let cursor = self.app.cursor(self.scope.partner(), self.position);
-        match queries::resume(&self.app, &self.scope, Some(&cursor)).await {
+        match queries::is_kept(&self.app, &self.scope, self.position).await {
             Err(error) => error,
-            Ok(position) => {
-                let gap = format!("the log has a gap after position {position}");
+            Ok(()) => {
+                let gap = format!("the log has a gap after position {}", self.position);
                 CursorError::Database(DbErr::RecordNotFound(gap))
             }
         }
     }
+}
+
+enum Step {
+    Told(Arc<event::Model>),
+    PassedOver,
+    Dry,
+    Gap,
 }

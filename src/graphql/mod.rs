@@ -1,5 +1,6 @@
 //! The GraphQL schema: a thin door. It reads arguments, asks the domain, and says what comes back.
 
+pub mod beside;
 pub mod context;
 pub mod engine;
 pub mod error;

@@ -17,6 +17,7 @@ use super::types::{
     Client, Contact, Conversation, Message, Node, Onboarding, Viewer, WebhookDelivery, WebhookEndpoint, node,
 };
 use crate::db::page::{DEFAULT, MOST, Page};
+use crate::events::filter::Filter;
 use crate::messages::queries::Of;
 use crate::{clients, conversations, events, onboarding, webhooks};
 
@@ -183,7 +184,7 @@ impl Query {
         let load = async {
             let client = named_client(ctx, client_id).await?;
             let row = conversations::queries::with(&ctx.app().db, ctx.reader()?, client, &with).await?;
-            Ok(row.map(Conversation))
+            Ok(row.map(Conversation::alone))
         };
         load.await.transpose()
     }
@@ -232,10 +233,10 @@ impl Query {
             let EventFilter { client_ids, types } = filter.unwrap_or_default();
             let clients = match named_clients(ctx, client_ids).await? {
                 None => None,
-                Some(clients) => Some(events::queries::Filter::clients(app, scope, &clients).await?),
+                Some(clients) => Some(Filter::clients(app, scope, &clients).await?),
             };
             let types = types.map(|types| types.into_iter().map(Into::into).collect());
-            let filter = events::queries::Filter { clients, types };
+            let filter = Filter { clients, types, ..Filter::default() };
             let page = events::queries::page(app, scope, position, &filter, size).await?;
             EventConnection::new(ctx, page, after.is_some()).await
         };

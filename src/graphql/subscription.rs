@@ -18,9 +18,9 @@ use super::types::event::{
     OutgoingMessageEvent, SyncEvent,
 };
 use crate::app::App;
-use crate::events;
+use crate::events::filter::Filter;
 use crate::events::queries::CursorError;
-use crate::feed::stream::{Filter, Item, Joined};
+use crate::feed::stream::{Item, Joined};
 
 /// Events of a replay that are made together. Live, each is told at once.
 const TOGETHER: usize = 64;
@@ -199,7 +199,7 @@ async fn clients(
 ) -> Result<Option<HashSet<ClientId>>> {
     match named_clients(ctx, given).await? {
         None => Ok(None),
-        Some(clients) => Ok(Some(events::queries::Filter::clients(ctx.app(), ctx.scope(), &clients).await?)),
+        Some(clients) => Ok(Some(Filter::clients(ctx.app(), ctx.scope(), &clients).await?)),
     }
 }
 
@@ -212,7 +212,8 @@ async fn of_types(
     Ok(Filter { clients, types: Some(types.iter().copied().collect()), ..Filter::default() })
 }
 
-/// Follows the stream, keeping what `pick` picks.
+/// Follows the stream, keeping what `pick` picks. What the transport was told to go on after (`Last-Event-ID`) wins over
+/// the argument.
 async fn follow<T: Send + 'static>(
     ctx: &Context<'_>,
     joined: Joined,
@@ -222,11 +223,25 @@ async fn follow<T: Send + 'static>(
 ) -> Result<BoxStream<'static, Result<T>>> {
     let app = ctx.app().clone();
     let partner = ctx.scope().partner();
-    let items = joined.read(after.as_ref().map(|cursor| cursor.0.as_str()), filter).await?;
-    let loaders = ctx.rows().clone();
     let tap = ctx.cursor_tap();
-    let told = items
-        .ready_chunks(TOGETHER)
+    let resumes_after = tap.as_ref().and_then(|tap| tap.resumes_after());
+    let after = resumes_after.or(after.as_ref().map(|cursor| cursor.0.as_str()));
+    let reader = joined.read(after, filter).await?;
+    let loaders = ctx.rows().clone();
+    let idle = {
+        let (app, tap) = (app.clone(), tap.clone());
+        move |position| {
+            if let Some(tap) = &tap {
+                tap.complete(app.cursor(partner, position));
+            }
+        }
+    };
+    // Asked for more only when all that it gave was told: that is what makes `idle` right.
+    let chunks = stream::unfold((reader, idle), |(mut reader, idle)| async move {
+        let chunk = reader.next(TOGETHER, &idle).await?;
+        Some((chunk, (reader, idle)))
+    });
+    let told = chunks
         .then(move |chunk| {
             let (app, loaders) = (app.clone(), loaders.clone());
             async move { stream::iter(tell(&app, &loaders, partner, chunk).await) }

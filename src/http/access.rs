@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_graphql::Request;
-use entity::ApiKeyId;
+use entity::PartnerId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +23,7 @@ const LATER: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Door {
     app: Arc<App>,
-    sockets: Arc<Mutex<HashMap<ApiKeyId, usize>>>,
+    sockets: Arc<Mutex<HashMap<PartnerId, usize>>>,
 }
 
 impl Door {
@@ -32,19 +32,19 @@ impl Door {
     }
 }
 
-/// A place among a key's sockets; dropping it gives it back.
+/// A place among a partner's sockets and event streams; dropping it gives it back.
 pub(super) struct SocketPermit {
-    key: ApiKeyId,
-    sockets: Arc<Mutex<HashMap<ApiKeyId, usize>>>,
+    partner: PartnerId,
+    sockets: Arc<Mutex<HashMap<PartnerId, usize>>>,
 }
 
 impl Drop for SocketPermit {
     fn drop(&mut self) {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = sockets.get_mut(&self.key) {
+        if let Some(count) = sockets.get_mut(&self.partner) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                sockets.remove(&self.key);
+                sockets.remove(&self.partner);
             }
         }
     }
@@ -87,12 +87,12 @@ impl Access for Door {
 
     fn admit_socket(&self, caller: &Scope) -> Option<SocketPermit> {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = sockets.entry(caller.key()).or_default();
-        if *count >= self.app.config.graphql.sockets_per_key {
+        let count = sockets.entry(caller.partner()).or_default();
+        if *count >= self.app.config.graphql.sockets_per_partner {
             return None;
         }
         *count += 1;
-        Some(SocketPermit { key: caller.key(), sockets: self.sockets.clone() })
+        Some(SocketPermit { partner: caller.partner(), sockets: self.sockets.clone() })
     }
 
     fn shutdown(&self) -> CancellationToken {

@@ -47,6 +47,9 @@ pub fn router(app: Arc<App>, development: &Development) -> Router {
         introspection: config.is_development() || config.graphql.introspection,
         request_timeout: Duration::from_secs(config.graphql.timeout_seconds),
         operations_per_socket: config.graphql.subscriptions_per_socket,
+        message_bytes: config.graphql.message_bytes,
+        ping_interval: Duration::from_secs(config.graphql.heartbeat_seconds),
+        slow_reader: Duration::from_secs(config.graphql.slow_reader_seconds),
         ..Limits::default()
     };
     let start = GraphiqlStart { key: development.key.clone(), operations: journey() };

@@ -1,8 +1,10 @@
 //! Webhook bodies, from the socket to the disk (invariant 1): a body is answered 200 only after its bytes are committed.
 //!
 //! Concurrent requests share a transaction. While one commit runs, requests queue up; the next commit takes whatever
-//! waits, bounded in count and bytes, so that the disk's pace, not the number of senders, sets the number of commits.
+//! waits, bounded in count and bytes, so that the disk's pace, not the number of senders, sets the number of commits. What
+//! became of earlier bodies is written with the next ones: it costs no commit of its own under load.
 
+mod fresh;
 pub mod store;
 
 use std::sync::Arc;
@@ -10,8 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use entity::{InboundId, InboundState, Timestamp, inbound};
-use sea_orm::{ActiveValue::Set, DbErr, EntityTrait};
+use sea_orm::DbErr;
 use tokio::sync::{mpsc, oneshot, watch};
+
+use fresh::Fresh;
+use store::Verdict;
 
 use crate::app::App;
 use crate::db::Db;
@@ -20,11 +25,19 @@ use crate::ids::PublicId;
 /// Requests that may wait for the disk at once.
 const QUEUE: usize = 4096;
 
+/// Bodies taken from the disk at once.
+const PAGE: usize = 500;
+
 /// A body on its way to the disk.
 struct Waiting {
-    row: inbound::ActiveModel,
-    bytes: usize,
+    row: inbound::Model,
     done: oneshot::Sender<bool>,
+}
+
+/// What the disk has to take.
+enum Job {
+    Body(Waiting),
+    Settled(Vec<Verdict>),
 }
 
 /// Why a body was not accepted: the sender shall try again.
@@ -40,7 +53,10 @@ pub enum NotAccepted {
 
 /// The door to the disk.
 pub struct Inbox {
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<Job>,
+    fresh: Fresh,
+    /// Verdicts that are on their way to the disk.
+    settling: watch::Sender<usize>,
     backlog: watch::Sender<i64>,
     most: i64,
     /// Bodies with a wrong or missing signature.
@@ -53,7 +69,7 @@ pub struct Inbox {
 
 /// The other end of an [`Inbox`]: what writes.
 pub struct Committer {
-    queue: mpsc::Receiver<Waiting>,
+    queue: mpsc::Receiver<Job>,
     batch: usize,
     batch_bytes: usize,
 }
@@ -67,6 +83,8 @@ impl Inbox {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let inbox = Self {
             queue: sender,
+            fresh: Fresh::default(),
+            settling: watch::Sender::new(0),
             backlog: watch::Sender::new(store::count_pending(db).await?),
             most: config.backlog,
             refused: AtomicU64::new(0),
@@ -91,6 +109,62 @@ impl Inbox {
         self.backlog.send_replace(waiting);
     }
 
+    /// The oldest live bodies that wait: from memory, or from the disk where memory may not hold them all.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn live(&self, db: &Db, most: usize) -> Result<Vec<inbound::Model>, DbErr> {
+        if let Some(bodies) = self.fresh.take(most) {
+            return Ok(bodies);
+        }
+        // Else what was applied a moment ago would be read, and applied, once more.
+        drop(self.settling.subscribe().wait_for(|settling| *settling == 0).await);
+        self.fresh.begin_reading();
+        match store::pending(db, false, PAGE as u64).await {
+            Ok(rows) => {
+                self.fresh.was_read(&rows, rows.len() < PAGE);
+                Ok(rows)
+            }
+            Err(error) => {
+                self.fresh.look_again();
+                Err(error)
+            }
+        }
+    }
+
+    /// Live bodies that are in memory, without asking the disk.
+    pub fn live_in_memory(&self, most: usize) -> Vec<inbound::Model> {
+        self.fresh.take(most).unwrap_or_default()
+    }
+
+    /// The oldest import that waits.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn import(&self, db: &Db) -> Result<Option<inbound::Model>, DbErr> {
+        drop(self.settling.subscribe().wait_for(|settling| *settling == 0).await);
+        Ok(store::pending(db, true, 1).await?.pop())
+    }
+
+    /// More may wait on the disk than this process knows of: another one wrote it, or something failed.
+    pub fn look_again(&self) {
+        self.fresh.look_again();
+    }
+
+    /// Hands over what became of bodies; it is on the disk with the next commit. Should that fail, the bodies wait still, and
+    /// are applied once more, which changes nothing.
+    pub async fn settle(&self, verdicts: Vec<Verdict>) {
+        if verdicts.is_empty() {
+            return;
+        }
+        let count = verdicts.len();
+        self.settling.send_modify(|settling| *settling += count);
+        if self.queue.send(Job::Settled(verdicts)).await.is_err() {
+            // The process ends. The next one applies them once more.
+            self.settling.send_modify(|settling| *settling = settling.saturating_sub(count));
+        }
+    }
+
     /// Resolves when nothing waits to be applied.
     pub async fn idle(&self) {
         // The sender lives as long as this borrow: waiting cannot fail.
@@ -106,18 +180,17 @@ impl Inbox {
             return Err(NotAccepted::Overloaded);
         }
         let (done, committed) = oneshot::channel();
-        let bytes = body.len();
-        let row = inbound::ActiveModel {
-            id: Set(InboundId::generate()),
-            received_at: Set(received_at),
-            history: Set(holds_history(&body)),
-            state: Set(InboundState::Pending),
-            body: Set(body.into()),
-            error: Set(None),
-            partly_unknown: Set(false),
-            settled_at: Set(None),
+        let row = inbound::Model {
+            id: InboundId::generate(),
+            received_at,
+            history: holds_history(&body),
+            state: InboundState::Pending,
+            body: body.into(),
+            error: None,
+            partly_unknown: false,
+            settled_at: None,
         };
-        self.queue.send(Waiting { row, bytes, done }).await.map_err(|_| NotAccepted::Unavailable)?;
+        self.queue.send(Job::Body(Waiting { row, done })).await.map_err(|_| NotAccepted::Unavailable)?;
         match committed.await {
             Ok(true) => {
                 self.accepted.fetch_add(1, Ordering::Relaxed);
@@ -140,7 +213,7 @@ pub async fn commit(app: Arc<App>, mut committer: Committer) {
     loop {
         let first = tokio::select! {
             biased;
-            waiting = committer.queue.recv() => waiting,
+            job = committer.queue.recv() => job,
             () = app.tasks.stopping().cancelled(), if !stopping => {
                 stopping = true;
                 committer.queue.close();
@@ -148,35 +221,79 @@ pub async fn commit(app: Arc<App>, mut committer: Committer) {
             }
         };
         let Some(first) = first else { return };
-        let mut bytes = first.bytes;
-        let mut batch = vec![first];
-        while batch.len() < committer.batch && bytes < committer.batch_bytes {
+        let mut batch = Batch::default();
+        batch.add(first);
+        while batch.bodies.len() < committer.batch && batch.bytes < committer.batch_bytes {
             let Ok(next) = committer.queue.try_recv() else { break };
-            bytes += next.bytes;
-            batch.push(next);
+            batch.add(next);
         }
-        let (rows, waiters): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|waiting| (waiting.row, waiting.done)).unzip();
-        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        let written = write(&app.inbound_db, rows).await;
-        if let Err(error) = &written {
-            tracing::error!(%error, bodies = count, "{count} webhook bodies could not be stored; their senders will try again");
-        } else {
-            app.inbox.waits(count);
-        }
-        for waiter in waiters {
-            // A sender that went away will send it again: a duplicate is harmless.
-            let _ = waiter.send(written.is_ok());
-        }
-        app.apply_wake.notify_one();
+        batch.commit(&app).await;
     }
 }
 
-async fn write(db: &Db, rows: Vec<inbound::ActiveModel>) -> Result<(), DbErr> {
-    let tx = db.begin_write().await?;
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        inbound::Entity::insert_many(rows.by_ref().take(500)).exec_without_returning(&tx).await?;
+/// What one commit takes to the disk.
+#[derive(Default)]
+struct Batch {
+    bodies: Vec<inbound::Model>,
+    bytes: usize,
+    senders: Vec<oneshot::Sender<bool>>,
+    verdicts: Vec<Verdict>,
+}
+
+impl Batch {
+    fn add(&mut self, job: Job) {
+        match job {
+            Job::Body(Waiting { row, done }) => {
+                self.bytes += row.body.len();
+                self.bodies.push(row);
+                self.senders.push(done);
+            }
+            Job::Settled(verdicts) => self.verdicts.extend(verdicts),
+        }
     }
+
+    async fn commit(self, app: &App) {
+        let inbox = &app.inbox;
+        let (came, settled) = (self.bodies.len(), self.verdicts.len());
+        let written = write(&app.inbound_db, &self.bodies, self.verdicts, app.now()).await;
+        let whole = written.is_ok();
+        match written {
+            Ok(()) => {
+                inbox.waits(signed(came) - signed(settled));
+                inbox.applied.fetch_add(settled as u64, Ordering::Relaxed);
+                inbox.fresh.push(self.bodies);
+            }
+            Err(error) => {
+                tracing::error!(%error, bodies = came, "{came} webhook bodies could not be stored; their senders will try again");
+                // What was settled waits on the disk still: applied once more, it changes nothing.
+                inbox.look_again();
+            }
+        }
+        for sender in self.senders {
+            // Who went away will send it again: a duplicate is harmless.
+            let _ = sender.send(whole);
+        }
+        if settled > 0 {
+            inbox.settling.send_modify(|settling| *settling = settling.saturating_sub(settled));
+        }
+        if came > 0 {
+            app.apply_wake.notify_one();
+        }
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+async fn write(
+    db: &Db,
+    bodies: &[inbound::Model],
+    verdicts: Vec<Verdict>,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    let tx = db.begin_write().await?;
+    store::insert(&tx, bodies).await?;
+    store::settle(&tx, verdicts, now).await?;
     tx.commit().await
 }

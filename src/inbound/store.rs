@@ -1,13 +1,13 @@
 //! The bodies on the disk: what waits, what became of it, and for how long it is kept.
 
 use entity::{InboundId, InboundState, Timestamp, inbound, inbound_unknown};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, SimpleExpr};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait,
     QueryFilter, QueryOrder, QuerySelect,
 };
 
-use crate::db::Db;
+use crate::db::{self, Db};
 use crate::upstream::change::Unknown;
 
 /// What became of a body.
@@ -23,16 +23,18 @@ pub struct Verdict {
     pub partly_unknown: bool,
 }
 
+/// Bodies that wait. Written into the statement, not bound to it: else SQLite cannot tell that their index serves.
+fn waits() -> SimpleExpr {
+    inbound::Column::State.into_expr().eq(Expr::cust("'PENDING'"))
+}
+
 /// How many bodies wait.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn count_pending(db: &Db) -> Result<i64, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
-    let count = inbound::Entity::find()
-        .filter(inbound::Column::State.eq(InboundState::Pending))
-        .count(db.read())
-        .await?;
+    let count = inbound::Entity::find().filter(waits()).count(db.read()).await?;
     Ok(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
@@ -43,7 +45,7 @@ pub async fn count_pending(db: &Db) -> Result<i64, DbErr> {
 pub async fn pending(db: &Db, history: bool, most: u64) -> Result<Vec<inbound::Model>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
     inbound::Entity::find()
-        .filter(inbound::Column::State.eq(InboundState::Pending))
+        .filter(waits())
         .filter(inbound::Column::History.eq(history))
         .order_by_asc(inbound::Column::Id)
         .limit(most)
@@ -51,11 +53,19 @@ pub async fn pending(db: &Db, history: bool, most: u64) -> Result<Vec<inbound::M
         .await
 }
 
+/// Keeps bodies.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn insert<C: ConnectionTrait>(tx: &C, bodies: &[inbound::Model]) -> Result<(), DbErr> {
+    db::insert::<inbound::Entity, _>(tx, bodies.to_vec()).await
+}
+
 /// Records what became of bodies, with one statement for each kind of verdict.
 ///
 /// # Errors
 /// When the database is away: then they wait still, and are applied once more, which changes nothing.
-pub async fn settle(db: &Db, verdicts: Vec<Verdict>, now: Timestamp) -> Result<(), DbErr> {
+pub async fn settle<C: ConnectionTrait>(tx: &C, verdicts: Vec<Verdict>, now: Timestamp) -> Result<(), DbErr> {
     let mut groups: Vec<(Verdict, Vec<InboundId>)> = Vec::new();
     for verdict in verdicts {
         let same = groups.iter_mut().find(|(group, _)| {
@@ -71,7 +81,6 @@ pub async fn settle(db: &Db, verdicts: Vec<Verdict>, now: Timestamp) -> Result<(
             }
         }
     }
-    let tx = db.begin_write().await?;
     for (verdict, ids) in groups {
         for chunk in ids.chunks(1000) {
             #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
@@ -83,12 +92,12 @@ pub async fn settle(db: &Db, verdicts: Vec<Verdict>, now: Timestamp) -> Result<(
                     settled_at: Set(Some(now)),
                     ..Default::default()
                 })
-                .filter(inbound::Column::Id.is_in(chunk.iter().copied()))
-                .exec(&tx)
+                .filter(inbound::Column::Id.is_in(db::padded(chunk.iter().copied())))
+                .exec(tx)
                 .await?;
         }
     }
-    tx.commit().await
+    Ok(())
 }
 
 /// Counts what was not understood.

@@ -418,8 +418,8 @@ impl Engine {
     ) -> Result<Round, DbErr> {
         let app = self.app.clone();
         let at = app.now();
-        let tx = app.db.begin_write().await?;
-        crate::db::lock_clients(&tx, concerned).await?;
+        let clients_held = app.db.hold(concerned.iter().copied()).await;
+        let tx = app.db.begin_for(&clients_held).await?;
         let ids: Vec<ClientId> = concerned.iter().copied().collect();
         let held = lease::hold(&tx, self.owner, &ids).await?;
         let clients = claim::read_clients(&tx, concerned).await?;

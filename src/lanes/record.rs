@@ -25,7 +25,7 @@ use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::upstream::change::ReportedError;
 use crate::upstream::meta::client::Accepted;
-use crate::upstream::meta::wamid::message_token;
+use crate::upstream::meta::common_part;
 
 /// A send that is over.
 #[derive(Debug)]
@@ -175,10 +175,10 @@ impl Writes {
             message.whatsapp_id = Some(accepted.message_id.clone());
         }
         self.keys.push(message_key::Model {
-            whatsapp_id: accepted.message_id.clone(),
+            token: common_part(&accepted.message_id),
             client_id: entry.client_id,
+            whatsapp_id: accepted.message_id.clone(),
             message_id: entry.message_id,
-            token: message_token(&accepted.message_id),
         });
         recorded.named.push(Named { client: entry.client_id, whatsapp_id: accepted.message_id.clone() });
         self.climb(one, MessageStatus::Accepted, None, &mut recorded.events)
@@ -395,10 +395,10 @@ async fn name_messages(
         if usize::try_from(new).is_ok_and(|new| new == chunk.len()) {
             continue;
         }
-        let ids = chunk.iter().map(|key| key.whatsapp_id.clone());
+        let tokens = chunk.iter().map(|key| key.token.clone());
         #[expect(clippy::disallowed_methods, reason = "ids that WhatsApp answered to the engine's own sends")]
         let known =
-            message_key::Entity::find().filter(message_key::Column::WhatsappId.is_in(ids)).all(tx).await?;
+            message_key::Entity::find().filter(message_key::Column::Token.is_in(tokens)).all(tx).await?;
         for key in chunk {
             let same = |row: &&message_key::Model| {
                 row.client_id == key.client_id

@@ -33,7 +33,7 @@ use crate::inbound::Inbox;
 use crate::lifecycle::Tasks;
 use crate::messages::send::{Outgoing, Send, Sent, mark_as_read, send};
 use crate::partners;
-use crate::upstream::meta::{Meta, Settings};
+use crate::upstream::meta::{Meta, Settings, common_part};
 
 /// What the endpoint does with the next send; `Accept` when nothing else was said.
 #[derive(Clone)]
@@ -335,7 +335,7 @@ async fn an_accepted_message_has_its_id_its_rungs_and_its_events() {
         assert_eq!((sent.message.status, sent.position), (MessageStatus::Queued, 2));
         let row = world.until(&sent, MessageStatus::Accepted).await;
         let id = row.whatsapp_id.clone().unwrap();
-        let key = message_key::Entity::find_by_id((id, world.client))
+        let key = message_key::Entity::find_by_id((common_part(&id), world.client, id))
             .one(world.app.db.read())
             .await
             .unwrap()
@@ -726,8 +726,12 @@ async fn an_echo_that_overtook_the_answer_is_the_same_message() {
             idempotency_key: None,
             ..sent.message.clone()
         };
-        let key =
-            message_key::Model { whatsapp_id, client_id: world.client, message_id: echo.id, token: None };
+        let key = message_key::Model {
+            token: common_part(&whatsapp_id),
+            client_id: world.client,
+            whatsapp_id,
+            message_id: echo.id,
+        };
         crate::db::upsert::<message::Entity, _>(world.app.db.write(), vec![echo.clone()]).await.unwrap();
         crate::db::upsert::<message_key::Entity, _>(world.app.db.write(), vec![key]).await.unwrap();
         world.until_sent().await;

@@ -7,15 +7,15 @@ use entity::{
     ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, Timestamp, conversation, message,
     message_key, message_status, reaction,
 };
-use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use crate::auth::Scope;
 use crate::conversations;
 use crate::db::page::{Ordering, Page, PageArgs, page};
-use crate::db::{Db, search};
+use crate::db::{Db, padded, search};
 use crate::lookup;
-use crate::upstream::meta::message_token;
+use crate::upstream::meta::{common_part, message_token};
 
 /// Whose messages.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +114,7 @@ pub async fn statuses(
 ) -> Result<HashMap<MessageId, Vec<message_status::Model>>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "parts of messages that came through the scope")]
     let rows = message_status::Entity::find()
-        .filter(message_status::Column::MessageId.is_in(messages.iter().copied()))
+        .filter(message_status::Column::MessageId.is_in(padded(messages.iter().copied())))
         .all(db.read())
         .await?;
     let mut by_message: HashMap<MessageId, Vec<message_status::Model>> = HashMap::new();
@@ -134,7 +134,7 @@ pub async fn reactions(
 ) -> Result<HashMap<MessageId, Vec<reaction::Model>>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "parts of messages that came through the scope")]
     let rows = reaction::Entity::find()
-        .filter(reaction::Column::MessageId.is_in(messages.iter().copied()))
+        .filter(reaction::Column::MessageId.is_in(padded(messages.iter().copied())))
         .filter(reaction::Column::Emoji.is_not_null())
         .all(db.read())
         .await?;
@@ -169,13 +169,10 @@ pub async fn by_whatsapp_ids(
     scope: &Scope,
     ids: &[WhatsappId],
 ) -> Result<HashMap<WhatsappId, Arc<message::Model>>, DbErr> {
-    let named = Condition::any()
-        .add(message_key::Column::WhatsappId.is_in(ids.iter().map(|id| id.id.as_str())))
-        .add(message_key::Column::Token.is_in(ids.iter().filter_map(|id| message_token(&id.id))));
     #[expect(clippy::disallowed_methods, reason = "leads to messages that are then read through the scope")]
     let keys = message_key::Entity::find()
-        .filter(named)
-        .filter(message_key::Column::ClientId.is_in(ids.iter().map(|id| id.client)))
+        .filter(message_key::Column::Token.is_in(padded(ids.iter().map(|id| common_part(&id.id)))))
+        .filter(message_key::Column::ClientId.is_in(padded(ids.iter().map(|id| id.client))))
         .all(db.read())
         .await?;
     let messages: Vec<Uuid> = keys.iter().map(|key| key.message_id.0).collect();
@@ -192,7 +189,7 @@ pub async fn by_whatsapp_ids(
         }
         let token = message_token(&asked.id)?;
         let mut fitting: Vec<_> = mine()
-            .filter(|key| key.token.as_ref() == Some(&token))
+            .filter(|key| key.token == token)
             .filter_map(row)
             .filter(|row| row.conversation_id == asked.conversation)
             .collect();

@@ -1,7 +1,5 @@
 //! `sendMessage`: checks what can be checked before the money is spent, then queues.
 
-use std::collections::BTreeSet;
-
 use entity::{
     ClientId, ClientStatus, ContactId, EventType, LaneEntryId, LaneEntryKind, MessageDirection, MessageId,
     MessageOrigin, MessageStatus, Timestamp, alias, client, contact, conversation, event_head, lane_entry,
@@ -10,7 +8,7 @@ use entity::{
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -22,7 +20,7 @@ use crate::clock::{Clock, to_datetime};
 use crate::contacts::phone;
 use crate::contacts::resolve::{self, Fresh, Named};
 use crate::conversations::window;
-use crate::db;
+use crate::db::{self, Db};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
@@ -115,8 +113,8 @@ pub async fn send(app: &App, scope: &Scope, input: Send) -> Outcome<Sent> {
         .await?
         .ok_or_else(|| refuse(RefusalCode::NotFound, "clientId", "There is no such client."))?;
 
-    let tx = app.db.begin_write().await?;
-    db::lock_clients(&tx, &BTreeSet::from([client.id])).await?;
+    let held = app.db.hold([client.id]).await;
+    let tx = app.db.begin_for(&held).await?;
     if let Some(first) = used_key(&tx, client.id, &input.idempotency_key).await? {
         return answer_again(app, scope, tx, &first, &hash).await;
     }
@@ -200,8 +198,8 @@ pub async fn mark_as_read(app: &App, scope: &Scope, message: MessageId, typing: 
             Some(_) | None => Failure::Unavailable(error.into()),
         }
     })?;
-    let tx = app.db.begin_write().await?;
-    db::lock_clients(&tx, &BTreeSet::from([client.id])).await?;
+    let held = app.db.hold([client.id]).await;
+    let tx = app.db.begin_for(&held).await?;
     mark_read(&tx, &message).await?;
     tx.commit().await?;
     let position = app.hub.head(message.partner_id).await?;
@@ -487,6 +485,31 @@ async fn used_key<C: ConnectionTrait>(
 ) -> Result<Option<send_key::Model>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "by a client that came through Scope")]
     send_key::Entity::find_by_id((client, key.to_owned())).one(tx).await
+}
+
+/// Forgets keys that were used before this instant of real time, the oldest first, about 500 at a time. Says how many
+/// went.
+///
+/// # Errors
+/// When the database is away.
+pub async fn forget_keys(db: &Db, before: Timestamp) -> Result<usize, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "upkeep of all clients' keys")]
+    let oldest: Vec<Timestamp> = send_key::Entity::find()
+        .select_only()
+        .column(send_key::Column::CreatedAt)
+        .filter(send_key::Column::CreatedAt.lt(before))
+        .order_by_asc(send_key::Column::CreatedAt)
+        .limit(500)
+        .into_tuple()
+        .all(db.read())
+        .await?;
+    let Some(until) = oldest.last() else { return Ok(0) };
+    #[expect(clippy::disallowed_methods, reason = "upkeep of all clients' keys")]
+    let done = send_key::Entity::delete_many()
+        .filter(send_key::Column::CreatedAt.lte(*until))
+        .exec(db.write())
+        .await?;
+    Ok(usize::try_from(done.rows_affected).unwrap_or(0))
 }
 
 async fn head<C: ConnectionTrait>(tx: &C, client: &client::Model) -> Result<i64, DbErr> {

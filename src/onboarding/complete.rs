@@ -1,10 +1,8 @@
 //! From what the browser got to a connected number (S2 to S5, R1, R2, R15). Judged by what WhatsApp says, never by what the
 //! browser says; `register` is never called: in coexistence it would take the number off the phone.
 
-use std::collections::BTreeSet;
-
 use entity::{
-    AliasKind, AppPresenceBasis, ClientId, ClientMode, ClientStatus, EventType, HistoryImport, InboundState,
+    AliasKind, AppPresenceBasis, ClientMode, ClientStatus, EventType, HistoryImport, InboundState,
     OnboardingId, OnboardingStatus, SyncKind, SyncState, Timestamp, client, onboarding, sync,
 };
 use sea_orm::sea_query::Expr;
@@ -19,6 +17,7 @@ use crate::apply::merge::stands_for;
 use crate::auth::{Permission, Scope};
 use crate::clients::profile;
 use crate::clock::Clock;
+use crate::db::HeldClients;
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
@@ -223,17 +222,20 @@ async fn connect(
     confirmed: &Confirmed,
 ) -> Outcome<Result<Changed, SignupFailure>> {
     let now = app.now();
-    let tx = app.db.begin_write().await?;
+    let missing = || Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding");
     #[expect(clippy::disallowed_methods, reason = "its id came through Scope")]
-    let row = onboarding::Entity::find_by_id(id).lock_exclusive().one(&tx).await?;
-    let Some(mut onboarding) = row else {
-        return Err(Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding").into());
-    };
+    let by_id = onboarding::Entity::find_by_id(id);
+    let linked = by_id.clone().one(app.db.read()).await?.ok_or_else(missing)?.client_id;
+    let others = of_number(&confirmed.number.id).all(app.db.read()).await?;
+    // Held, then read: what the applier may write meanwhile is not overwritten.
+    let held = app.db.hold(others.iter().map(|row| row.id).chain([linked])).await;
+    let tx = app.db.begin_for(&held).await?;
+    let mut onboarding = by_id.lock_exclusive().one(&tx).await?.ok_or_else(missing)?;
     if is_closed(&onboarding, now) {
         return Err(closed(&onboarding).into());
     }
     let mut events = Vec::new();
-    let client = match owner(&tx, &mut onboarding, confirmed, now, &mut events).await? {
+    let client = match owner(&tx, &held, &mut onboarding, confirmed, now, &mut events).await? {
         Ok(client) => client,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -256,10 +258,12 @@ async fn connect(
         data: None,
     });
     let heads = events::commit(&app.hub, tx, events).await?;
+    drop(held);
     // What WhatsApp told before we knew the number.
     let since = Ord::max(onboarding.created_at, now.plus_seconds(-app.config.inbound.unmatched_hours * 3600));
     let waiting = store::again(app.inbound_db.write(), &[InboundState::Unmatched], since).await?;
     app.inbox.waits(i64::try_from(waiting).unwrap_or(0));
+    app.inbox.look_again();
     app.apply_wake.notify_one();
     app.lanes_wake.notify_one();
     // Before the answer: whoever hears "connected" can rely on the imports being asked for.
@@ -268,23 +272,28 @@ async fn connect(
     Ok(Ok(Changed { onboarding, position }))
 }
 
+/// Whoever has or had a number.
+fn of_number(phone_number_id: &str) -> sea_orm::Select<client::Entity> {
+    #[expect(clippy::disallowed_methods, reason = "whether anybody holds the number, whoever it is")]
+    client::Entity::find().filter(client::Column::PhoneNumberId.eq(phone_number_id))
+}
+
 /// The client that the number belongs to: the link's, or the one that had it before (R15). A number is connected with one
 /// partner of the installation at a time; nothing is told about the other.
 async fn owner(
     tx: &DatabaseTransaction,
+    held: &HeldClients,
     onboarding: &mut onboarding::Model,
     confirmed: &Confirmed,
     now: Timestamp,
     events: &mut Vec<NewEvent>,
-) -> Result<Result<client::Model, SignupFailure>, DbErr> {
-    #[expect(clippy::disallowed_methods, reason = "whether anybody holds the number, whoever it is")]
-    let of_number = client::Entity::find().filter(client::Column::PhoneNumberId.eq(&confirmed.number.id));
-    // Found, locked, then read: what the applier may write meanwhile is not overwritten.
-    let mut ids: BTreeSet<ClientId> =
-        of_number.clone().all(tx).await?.into_iter().map(|row| row.id).collect();
-    ids.insert(onboarding.client_id);
-    crate::db::lock_clients(tx, &ids).await?;
-    let holders = of_number.all(tx).await?;
+) -> Outcome<Result<client::Model, SignupFailure>> {
+    let holders = of_number(&confirmed.number.id).all(tx).await?;
+    if !holders.iter().all(|holder| held.holds(holder.id)) {
+        return Err(Failure::Unavailable(anyhow::anyhow!(
+            "the number was connected elsewhere this very moment"
+        )));
+    }
     let elsewhere = holders.iter().any(|holder| {
         holder.partner_id != onboarding.partner_id
             && matches!(holder.status, ClientStatus::Connected | ClientStatus::Paused)
@@ -295,7 +304,7 @@ async fn owner(
     #[expect(clippy::disallowed_methods, reason = "the onboarding's own client")]
     let linked = client::Entity::find_by_id(onboarding.client_id).one(tx).await?;
     let Some(linked) = linked else {
-        return Err(DbErr::RecordNotFound("the onboarding's client".to_owned()));
+        return Err(DbErr::RecordNotFound("the onboarding's client".to_owned()).into());
     };
     let known = holders.into_iter().find(|holder| holder.partner_id == onboarding.partner_id);
     match known {

@@ -2,8 +2,6 @@
 
 pub mod estimate;
 
-use std::collections::BTreeSet;
-
 use entity::{AppPresenceBasis, ClientId, ClientMode, ClientStatus, EventType, Timestamp, client};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::json;
@@ -27,8 +25,8 @@ pub async fn confirm_visit(app: &App, scope: &Scope, client: ClientId) -> Outcom
     let named = crate::clients::named(app, scope, client).await?;
     crate::clients::require_connected(&named)?;
     let now = app.now();
-    let tx = app.db.begin_write().await?;
-    crate::db::lock_clients(&tx, &BTreeSet::from([named.id])).await?;
+    let held = app.db.hold([named.id]).await;
+    let tx = app.db.begin_for(&held).await?;
     #[expect(clippy::disallowed_methods, reason = "its id came through Scope")]
     let row = client::Entity::find_by_id(named.id).one(&tx).await?;
     let mut row = row.unwrap_or(named);
@@ -65,9 +63,9 @@ pub async fn raise_due(app: &App) -> Outcome<usize> {
     if due.is_empty() {
         return Ok(0);
     }
-    let tx = app.db.begin_write().await?;
-    let ids: BTreeSet<ClientId> = due.iter().map(|client| client.id).collect();
-    crate::db::lock_clients(&tx, &ids).await?;
+    let ids: Vec<ClientId> = due.iter().map(|client| client.id).collect();
+    let held = app.db.hold(ids.iter().copied()).await;
+    let tx = app.db.begin_for(&held).await?;
     #[expect(clippy::disallowed_methods, reason = "the clients that are due, read again under their locks")]
     let rows = client::Entity::find().filter(client::Column::Id.is_in(ids)).all(&tx).await?;
     let (mut raised, mut events) = (Vec::new(), Vec::new());

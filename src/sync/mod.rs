@@ -3,7 +3,6 @@
 
 pub mod queries;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +45,8 @@ pub async fn request(
         return Err(Refusal::new(RefusalCode::Invalid, "clientId", why).into());
     }
     let now = app.now();
-    let tx = app.db.begin_write().await?;
-    crate::db::lock_clients(&tx, &BTreeSet::from([client.id])).await?;
+    let held = app.db.hold([client.id]).await;
+    let tx = app.db.begin_for(&held).await?;
     #[expect(clippy::disallowed_methods, reason = "its client's id came through Scope")]
     let row = sync::Entity::find_by_id((client.id, kind)).one(&tx).await?;
     let Some(mut row) = row else {
@@ -67,6 +66,7 @@ pub async fn request(
     row.next_attempt_at = Some(now.plus_seconds(app.config.sync.retry_seconds));
     crate::db::upsert::<sync::Entity, _>(&tx, vec![row]).await?;
     events::commit(&app.hub, tx, Vec::new()).await?;
+    drop(held);
     ask_now(app, client.id).await?;
     let position = app.hub.head(client.partner_id).await?;
     Ok((client, position))
@@ -241,8 +241,8 @@ async fn edit(
     edit: impl FnOnce(&mut sync::Model, Timestamp) -> bool + Send,
 ) -> Outcome<()> {
     let now = app.now();
-    let tx = app.db.begin_write().await?;
-    crate::db::lock_clients(&tx, &BTreeSet::from([of.client_id])).await?;
+    let held = app.db.hold([of.client_id]).await;
+    let tx = app.db.begin_for(&held).await?;
     #[expect(clippy::disallowed_methods, reason = "the row that is due, read again under its lock")]
     let row = sync::Entity::find_by_id((of.client_id, of.kind)).one(&tx).await?;
     #[expect(clippy::disallowed_methods, reason = "the client of that row")]

@@ -25,14 +25,16 @@ use super::{Place, RENDERED_AT_ONCE, Render, schedule, signing};
 use crate::app::App;
 use crate::auth::{Permission, Scope};
 use crate::clock::{Clock, to_datetime};
+use crate::events::filter::Filter;
+use crate::events::queries::Search;
 use crate::ids::{EventId, PublicId};
 use crate::lookup;
 use crate::partners::{NewKey, draw_key};
 
 /// Deliveries that a round takes.
 const ROUND: usize = 200;
-/// Entries of the log that a replay looks through at once.
-const SCAN: i64 = 10_000;
+/// Entries of a replay that are turned into deliveries at once.
+const READ_REPLAY: usize = 500;
 /// Entries passed over before the place in the log is written although there is nothing else to write.
 const LAG: i64 = 1000;
 /// Rows read with one statement.
@@ -64,6 +66,13 @@ struct Target {
     secrets: Vec<(SecretString, Option<Timestamp>)>,
 }
 
+/// A part of the log that is gone through once more.
+struct Replay {
+    row: webhook_replay::Model,
+    filter: Filter,
+    search: Search,
+}
+
 /// A delivery with its body, ready to be sent.
 struct Ready {
     item: Item,
@@ -82,9 +91,8 @@ pub(super) struct Worker {
     scope: Scope,
     endpoint: webhook_endpoint::Model,
     target: Arc<Target>,
-    types: Option<HashSet<EventType>>,
-    clients: Option<HashSet<ClientId>>,
-    replays: VecDeque<webhook_replay::Model>,
+    filter: Filter,
+    replays: VecDeque<Replay>,
     window: Window,
     /// What waited when the worker began and is not in the window yet: after the first of these, up to the last.
     unread: Option<(WebhookDeliveryId, WebhookDeliveryId)>,
@@ -109,8 +117,8 @@ impl Worker {
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let app = shared.app.clone();
-        let types: Option<HashSet<EventType>> =
-            endpoint.event_types.clone().map(serde_json::from_value).transpose()?;
+        let scope = Scope::of_webhooks(endpoint.partner_id);
+        let filter = filter(&app, &scope, &endpoint).await?;
         let open = |sealed: &[u8]| app.key.open(endpoint.id.0.as_bytes(), sealed);
         let mut secrets = vec![(open(&endpoint.secret_sealed)?, None)];
         if let (Some(sealed), Some(until)) = (&endpoint.former_secret_sealed, endpoint.former_secret_until) {
@@ -126,18 +134,27 @@ impl Worker {
             .one(app.db.read())
             .await?;
         #[expect(clippy::disallowed_methods, reason = "the engine's own replays, by their endpoint")]
-        let replays = webhook_replay::Entity::find()
+        let rows = webhook_replay::Entity::find()
             .filter(webhook_replay::Column::EndpointId.eq(endpoint.id))
             .order_by_asc(webhook_replay::Column::Id)
             .all(app.db.read())
             .await?;
+        let mut replays = VecDeque::with_capacity(rows.len());
+        for row in rows {
+            let mut filter = filter.clone();
+            if let Some(types) = row.event_types.clone() {
+                let mut types: HashSet<EventType> = serde_json::from_value(types)?;
+                types.retain(|kind| filter.types.as_ref().is_none_or(|wanted| wanted.contains(kind)));
+                filter.types = Some(types);
+            }
+            replays.push_back(Replay { filter, search: Search::after(row.position), row });
+        }
         let (reports, heard) = mpsc::unbounded_channel();
-        let mut worker = Self {
-            scope: Scope::of_webhooks(endpoint.partner_id),
+        Ok(Self {
+            scope,
             target: Arc::new(target),
-            types,
-            clients: None,
-            replays: replays.into(),
+            filter,
+            replays,
             window: Window::new(endpoint.parallel),
             unread: last.map(|last| (WebhookDeliveryId(Uuid::nil()), last)),
             writes: Writes {
@@ -157,9 +174,7 @@ impl Worker {
             app,
             endpoint,
             stop,
-        };
-        worker.resolve_clients().await?;
-        Ok(worker)
+        })
     }
 
     /// Works until it is told to stop, or somebody else works for the endpoint.
@@ -263,26 +278,35 @@ impl Worker {
         let position = self.writes.position;
         let rows = feed.after(&self.app.db, position).await?;
         if let Some(first) = rows.first().filter(|first| first.position > position + 1) {
-            tracing::warn!(
-                endpoint = self.endpoint.id.public(),
-                "an endpoint was behind by more than the stream is kept: {} entries are lost to it",
-                first.position - position - 1
-            );
+            self.lost(first.position - position - 1);
         }
         for row in &rows {
-            if row.kind == EventType::ClientMerged && self.endpoint.client_ids.is_some() {
-                self.resolve_clients().await?;
-            }
+            self.filter.follow(row);
             if self.wants(row) {
                 self.deliver(row, false, now);
             }
             self.writes.position = row.position;
         }
-        let behind = feed.head() > self.writes.position;
+        if rows.is_empty() && feed.head() > position {
+            // Everything after the place is gone: it was too old to be kept.
+            let floor = self.app.hub.bounds(self.endpoint.partner_id).await?.floor;
+            self.lost(floor - position);
+            self.writes.position = floor.max(position);
+        }
+        // What did not move on is looked at again when the log does.
+        let behind = feed.head() > self.writes.position && self.writes.position > position;
         if !behind && rows.is_empty() {
             return self.gather_replay(now).await;
         }
         Ok(behind || !self.replays.is_empty())
+    }
+
+    fn lost(&self, count: i64) {
+        tracing::warn!(
+            endpoint = self.endpoint.id.public(),
+            count,
+            "an endpoint was behind by more than the stream is kept; what was cut off is lost to it"
+        );
     }
 
     /// Brings what waits into the window, some of it. What is left.
@@ -308,65 +332,33 @@ impl Worker {
 
     /// The same from a part of the log that was asked for again. True: there is more.
     async fn gather_replay(&mut self, now: Timestamp) -> anyhow::Result<bool> {
-        let Some(replay) = self.replays.front().cloned() else { return Ok(false) };
-        let last = replay.until_position.min(replay.position.saturating_add(SCAN));
-        let mut select = self
-            .scope
-            .find_partner::<event::Entity>()
-            .filter(event::Column::Position.gt(replay.position))
-            .filter(event::Column::Position.lte(last));
-        if let Some(since) = replay.since {
-            select = select.filter(event::Column::OccurredAt.gte(since));
-        }
-        if let Some(until) = replay.until {
-            select = select.filter(event::Column::OccurredAt.lt(until));
-        }
-        if let Some(types) = replay.event_types.clone() {
-            let types: Vec<EventType> = serde_json::from_value(types)?;
-            select = select.filter(event::Column::Kind.is_in(types));
-        }
-        let rows = select.order_by_asc(event::Column::Position).limit(READ).all(self.app.db.read()).await?;
-        let full = u64::try_from(rows.len()).is_ok_and(|count| count >= READ);
-        let end = if full { rows.last().map_or(last, |row| row.position) } else { last };
-        for row in &rows {
-            if row.kind != EventType::Test && self.wants(row) {
+        let Some(Replay { row: replay, filter, search }) = self.replays.front_mut() else { return Ok(false) };
+        let (id, since, until) = (replay.id, replay.since, replay.until);
+        let rows = search.next(&self.app.db, &self.scope, filter, replay.until_position, READ_REPLAY).await?;
+        let (end, is_over) = (search.position, search.position >= replay.until_position);
+        for row in rows.iter().filter(|row| row.kind != EventType::Test) {
+            if since.is_none_or(|since| row.occurred_at >= since)
+                && until.is_none_or(|until| row.occurred_at < until)
+            {
                 self.deliver(row, true, now);
             }
         }
-        self.writes.replays.retain(|(id, _)| *id != replay.id);
-        if end >= replay.until_position {
-            self.writes.replays_over.push(replay.id);
+        self.writes.replays.retain(|(other, _)| *other != id);
+        if is_over {
+            self.writes.replays_over.push(id);
             self.replays.pop_front();
         } else {
-            self.writes.replays.push((replay.id, end));
-            if let Some(front) = self.replays.front_mut() {
-                front.position = end;
-            }
+            self.writes.replays.push((id, end));
         }
         Ok(!self.replays.is_empty())
     }
 
-    /// Whether the endpoint asked for this entry.
+    /// Whether the endpoint asked for this entry. A test is for the endpoint that it names, whatever else that wants.
     fn wants(&self, row: &event::Model) -> bool {
-        if row.kind == EventType::Test {
-            return row.subject_id == Some(self.endpoint.id.0);
+        match row.kind {
+            EventType::Test => row.subject_id == Some(self.endpoint.id.0),
+            _ => self.filter.admits(row),
         }
-        self.types.as_ref().is_none_or(|types| types.contains(&row.kind))
-            && self
-                .clients
-                .as_ref()
-                .is_none_or(|clients| row.client_id.is_some_and(|client| clients.contains(&client)))
-    }
-
-    /// The clients that the endpoint names, under all ids that they ever had.
-    async fn resolve_clients(&mut self) -> anyhow::Result<()> {
-        let Some(ids) = self.endpoint.client_ids.clone() else { return Ok(()) };
-        let ids: Vec<Uuid> = serde_json::from_value(ids)?;
-        let rows = lookup::by_ids::<client::Entity>(&self.app.db, &self.scope, &ids).await?;
-        let now: Vec<Uuid> = rows.values().map(|row| row.id.0).collect();
-        let all = lookup::with_former_ids(&self.app.db, self.endpoint.partner_id, &now).await?;
-        self.clients = Some(all.into_iter().map(ClientId).collect());
-        Ok(())
     }
 
     fn deliver(&mut self, row: &event::Model, replay: bool, now: Timestamp) {
@@ -646,6 +638,19 @@ impl Worker {
             tracing::warn!(%error, "the last webhooks cannot be recorded; they will be sent again");
         }
     }
+}
+
+/// What an endpoint asked for: its clients under all ids that they ever had.
+async fn filter(app: &App, scope: &Scope, endpoint: &webhook_endpoint::Model) -> anyhow::Result<Filter> {
+    let types = endpoint.event_types.clone().map(serde_json::from_value).transpose()?;
+    let mut filter = Filter { types, ..Filter::default() };
+    if let Some(ids) = endpoint.client_ids.clone() {
+        let ids: Vec<Uuid> = serde_json::from_value(ids)?;
+        let rows = lookup::by_ids::<client::Entity>(&app.db, scope, &ids).await?;
+        let now: Vec<ClientId> = rows.values().map(|row| row.id).collect();
+        filter.clients = Some(Filter::clients(app, scope, &now).await?);
+    }
+    Ok(filter)
 }
 
 /// The deliveries of an endpoint that wait.

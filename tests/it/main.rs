@@ -11,6 +11,7 @@
 mod access;
 mod changes;
 mod chats;
+mod clients;
 mod coexistence_page;
 mod control;
 mod convergence;
@@ -28,6 +29,8 @@ mod phone_book;
 mod presence;
 mod profile;
 mod reading;
+mod resume;
 mod sending;
 mod stream;
+mod tail;
 mod webhooks;

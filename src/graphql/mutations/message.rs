@@ -219,7 +219,7 @@ pub async fn send(ctx: &Context<'_>, input: SendMessageInput) -> Result<SendMess
     let (sent, user_errors) = settle(outcome.await)?;
     let (message, position) = sent.map(|sent| (sent.message, sent.position)).unzip();
     Ok(SendMessagePayload {
-        message: message.map(|row| Message(Arc::new(row))),
+        message: message.map(|row| Message::alone(Arc::new(row))),
         event_cursor: position.map(|position| cursor(ctx, position)),
         user_errors,
     })
@@ -237,7 +237,7 @@ pub async fn mark_as_read(ctx: &Context<'_>, input: MarkAsReadInput) -> Result<M
     let (sent, user_errors) = settle(outcome.await)?;
     let (message, position) = sent.map(|sent| (sent.message, sent.position)).unzip();
     Ok(MessagePayload {
-        message: message.map(|row| Message(Arc::new(row))),
+        message: message.map(|row| Message::alone(Arc::new(row))),
         event_cursor: position.map(|position| cursor(ctx, position)),
         user_errors,
     })

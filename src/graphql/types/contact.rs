@@ -83,7 +83,7 @@ impl Contact {
     async fn conversation(&self, ctx: &Context<'_>) -> Option<Result<Conversation>> {
         let load = async {
             ctx.reader()?;
-            Ok(ctx.load(ConversationOf(self.0.id)).await?.map(Conversation))
+            Ok(ctx.load(ConversationOf(self.0.id)).await?.map(Conversation::alone))
         };
         load.await.transpose()
     }

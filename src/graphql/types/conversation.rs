@@ -9,6 +9,7 @@ use super::lists::{self, HistoryFilter};
 use super::{Client, Contact, Message, required};
 use crate::conversations::window;
 use crate::db::page::Place;
+use crate::graphql::beside::Beside;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
 use crate::graphql::pagination::{Asked, Connection, Listed, cost};
@@ -17,7 +18,14 @@ use crate::messages::queries::Of;
 
 /// One client with one contact.
 #[derive(Clone)]
-pub struct Conversation(pub Arc<conversation::Model>);
+pub struct Conversation(pub Arc<conversation::Model>, pub Beside);
+
+impl Conversation {
+    /// One that is not an item of a list, and of none.
+    pub fn alone(row: Arc<conversation::Model>) -> Self {
+        Self(row, Beside::default())
+    }
+}
 
 impl Listed for Conversation {
     const KIND: u8 = b'v';
@@ -38,13 +46,13 @@ impl Conversation {
     /// The client.
     async fn client(&self, ctx: &Context<'_>) -> Result<Client> {
         ctx.reader()?;
-        required(ctx.load(self.0.client_id).await?, "client").map(Client)
+        required(self.1.client(ctx, self.0.client_id).await?, "client").map(Client)
     }
 
     /// The other side.
     async fn contact(&self, ctx: &Context<'_>) -> Result<Contact> {
         ctx.reader()?;
-        required(ctx.load(self.0.contact_id).await?, "contact").map(Contact)
+        required(self.1.contact(ctx, self.0.contact_id).await?, "contact").map(Contact)
     }
 
     /// The newest message. Null: there is none.
@@ -52,7 +60,7 @@ impl Conversation {
         let load = async {
             ctx.reader()?;
             let Some(id) = self.0.last_message_id else { return Ok(None) };
-            Ok(ctx.load(id).await?.map(Message))
+            Ok(ctx.load(id).await?.map(Message::alone))
         };
         load.await.transpose()
     }
@@ -60,7 +68,7 @@ impl Conversation {
     /// The customer service window: 24 hours from the customer's last live message. Imported history and messages sent in
     /// the app never open it.
     async fn window(&self, ctx: &Context<'_>) -> Result<ServiceWindow> {
-        let client = required(ctx.load(self.0.client_id).await?, "client")?;
+        let client = required(self.1.client(ctx, self.0.client_id).await?, "client")?;
         let closes_at = window::closes_at(&self.0, &client);
         Ok(ServiceWindow {
             is_open: window::is_open(&self.0, &client, ctx.app().now()),
@@ -123,7 +131,7 @@ impl ServiceWindow {
         let load = async {
             ctx.reader()?;
             let Some(id) = self.opened_by else { return Ok(None) };
-            Ok(ctx.load(id).await?.map(Message))
+            Ok(ctx.load(id).await?.map(Message::alone))
         };
         load.await.transpose()
     }

@@ -357,7 +357,7 @@ impl SyncEvent {
     async fn conversations(&self, ctx: &Context<'_>) -> Result<Vec<Conversation>> {
         let ids = self.changed();
         let mut rows = ctx.rows().load_many(ids.iter().copied()).await?;
-        Ok(ids.into_iter().filter_map(|id| rows.remove(&id).map(Conversation)).collect())
+        Ok(ids.into_iter().filter_map(|id| rows.remove(&id).map(Conversation::alone)).collect())
     }
 }
 
@@ -572,7 +572,7 @@ fn event(app: &App, subjects: &Subjects, row: Arc<event::Model>) -> Option<Event
     let entry = Entry::new(app, row);
     Some(match subject {
         Subject::Message(id) => {
-            let message = Message(subjects.messages.get(&id)?.clone());
+            let message = Message::alone(subjects.messages.get(&id)?.clone());
             match kind {
                 Type::MessageIncoming => Event::Incoming(IncomingMessageEvent { entry, message }),
                 Type::MessageOutgoing => Event::Outgoing(OutgoingMessageEvent { entry, message }),

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::enums::{MessageDirection, MessageOrigin};
 use super::{Contact, Conversation, Message};
+use crate::graphql::beside::Beside;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
 use crate::graphql::pagination::{Asked, Connection};
@@ -101,7 +102,8 @@ pub async fn messages(
     let args = asked.page::<Message>()?;
     let filter = filter.unwrap_or_default().into();
     let page = messages::queries::history(&ctx.app().db, scope, of, &filter, args).await?;
-    Ok(Connection::new(page, |row| Message(Arc::new(row))))
+    let beside = Beside::messages(ctx, &page.rows).await?;
+    Ok(Connection::new(page, |row| Message(Arc::new(row), beside.clone())))
 }
 
 /// A page of contacts.
@@ -136,5 +138,6 @@ pub async fn conversations(
     let filter = filter.unwrap_or_default().into();
     let app = ctx.app();
     let page = conversations::queries::list(&app.db, scope, clients, &filter, app.now(), args).await?;
-    Ok(Connection::new(page, |row| Conversation(Arc::new(row))))
+    let beside = Beside::conversations(ctx, &page.rows).await?;
+    Ok(Connection::new(page, |row| Conversation(Arc::new(row), beside.clone())))
 }

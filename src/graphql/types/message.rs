@@ -11,6 +11,7 @@ use super::content::MessageContent;
 use super::enums::{CredentialKind, MessageDirection, MessageOrigin, MessageStatus, ReactionBy};
 use super::{Client, Conversation, required};
 use crate::db::page::Place;
+use crate::graphql::beside::Beside;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
 use crate::graphql::loaders::{ReactionsOf, StatusesOf};
@@ -22,7 +23,7 @@ use crate::upstream::change::{ReportedError, ReportedPricing};
 
 /// A message.
 #[derive(Clone)]
-pub struct Message(pub Arc<message::Model>);
+pub struct Message(pub Arc<message::Model>, pub Beside);
 
 impl Listed for Message {
     const KIND: u8 = b'm';
@@ -33,13 +34,20 @@ impl Listed for Message {
 }
 
 impl Message {
+    /// One that is not an item of a list.
+    pub fn alone(row: Arc<message::Model>) -> Self {
+        Self(row, Beside::default())
+    }
+
     async fn number(&self, ctx: &Context<'_>, of_client: bool) -> Result<Option<PhoneNumber>> {
         if of_client {
-            let client = ctx.load(self.0.client_id).await?;
+            let client = self.1.client(ctx, self.0.client_id).await?;
             return Ok(client.and_then(|client| client.phone_number.clone()).map(PhoneNumber));
         }
-        let Some(conversation) = ctx.load(self.0.conversation_id).await? else { return Ok(None) };
-        let contact = ctx.load(conversation.contact_id).await?;
+        let Some(conversation) = self.1.conversation(ctx, self.0.conversation_id).await? else {
+            return Ok(None);
+        };
+        let contact = self.1.contact(ctx, conversation.contact_id).await?;
         Ok(contact.and_then(|contact| contact.phone_number.clone()).map(PhoneNumber))
     }
 
@@ -59,13 +67,14 @@ impl Message {
     /// Whose message it is.
     async fn client(&self, ctx: &Context<'_>) -> Result<Client> {
         ctx.reader()?;
-        required(ctx.load(self.0.client_id).await?, "client").map(Client)
+        required(self.1.client(ctx, self.0.client_id).await?, "client").map(Client)
     }
 
     /// The conversation that it belongs to.
     async fn conversation(&self, ctx: &Context<'_>) -> Result<Conversation> {
         ctx.reader()?;
-        required(ctx.load(self.0.conversation_id).await?, "conversation").map(Conversation)
+        let row = required(self.1.conversation(ctx, self.0.conversation_id).await?, "conversation")?;
+        Ok(Conversation(row, self.1.clone()))
     }
 
     /// The first id that WhatsApp gave it. Null: none yet.
@@ -160,11 +169,11 @@ impl Message {
         let load = async {
             ctx.reader()?;
             if let Some(id) = self.0.reply_to_id {
-                return Ok(ctx.load(id).await?.map(Message));
+                return Ok(ctx.load(id).await?.map(Message::alone));
             }
             let Some(id) = self.0.reply_to.clone() else { return Ok(None) };
             let (client, conversation) = (self.0.client_id, self.0.conversation_id);
-            Ok(ctx.load(WhatsappId { client, conversation, id }).await?.map(Message))
+            Ok(ctx.load(WhatsappId { client, conversation, id }).await?.map(Message::alone))
         };
         load.await.transpose()
     }

@@ -94,11 +94,11 @@ pub async fn resolve(ctx: &Context<'_>, id: &str) -> Result<Option<Node>> {
             None => None,
         },
         ConversationId::PREFIX => match ConversationId::parse(id) {
-            Some(id) => ctx.load(id).await?.map(|row| Conversation(row).into()),
+            Some(id) => ctx.load(id).await?.map(|row| Conversation::alone(row).into()),
             None => None,
         },
         MessageId::PREFIX => match MessageId::parse(id) {
-            Some(id) => ctx.load(id).await?.map(|row| Message(row).into()),
+            Some(id) => ctx.load(id).await?.map(|row| Message::alone(row).into()),
             None => None,
         },
         // Endpoints need the scope ADMIN: without it they are as if they were not there.

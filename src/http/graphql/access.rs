@@ -12,8 +12,8 @@ pub trait Access: Clone + Send + Sync + 'static {
     /// Who is asking, once that is known.
     type Caller: Clone + Send + Sync + 'static;
 
-    /// A place among the sockets that a credential may have open. Held as long as the socket lives; dropping it
-    /// gives the place back.
+    /// A place among the sockets and event streams that may be open at once. Held as long as one lives; dropping it gives
+    /// the place back.
     type SocketPermit: Send + 'static;
 
     /// Finds the caller by the value of an `Authorization` header (`Bearer KEY`).
@@ -26,7 +26,8 @@ pub trait Access: Clone + Send + Sync + 'static {
     fn prepare(&self, caller: &Self::Caller, request: Request) -> Request;
 
     /// Starts a subscription. The request is checked, parsed, and carries a [`CursorTap`](super::CursorTap); it is not
-    /// prepared yet. A service that executes once for many who ask the same hands out results that are ready.
+    /// prepared yet. A service that executes once for many who ask the same hands out results that are ready; it says
+    /// through the tap how far they go.
     fn subscribe<E: Executor>(
         &self,
         executor: &E,
@@ -39,7 +40,7 @@ pub trait Access: Clone + Send + Sync + 'static {
     /// Resolves when the caller's credential ends; pending for as long as it holds.
     fn ends(&self, caller: &Self::Caller) -> impl Future<Output = EndReason> + Send;
 
-    /// Takes one of the credential's places for a socket; `None` when all are taken.
+    /// Takes a place for a socket or an event stream; `None` when all are taken.
     fn admit_socket(&self, caller: &Self::Caller) -> Option<Self::SocketPermit>;
 
     /// Cancelled when the service shuts down.
@@ -54,8 +55,13 @@ pub trait Access: Clone + Send + Sync + 'static {
 pub enum Item {
     /// As the engine gave it; it gets its cursor from the request's tap.
     Response(Box<Response>),
-    /// The whole result as it goes over the wire, `extensions.cursor` included.
-    Ready(Arc<RawValue>),
+    /// The whole result as it goes over the wire.
+    Ready {
+        /// `data`, `errors` and `extensions`, `extensions.cursor` included. One line of JSON.
+        payload: Arc<RawValue>,
+        /// The same cursor, for envelopes that tell it.
+        cursor: Option<Arc<str>>,
+    },
 }
 
 impl From<Response> for Item {

@@ -1,4 +1,4 @@
-//! GraphQL over HTTP: `GET` and `POST`.
+//! GraphQL over HTTP: `GET` and `POST`, answered in one piece.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -26,6 +26,8 @@ enum Media {
     Json,
     /// `application/graphql-response+json`: the status says whether anything was executed.
     GraphQl,
+    /// `text/event-stream`: the answers of a subscription as they come.
+    Events,
 }
 
 impl Media {
@@ -51,6 +53,7 @@ impl Media {
             let media = match name.to_ascii_lowercase().as_str() {
                 "application/graphql-response+json" => Self::GraphQl,
                 "application/json" | "application/*" | "*/*" => Self::Json,
+                "text/event-stream" => Self::Events,
                 _ => continue,
             };
             let (mut quality, mut utf8) = (1.0_f32, true);
@@ -68,9 +71,10 @@ impl Media {
         if asked { best.map(|(_, media)| media) } else { Some(Self::Json) }
     }
 
+    /// Of an answer in one piece: what refuses an event stream is one, too.
     fn content_type(self) -> HeaderValue {
         match self {
-            Self::Json => Self::JSON,
+            Self::Json | Self::Events => Self::JSON,
             Self::GraphQl => Self::GRAPHQL,
         }
     }
@@ -184,8 +188,9 @@ impl<E: Executor, A: Access> Door<E, A> {
         let media = media.ok_or_else(|| {
             Refusal::new(
                 StatusCode::NOT_ACCEPTABLE,
-                Code::BadUserInput
-                    .error("Answers are application/graphql-response+json or application/json."),
+                Code::BadUserInput.error(
+                    "Answers are application/graphql-response+json, application/json or text/event-stream.",
+                ),
             )
         })?;
         let get = method == Method::GET || method == Method::HEAD;
@@ -203,17 +208,19 @@ impl<E: Executor, A: Access> Door<E, A> {
                 if params.query.is_none() && params.extensions.is_none() {
                     return Err(Refusal::bad("The parameter `query` is missing."));
                 }
-                let answer = match self.guard.check(params) {
-                    Ok(checked) => {
-                        if get && checked.kind == OperationType::Mutation {
-                            return Err(Refusal::new(
-                                StatusCode::METHOD_NOT_ALLOWED,
-                                Code::BadUserInput.error("A mutation is sent by POST."),
-                            )
-                            .with(header::ALLOW, HeaderValue::from_static("POST")));
-                        }
-                        self.run(&caller, checked).await
-                    }
+                let checked = self.guard.check(params);
+                if get && matches!(&checked, Ok(checked) if checked.kind == OperationType::Mutation) {
+                    return Err(Refusal::new(
+                        StatusCode::METHOD_NOT_ALLOWED,
+                        Code::BadUserInput.error("A mutation is sent by POST."),
+                    )
+                    .with(header::ALLOW, HeaderValue::from_static("POST")));
+                }
+                if media == Media::Events {
+                    return Ok(self.over_events(caller, checked, headers)?);
+                }
+                let answer = match checked {
+                    Ok(checked) => self.run(&caller, checked).await,
                     Err(refused) => ServerError::from(refused).into(),
                 };
                 let status = match media {
@@ -221,6 +228,9 @@ impl<E: Executor, A: Access> Door<E, A> {
                     _ => StatusCode::OK,
                 };
                 Ok(reply(media, status, &answer))
+            }
+            Asked::Batch(_) if media == Media::Events => {
+                Err(Refusal::bad("An event stream answers one request, not a batch."))
             }
             Asked::Batch(batch) => {
                 let answers = join_all(batch.into_iter().map(|params| async {
@@ -239,7 +249,10 @@ impl<E: Executor, A: Access> Door<E, A> {
     pub(super) async fn run(&self, caller: &A::Caller, checked: Checked) -> Answer {
         if checked.kind == OperationType::Subscription {
             return Code::BadUserInput
-                .error("Subscriptions run over a WebSocket on this path, with the sub-protocol graphql-transport-ws.")
+                .error(
+                    "Subscriptions run over a WebSocket on this path, with the sub-protocol graphql-transport-ws, or as \
+                     server-sent events with `Accept: text/event-stream`.",
+                )
                 .into();
         }
         let request = match checked.prepared(|request| self.access.prepare(caller, request)) {

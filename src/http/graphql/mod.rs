@@ -6,7 +6,9 @@ mod error;
 mod guard;
 mod http;
 mod limits;
+mod operation;
 mod socket;
+mod sse;
 mod tap;
 
 #[cfg(test)]
@@ -31,8 +33,8 @@ pub use self::{
     tap::CursorTap,
 };
 
-/// `GET` and `POST /graphql`: queries and mutations over HTTP, everything over a WebSocket, and the way to the page for
-/// a browser that comes by hand.
+/// `GET` and `POST /graphql`: queries and mutations over HTTP, everything over a WebSocket or as server-sent events, and
+/// the way to the page for a browser that comes by hand.
 pub fn router<E: Executor, A: Access>(executor: E, access: A, limits: Limits) -> Router {
     let door = Door { executor, access, guard: Arc::new(Guard::new(&limits)), limits: Arc::new(limits) };
     let route = get(enter::<E, A>).post(enter::<E, A>).connect(enter::<E, A>);

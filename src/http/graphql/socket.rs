@@ -1,4 +1,4 @@
-//! GraphQL over WebSocket, sub-protocol `graphql-transport-ws`.
+//! GraphQL over WebSocket: the sub-protocol `graphql-transport-ws`, and the older `graphql-ws`.
 //!
 //! One task talks with the client and owns the socket; each operation runs in a task of its own and hands its messages
 //! over a bounded queue. What ends a socket from outside (shutdown, the credential's end, a reader that takes nothing)
@@ -6,9 +6,7 @@
 
 use std::{borrow::Cow, collections::HashMap, panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
-use async_graphql::{
-    Executor, ServerError, Value, http::ALL_WEBSOCKET_PROTOCOLS, parser::types::OperationType,
-};
+use async_graphql::{Executor, http::ALL_WEBSOCKET_PROTOCOLS};
 use async_graphql_axum::GraphQLProtocol;
 use axum::{
     extract::{
@@ -18,9 +16,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::{FutureExt, SinkExt, StreamExt, stream::BoxStream};
+use futures_util::{FutureExt, SinkExt};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 use tokio::{
     sync::mpsc::{self, error::SendTimeoutError},
     time::{self, MissedTickBehavior},
@@ -29,13 +27,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Door,
-    access::{Access, AccessError, Item},
-    error::{Answer, Code, panicked},
-    guard::{Checked, Params},
-    tap::CursorTap,
+    access::{Access, AccessError},
+    error::{Code, panicked},
+    guard::Params,
+    operation::Part,
 };
 
-const TRANSPORT: HeaderValue = HeaderValue::from_static("graphql-transport-ws");
+const KEEP_ALIVE: &str = r#"{"type":"ka"}"#;
 /// The library's buffers of 128 KiB are most of what an idle socket costs.
 const SOCKET_BUFFER: usize = 4 * 1024;
 /// Messages that are written before they are flushed together.
@@ -71,7 +69,8 @@ impl<E: Executor, A: Access> Door<E, A> {
     pub(super) async fn over_socket(self, request: Request) -> Response {
         let (mut parts, _) = request.into_parts();
         if let Err(status) = GraphQLProtocol::from_request_parts(&mut parts, &()).await {
-            return (status, "Use the sub-protocol graphql-transport-ws.\n").into_response();
+            return (status, "Use the sub-protocol graphql-transport-ws, or the older graphql-ws.\n")
+                .into_response();
         }
         let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
             Ok(upgrade) => upgrade,
@@ -101,7 +100,10 @@ impl<E: Executor, A: Access> Door<E, A> {
         authorization: Option<HeaderValue>,
         shutdown: CancellationToken,
     ) {
-        let greeting = Box::pin(self.greet(&mut socket, authorization));
+        let Some(dialect) = Dialect::of(&socket) else {
+            return self.part(&mut socket, End::Close(4406, "Subprotocol not acceptable".into())).await;
+        };
+        let greeting = Box::pin(self.greet(&mut socket, dialect, authorization));
         let greeted = tokio::select! {
             biased;
             () = shutdown.cancelled() => Err(End::going_away()),
@@ -109,7 +111,9 @@ impl<E: Executor, A: Access> Door<E, A> {
                 .unwrap_or_else(|_| Err(End::Close(4408, "Connection initialisation timeout".into()))),
         };
         let (end, _permit) = match greeted {
-            Ok((caller, permit)) => (self.attend(&mut socket, caller, &shutdown).await, Some(permit)),
+            Ok((caller, permit)) => {
+                (self.attend(&mut socket, dialect, caller, &shutdown).await, Some(permit))
+            }
             Err(end) => (end, None),
         };
         self.part(&mut socket, end).await;
@@ -119,38 +123,56 @@ impl<E: Executor, A: Access> Door<E, A> {
     async fn greet(
         &self,
         socket: &mut WebSocket,
+        dialect: Dialect,
         authorization: Option<HeaderValue>,
     ) -> Result<(A::Caller, A::SocketPermit), End> {
-        if socket.protocol() != Some(&TRANSPORT) {
-            return Err(End::Close(4406, "Subprotocol not acceptable".into()));
-        }
         let told = loop {
-            match receive(socket).await? {
+            match receive(socket, dialect).await? {
                 ClientMessage::Init { authorization } => break authorization,
                 ClientMessage::Ping(payload) => write(socket, pong(payload.as_deref())).await?,
                 ClientMessage::Subscribe { .. } => return Err(End::Close(4401, "Unauthorized".into())),
+                ClientMessage::Terminate => return Err(End::Gone),
                 ClientMessage::Complete { .. } | ClientMessage::Pong | ClientMessage::Alive => {}
             }
         };
         let told = told.as_deref().or_else(|| authorization.as_ref().and_then(|value| value.to_str().ok()));
-        let caller = self.access.authenticate(told).await.map_err(|refused| match refused {
-            AccessError::Unauthenticated => End::Close(4403, "Forbidden".into()),
-            AccessError::RateLimited { .. } => End::try_again("Too many requests with this credential"),
-            AccessError::Unavailable { .. } => End::try_again("Temporarily unavailable"),
-        })?;
-        let permit = self
-            .access
-            .admit_socket(&caller)
-            .ok_or_else(|| End::try_again("Too many sockets with this credential"))?;
+        let admitted = match self.access.authenticate(told).await {
+            Err(AccessError::Unauthenticated) => Err(End::Close(4403, "Forbidden".into())),
+            Err(AccessError::RateLimited { .. }) => {
+                Err(End::try_again("Too many requests with this credential"))
+            }
+            Err(AccessError::Unavailable { .. }) => Err(End::try_again("Temporarily unavailable")),
+            Ok(caller) => match self.access.admit_socket(&caller) {
+                Some(permit) => Ok((caller, permit)),
+                None => Err(End::try_again("Too many sockets and event streams at once")),
+            },
+        };
+        if dialect == Dialect::Legacy {
+            // Here the reason is a message; the close frame that follows says it again.
+            if let Err(End::Close(_, reason)) = &admitted {
+                let error = frame(None, "connection_error", Some(&json!({ "message": reason })));
+                write(socket, Message::Text(error.into())).await?;
+            }
+        }
+        let admitted = admitted?;
         write(socket, Message::Text(r#"{"type":"connection_ack"}"#.into())).await?;
-        Ok((caller, permit))
+        if dialect == Dialect::Legacy {
+            write(socket, Message::Text(KEEP_ALIVE.into())).await?;
+        }
+        Ok(admitted)
     }
 
     /// Talks until one side or the credential ends.
-    async fn attend(&self, socket: &mut WebSocket, caller: A::Caller, shutdown: &CancellationToken) -> End {
+    async fn attend(
+        &self,
+        socket: &mut WebSocket,
+        dialect: Dialect,
+        caller: A::Caller,
+        shutdown: &CancellationToken,
+    ) -> End {
         let stalled = CancellationToken::new();
         let ends = pin!(self.access.ends(&caller));
-        let talk = Box::pin(Talk::new(self, caller.clone(), stalled.clone()).run(socket));
+        let talk = Box::pin(Talk::new(self, dialect, caller.clone(), stalled.clone()).run(socket));
         tokio::select! {
             biased;
             () = shutdown.cancelled() => End::going_away(),
@@ -177,6 +199,7 @@ impl<E: Executor, A: Access> Door<E, A> {
 /// One acknowledged connection.
 struct Talk<'a, E, A: Access> {
     door: &'a Door<E, A>,
+    dialect: Dialect,
     caller: A::Caller,
     running: HashMap<Arc<str>, Running>,
     /// Counts operations, so that what an ended one left in the queue is not taken for a later one of the same id.
@@ -202,9 +225,9 @@ struct Outgoing {
 }
 
 impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
-    fn new(door: &'a Door<E, A>, caller: A::Caller, stalled: CancellationToken) -> Self {
+    fn new(door: &'a Door<E, A>, dialect: Dialect, caller: A::Caller, stalled: CancellationToken) -> Self {
         let (queue, outgoing) = mpsc::channel(door.limits.outgoing_queue.max(1));
-        Self { door, caller, running: HashMap::new(), serial: 0, stalled, queue, outgoing }
+        Self { door, dialect, caller, running: HashMap::new(), serial: 0, stalled, queue, outgoing }
     }
 
     async fn run(mut self, socket: &mut WebSocket) -> End {
@@ -214,7 +237,7 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
         let mut heard = true;
         loop {
             let step = tokio::select! {
-                message = receive(socket) => {
+                message = receive(socket, self.dialect) => {
                     heard = true;
                     match message {
                         Ok(message) => self.hear(socket, message).await,
@@ -224,7 +247,7 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
                 Some(first) = self.outgoing.recv() => self.tell(socket, first).await,
                 _ = ping.tick() => {
                     if std::mem::take(&mut heard) {
-                        self.in_time(write(socket, Message::Ping(axum::body::Bytes::new()))).await
+                        self.in_time(self.keep_alive(socket)).await
                     } else {
                         Err(End::try_again("No answer to the ping"))
                     }
@@ -234,6 +257,14 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
                 return end;
             }
         }
+    }
+
+    /// The other side's library answers the frame by itself; clients of the older dialect also want a message.
+    async fn keep_alive(&self, socket: &mut WebSocket) -> Result<(), End> {
+        if self.dialect == Dialect::Legacy {
+            write(socket, Message::Text(KEEP_ALIVE.into())).await?;
+        }
+        write(socket, Message::Ping(axum::body::Bytes::new())).await
     }
 
     async fn hear(&mut self, socket: &mut WebSocket, message: ClientMessage) -> Result<(), End> {
@@ -248,9 +279,8 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
                         "Too many operations at once on this socket.",
                         time::Duration::from_secs(1),
                     );
-                    return self
-                        .in_time(write(socket, Message::Text(frame_error(&id, &[error]).into())))
-                        .await;
+                    let refused = self.dialect.frame(&id, &Part::Refused(vec![error])).unwrap_or_default();
+                    return self.in_time(write(socket, Message::Text(refused.into()))).await;
                 }
                 self.start(id, *params);
                 Ok(())
@@ -260,6 +290,7 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
                 Ok(())
             }
             ClientMessage::Ping(payload) => self.in_time(write(socket, pong(payload.as_deref()))).await,
+            ClientMessage::Terminate => Err(End::Close(1000, "Terminated by the client".into())),
             ClientMessage::Pong | ClientMessage::Alive => Ok(()),
         }
     }
@@ -269,26 +300,27 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
         let stop = CancellationToken::new();
         let running = Running { serial: self.serial, _stop: stop.clone().drop_guard() };
         self.running.insert(id.clone(), running);
-        let operation = Operation {
-            door: self.door.clone(),
-            caller: self.caller.clone(),
-            line: Line {
-                serial: self.serial,
-                id,
-                queue: self.queue.clone(),
-                stalled: self.stalled.clone(),
-                patience: self.door.limits.slow_reader,
-            },
+        let line = Line {
+            dialect: self.dialect,
+            serial: self.serial,
+            id,
+            queue: self.queue.clone(),
+            stalled: self.stalled.clone(),
+            patience: self.door.limits.slow_reader,
         };
+        let (door, caller) = (self.door.clone(), self.caller.clone());
         self.door.access.tracker().spawn(async move {
             let work = async {
                 // Apart, so that its memory is given back while the subscription waits.
-                let line = operation.line.clone();
-                match AssertUnwindSafe(Box::pin(operation.begin(params))).catch_unwind().await {
-                    Ok(Some(following)) => following.run().await,
-                    Ok(None) => None,
-                    Err(_) => line.refuse(&[panicked("")]).await,
+                let begin =
+                    Box::pin(async move { door.begin(&caller, door.guard.check(params), None).await });
+                let Ok(mut parts) = AssertUnwindSafe(begin).catch_unwind().await else {
+                    return line.tell(&Part::Refused(vec![panicked("")])).await;
+                };
+                while let Some(part) = parts.next().await {
+                    line.tell(&part).await?;
                 }
+                Some(())
             };
             // `None` all the way: the socket is gone, and so is whoever wanted to know.
             let _ = stop.run_until_cancelled(work).await;
@@ -333,88 +365,10 @@ async fn write(socket: &mut WebSocket, message: Message) -> Result<(), End> {
     socket.send(message).await.map_err(|_| End::Gone)
 }
 
-/// One operation, in its own task.
-struct Operation<E, A: Access> {
-    door: Door<E, A>,
-    caller: A::Caller,
-    line: Line,
-}
-
-/// What is left of a subscription's operation once it has begun; little, since there are many of them.
-struct Following {
-    line: Line,
-    stream: BoxStream<'static, Item>,
-    tap: CursorTap,
-    name: Option<String>,
-}
-
-impl<E: Executor, A: Access> Operation<E, A> {
-    /// Checks and answers the operation; a subscription's answers are still to come.
-    async fn begin(self, params: Params) -> Option<Following> {
-        match self.door.guard.check(params) {
-            Err(refused) => self.line.refuse(&[refused.into()]).await.and(None),
-            Ok(Checked { request, kind: OperationType::Subscription, .. }) => {
-                let name = request.operation_name.clone();
-                let tap = CursorTap::default();
-                let request = request.data(tap.clone());
-                let stream = self.door.access.subscribe(&self.door.executor, &self.caller, request);
-                Some(Following { line: self.line, stream, tap, name })
-            }
-            Ok(checked) => self.answer(checked).await.and(None),
-        }
-    }
-
-    async fn answer(&self, checked: Checked) -> Option<()> {
-        let running = self.door.run(&self.caller, checked);
-        let answer = time::timeout(self.door.limits.request_timeout, running)
-            .await
-            .unwrap_or_else(|_| self.door.timed_out().into());
-        if answer.is_request_error() {
-            return self.line.refuse(&answer.errors).await;
-        }
-        self.line.next(&answer).await?;
-        self.line.complete().await
-    }
-}
-
-impl Following {
-    async fn run(mut self) -> Option<()> {
-        let mut begun = false;
-        loop {
-            let mut answer = match AssertUnwindSafe(self.stream.next()).catch_unwind().await {
-                Ok(Some(Item::Response(response))) => Answer::from(*response),
-                Ok(Some(Item::Ready(payload))) => {
-                    begun = true;
-                    self.line.next(&*payload).await?;
-                    continue;
-                }
-                Ok(None) => return self.line.complete().await,
-                Err(_) => panicked(self.name.as_deref().unwrap_or_default()).into(),
-            };
-            let cursor = self.tap.take();
-            // The stream could not be made: nothing was executed yet.
-            let unborn =
-                !begun && cursor.is_none() && answer.errors.iter().all(|error| error.path.len() <= 1);
-            let void = answer.is_void();
-            if void && unborn {
-                return self.line.refuse(&answer.errors).await;
-            }
-            begun = true;
-            answer.data.get_or_insert(Value::Null);
-            if let Some(cursor) = cursor {
-                answer.extensions.insert("cursor".to_owned(), Value::String(cursor));
-            }
-            self.line.next(&answer).await?;
-            if void {
-                return self.line.complete().await;
-            }
-        }
-    }
-}
-
-/// An operation's way to its client. Every method gives `None` when nobody is there any more.
+/// An operation's way to its client; `None` when nobody is there any more.
 #[derive(Clone)]
 struct Line {
+    dialect: Dialect,
     serial: u64,
     id: Arc<str>,
     queue: mpsc::Sender<Outgoing>,
@@ -423,20 +377,9 @@ struct Line {
 }
 
 impl Line {
-    async fn next(&self, payload: &(impl Serialize + ?Sized)) -> Option<()> {
-        self.send(frame("next", &self.id, Some(payload)), false).await
-    }
-
-    async fn refuse(&self, errors: &[ServerError]) -> Option<()> {
-        self.send(frame_error(&self.id, errors), true).await
-    }
-
-    async fn complete(&self) -> Option<()> {
-        self.send(frame::<()>("complete", &self.id, None), true).await
-    }
-
-    async fn send(&self, text: String, last: bool) -> Option<()> {
-        let message = Outgoing { serial: self.serial, id: self.id.clone(), text, last };
+    async fn tell(&self, part: &Part) -> Option<()> {
+        let Some(text) = self.dialect.frame(&self.id, part) else { return Some(()) };
+        let message = Outgoing { serial: self.serial, id: self.id.clone(), text, last: part.is_last() };
         match self.queue.send_timeout(message, self.patience).await {
             Ok(()) => Some(()),
             Err(SendTimeoutError::Timeout(_)) => {
@@ -448,14 +391,46 @@ impl Line {
     }
 }
 
-fn frame_error(id: &str, errors: &[ServerError]) -> String {
-    frame("error", id, Some(errors))
+/// The sub-protocols: what they call the same things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    /// `graphql-transport-ws`.
+    Transport,
+    /// `graphql-ws` as subscriptions-transport-ws spoke it, which some mobile clients still ask for.
+    Legacy,
 }
 
-fn frame<P: Serialize + ?Sized>(kind: &'static str, id: &str, payload: Option<&P>) -> String {
+impl Dialect {
+    fn of(socket: &WebSocket) -> Option<Self> {
+        match socket.protocol()?.as_bytes() {
+            b"graphql-transport-ws" => Some(Self::Transport),
+            b"graphql-ws" => Some(Self::Legacy),
+            _ => None,
+        }
+    }
+
+    /// The message that tells a part; none where the dialect has no word for it.
+    fn frame(self, id: &str, part: &Part) -> Option<String> {
+        Some(match (part, self) {
+            (Part::Next { payload, .. }, Self::Transport) => frame(Some(id), "next", Some(payload)),
+            (Part::Next { payload, .. }, Self::Legacy) => frame(Some(id), "data", Some(payload)),
+            (Part::Refused(errors), Self::Transport) => frame(Some(id), "error", Some(errors)),
+            // One error, not a list of them.
+            (Part::Refused(errors), Self::Legacy) => frame(Some(id), "error", errors.first()),
+            (Part::Complete, _) => frame::<()>(Some(id), "complete", None),
+            (Part::Beat(Some(cursor)), Self::Transport) => {
+                frame(None, "ping", Some(&json!({ "cursors": { id: cursor } })))
+            }
+            (Part::Beat(_), _) => return None,
+        })
+    }
+}
+
+fn frame<P: Serialize + ?Sized>(id: Option<&str>, kind: &'static str, payload: Option<&P>) -> String {
     #[derive(Serialize)]
     struct Frame<'a, P: Serialize + ?Sized> {
-        id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
         #[serde(rename = "type")]
         kind: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -468,11 +443,7 @@ fn frame<P: Serialize + ?Sized>(kind: &'static str, id: &str, payload: Option<&P
 }
 
 fn pong(payload: Option<&RawValue>) -> Message {
-    let text = match payload {
-        Some(payload) => format!(r#"{{"type":"pong","payload":{payload}}}"#),
-        None => r#"{"type":"pong"}"#.to_owned(),
-    };
-    Message::Text(text.into())
+    Message::Text(frame(None, "pong", payload).into())
 }
 
 /// The longest beginning of a text with at most so many bytes.
@@ -494,14 +465,17 @@ enum ClientMessage {
     },
     Ping(Option<Box<RawValue>>),
     Pong,
+    Terminate,
     /// A frame of the WebSocket protocol itself: answered by the library, but a sign of life.
     Alive,
 }
 
 /// The next message of the client. Dropped while it waits, it loses nothing.
-async fn receive(socket: &mut WebSocket) -> Result<ClientMessage, End> {
+async fn receive(socket: &mut WebSocket, dialect: Dialect) -> Result<ClientMessage, End> {
     match socket.recv().await {
-        Some(Ok(Message::Text(text))) => ClientMessage::read(text.as_str()).map_err(End::bad_message),
+        Some(Ok(Message::Text(text))) => {
+            ClientMessage::read(dialect, text.as_str()).map_err(End::bad_message)
+        }
         Some(Ok(Message::Binary(_))) => Err(End::bad_message("Messages are JSON in text frames")),
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(ClientMessage::Alive),
         Some(Ok(Message::Close(_))) | None => Err(End::Gone),
@@ -521,7 +495,7 @@ fn broken(error: &str) -> End {
 }
 
 impl ClientMessage {
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(dialect: Dialect, text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Envelope<'a> {
             #[serde(borrow, rename = "type")]
@@ -547,23 +521,26 @@ impl ClientMessage {
             Some(id) if (1..=LONGEST_ID).contains(&id.len()) => Ok(id),
             _ => Err(format!("Invalid message: {kind:?} needs an id of 1 to {LONGEST_ID} bytes")),
         };
-        Ok(match &*kind {
-            "connection_init" => Self::Init {
+        Ok(match (&*kind, dialect) {
+            ("connection_init", _) => Self::Init {
                 authorization: payload
                     .map(|payload| serde_json::from_str::<Credentials>(payload.get()))
                     .transpose()
                     .map_err(|error| format!("Invalid message: connection_init: {error}"))?
                     .and_then(|credentials| credentials.authorization),
             },
-            "subscribe" => {
-                let payload = payload.ok_or("Invalid message: subscribe needs a payload")?;
+            ("subscribe", Dialect::Transport) | ("start", Dialect::Legacy) => {
+                let payload = payload.ok_or_else(|| format!("Invalid message: {kind} needs a payload"))?;
                 let params = serde_json::from_str(payload.get())
-                    .map_err(|error| format!("Invalid message: subscribe: {error}"))?;
+                    .map_err(|error| format!("Invalid message: {kind}: {error}"))?;
                 Self::Subscribe { id: id()?.into(), params: Box::new(params) }
             }
-            "complete" => Self::Complete { id: id()?.to_owned() },
-            "ping" => Self::Ping(payload.map(ToOwned::to_owned)),
-            "pong" => Self::Pong,
+            ("complete", Dialect::Transport) | ("stop", Dialect::Legacy) => {
+                Self::Complete { id: id()?.to_owned() }
+            }
+            ("ping", Dialect::Transport) => Self::Ping(payload.map(ToOwned::to_owned)),
+            ("pong", Dialect::Transport) => Self::Pong,
+            ("connection_terminate", Dialect::Legacy) => Self::Terminate,
             _ => return Err(format!("Invalid message: unknown type {kind:?}")),
         })
     }

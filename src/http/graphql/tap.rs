@@ -1,22 +1,64 @@
-//! How a subscription's cursor gets from its resolver to the transport.
+//! How a subscription's places in the stream get from its resolver to the transport, and one place the other way.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Carries the cursor of the item that a subscription is about to yield. The transport puts one into the data of each
-/// subscription's request; the resolver sets it just before it yields an item, and the transport takes it for the
-/// response that comes out, as `extensions.cursor`. The engine executes the items of a subscription one after
-/// another, so the two always meet.
+/// Ties a subscription's resolver to its transport. The transport puts one into the data of each subscription's request.
+///
+/// The resolver sets the cursor of an item just before it yields it, and the transport takes it for the response that
+/// comes out, as `extensions.cursor`. The engine executes the items of a subscription one after another, and asks for the
+/// next when the last one is with the transport, so the two always meet. Before the resolver waits, with all it had to
+/// tell yielded, it says up to which place that is: the transport tells it in its heartbeats.
 #[derive(Clone, Debug, Default)]
-pub struct CursorTap(Arc<Mutex<Option<String>>>);
+pub struct CursorTap(Arc<Tap>);
+
+#[derive(Debug, Default)]
+struct Tap {
+    resumes_after: Option<String>,
+    places: Mutex<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    item: Option<String>,
+    complete: Option<String>,
+}
 
 impl CursorTap {
+    /// For a subscription that goes on after the place that the transport was told (`Last-Event-ID`), if it was.
+    pub(super) fn new(resumes_after: Option<String>) -> Self {
+        Self(Arc::new(Tap { resumes_after, ..Tap::default() }))
+    }
+
+    /// The place that the transport was told to go on after: it wins over the subscription's own argument.
+    #[must_use]
+    pub fn resumes_after(&self) -> Option<&str> {
+        self.0.resumes_after.as_deref()
+    }
+
     /// Sets the cursor of the next item.
     pub fn set(&self, cursor: impl Into<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor.into());
+        let mut places = self.places();
+        places.item = Some(cursor.into());
+        places.complete = None;
+    }
+
+    /// Says that everything up to here was yielded or is not for this subscription. To be called only while nothing
+    /// that was read is left to yield.
+    pub fn complete(&self, cursor: impl Into<String>) {
+        self.places().complete = Some(cursor.into());
     }
 
     /// Takes the cursor of the item that came out.
     pub(super) fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.places().item.take()
+    }
+
+    /// Takes the place up to which all was told, if it is newer than what was taken before.
+    pub(super) fn take_complete(&self) -> Option<String> {
+        self.places().complete.take()
+    }
+
+    fn places(&self) -> std::sync::MutexGuard<'_, Places> {
+        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

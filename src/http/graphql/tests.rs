@@ -1,3 +1,4 @@
+mod over_events;
 mod over_http;
 mod over_socket;
 
@@ -78,6 +79,9 @@ struct Dropped(Arc<Notify>);
 
 struct Teller(Dropped);
 
+/// Lets `quiet` walk on.
+struct Walked(Arc<Notify>);
+
 impl Drop for Teller {
     fn drop(&mut self) {
         self.0.0.notify_one();
@@ -111,6 +115,24 @@ impl Events {
         let tap = ctx.data_unchecked::<CursorTap>().clone();
         stream::iter([Ok(1), Err(coded("TIMEOUT")), Ok(3)]).inspect(move |_| tap.set("c"))
     }
+    /// Passes over two places, each when told to, then yields a third.
+    async fn quiet(&self, ctx: &Context<'_>) -> impl Stream<Item = i32> {
+        let tap = ctx.data_unchecked::<CursorTap>().clone();
+        let walked = ctx.data_unchecked::<Walked>().0.clone();
+        stream::once(async move {
+            for place in ["p1", "p2"] {
+                tap.complete(place);
+                walked.notified().await;
+            }
+            tap.set("p3");
+            3
+        })
+    }
+    /// Where the transport says to go on.
+    async fn place(&self, ctx: &Context<'_>) -> impl Stream<Item = Option<String>> {
+        let place = ctx.data_unchecked::<CursorTap>().resumes_after().map(ToOwned::to_owned);
+        stream::once(async move { place })
+    }
     async fn panics(&self) -> impl Stream<Item = i32> {
         stream::iter([1, 2]).inspect(|number| assert!(*number < 2, "on purpose"))
     }
@@ -129,6 +151,7 @@ struct House {
     tracker: TaskTracker,
     sockets: Arc<Semaphore>,
     dropped: Dropped,
+    walked: Arc<Notify>,
     asked: Arc<AtomicUsize>,
 }
 
@@ -140,6 +163,7 @@ impl Default for House {
             tracker: TaskTracker::new(),
             sockets: Arc::new(Semaphore::new(2)),
             dropped: Dropped::default(),
+            walked: Arc::default(),
             asked: Arc::default(),
         }
     }
@@ -161,7 +185,7 @@ impl Access for House {
     }
 
     fn prepare(&self, caller: &String, request: Request) -> Request {
-        request.data(Name(caller.clone())).data(self.dropped.clone())
+        request.data(Name(caller.clone())).data(self.dropped.clone()).data(Walked(self.walked.clone()))
     }
 
     fn subscribe<E: Executor>(
@@ -173,7 +197,7 @@ impl Access for House {
         assert!(!request.query.contains("Broken"), "on purpose");
         if request.operation_name.as_deref() == Some("Shared") {
             let ready = RawValue::from_string(r#"{"data":{"open":7}}"#.to_owned()).unwrap();
-            return stream::iter([Item::Ready(ready.into())]).boxed();
+            return stream::iter([Item::Ready { payload: ready.into(), cursor: Some("c7".into()) }]).boxed();
         }
         executor.execute_stream(self.prepare(caller, request), None).map(Item::from).boxed()
     }

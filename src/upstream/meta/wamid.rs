@@ -33,6 +33,12 @@ pub fn message_token(whatsapp_id: &str) -> Option<String> {
     (token.len() >= SHORTEST_TOKEN).then(|| token.to_owned())
 }
 
+/// What all WhatsApp ids of one message have in common: their token; an id without one shares nothing with any other, and
+/// stands for itself.
+pub fn common_part(whatsapp_id: &str) -> String {
+    message_token(whatsapp_id).unwrap_or_else(|| whatsapp_id.to_owned())
+}
+
 fn is_token(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'A'..=b'F')
 }

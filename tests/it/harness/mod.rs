@@ -3,6 +3,8 @@
 //! `TEST_POSTGRES_URL` (set by `make test` for its second round) makes a Postgres database for each test instead of SQLite
 //! files. Nothing here sleeps: tests wait for what they expect to hear, on a subscription.
 
+mod cable;
+mod events;
 pub mod meta;
 pub mod receiver;
 mod socket;
@@ -21,6 +23,8 @@ use tandem::partners;
 use tandem::serve::Running;
 use tempfile::TempDir;
 
+pub use cable::Cable;
+pub use events::EventStream;
 pub use socket::Subscription;
 pub use world::{ADA, BEN, DAY, FIXED, SHOP};
 

@@ -29,6 +29,37 @@ impl Subscription {
         subscription
     }
 
+    /// The same, or none if nobody answers.
+    pub async fn try_open(url: &str, key: &str, query: &str, variables: Value) -> Option<Self> {
+        let mut request = url.into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
+        let (socket, _) = connect_async(request).await.ok()?;
+        let mut subscription = Self { socket, cursor: None, catches_up: false };
+        let init = json!({ "authorization": format!("Bearer {key}") });
+        let payload = json!({ "query": query, "variables": variables });
+        for message in [
+            json!({ "type": "connection_init", "payload": init }),
+            json!({ "type": "subscribe", "id": "1", "payload": payload }),
+        ] {
+            subscription.socket.send(Message::text(message.to_string())).await.ok()?;
+        }
+        Some(subscription)
+    }
+
+    /// The next frame of any type; none when the socket was closed or broke.
+    pub async fn try_frame(&mut self) -> Option<Value> {
+        let next = async {
+            loop {
+                match self.socket.next().await?.ok()? {
+                    Message::Text(text) => return Some(serde_json::from_str(&text).unwrap()),
+                    Message::Close(_) => return None,
+                    _ => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next).await.expect("nothing came")
+    }
+
     /// A socket that has sent this `connection_init`, and heard nothing yet.
     pub async fn greet(url: &str, init: Value) -> Self {
         let mut request = url.into_client_request().unwrap();
@@ -116,6 +147,20 @@ impl Subscription {
         let ask = json!({ "type": "subscribe", "id": "silence", "payload": { "query": query } });
         self.socket.send(Message::text(ask.to_string())).await.unwrap();
         self.frame().await
+    }
+
+    /// The next place that a heartbeat tells for the subscription.
+    pub async fn beat(&mut self) -> String {
+        let beat = async {
+            loop {
+                let frame = self.raw_frame().await;
+                if let Some(place) = frame["payload"]["cursors"]["1"].as_str() {
+                    assert_eq!(frame["type"], "ping", "{frame:#}");
+                    return place.to_owned();
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, beat).await.expect("no heartbeat came")
     }
 
     /// How the service closes the socket: code and words. What it says before is passed over.

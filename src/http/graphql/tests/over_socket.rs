@@ -320,10 +320,8 @@ async fn close_4403_when_the_credential_ends() {
 }
 
 #[tokio::test]
-async fn close_4406_for_the_legacy_protocol_and_400_for_none() {
+async fn without_a_known_protocol_there_is_no_socket() {
     let served = served().await;
-    let client = served.knock(&[("sec-websocket-protocol", "graphql-ws")]).await.unwrap();
-    assert_eq!(client.closed().await.0, 4406);
     for headers in [&[][..], &[("sec-websocket-protocol", "soap")][..]] {
         match served.knock(headers).await {
             Err(tungstenite::Error::Http(response)) => assert_eq!(response.status().as_u16(), 400),
@@ -331,6 +329,102 @@ async fn close_4406_for_the_legacy_protocol_and_400_for_none() {
             Ok(_) => panic!("connected"),
         }
     }
+}
+
+/// A client of the older dialect, connected and acknowledged.
+async fn older(served: &Served) -> Client {
+    let mut client = served.knock(&[("sec-websocket-protocol", "graphql-ws")]).await.unwrap();
+    client.init("Bearer good").await;
+    assert_eq!(client.hear().await, json!({ "type": "connection_ack" }));
+    assert_eq!(client.hear().await, json!({ "type": "ka" }));
+    client
+}
+
+#[tokio::test]
+async fn the_older_dialect_starts_stops_and_tells_data() {
+    let served = served().await;
+    let mut client = older(&served).await;
+    let start = |id: &str, query: &str| json!({ "type": "start", "id": id, "payload": { "query": query } });
+    client.say(start("1", "subscription { count(to: 2) }")).await;
+    for number in 1..=2 {
+        let payload =
+            json!({ "data": { "count": number }, "extensions": { "cursor": format!("c{number}") } });
+        assert_eq!(client.hear().await, json!({ "type": "data", "id": "1", "payload": payload }));
+    }
+    assert_eq!(client.hear().await, json!({ "type": "complete", "id": "1" }));
+    client.say(start("2", "subscription { open }")).await;
+    assert_eq!(client.hear().await["type"], "data");
+    client.say(json!({ "type": "stop", "id": "2" })).await;
+    served.house.dropped.0.notified().await;
+    client.say(start("3", "subscription { unborn }")).await;
+    let heard = client.hear().await;
+    assert_eq!((&heard["type"], &heard["id"]), (&json!("error"), &json!("3")));
+    assert_eq!(heard["payload"]["extensions"]["code"], "CURSOR_EXPIRED", "one error, no list: {heard}");
+    client.say(json!({ "type": "connection_terminate" })).await;
+    assert_eq!(client.closed().await.0, 1000);
+}
+
+#[tokio::test]
+async fn the_older_dialect_is_told_by_message_why_it_is_refused() {
+    let served = served().await;
+    let mut client = served.knock(&[("sec-websocket-protocol", "graphql-ws")]).await.unwrap();
+    client.init("Bearer bad").await;
+    let error = json!({ "type": "connection_error", "payload": { "message": "Forbidden" } });
+    assert_eq!(client.hear().await, error);
+    assert_eq!(client.closed().await.0, 4403);
+    // Each dialect has its own words.
+    let mut client = older(&served).await;
+    client.subscribe("1", "{ me }").await;
+    assert_eq!(client.closed().await.0, 4400);
+}
+
+#[tokio::test]
+async fn the_older_dialect_is_kept_alive_by_messages() {
+    let limits = Limits { ping_interval: millis(150), ..Limits::default() };
+    let mut client = older(&Served::new(limits).await).await;
+    for _ in 0..3 {
+        assert_eq!(client.hear().await, json!({ "type": "ka" }));
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_both_dialects_gets_the_newer_one() {
+    let mut client = served()
+        .await
+        .knock(&[("sec-websocket-protocol", "graphql-ws, graphql-transport-ws")])
+        .await
+        .unwrap();
+    client.init("Bearer good").await;
+    assert_eq!(client.hear().await, json!({ "type": "connection_ack" }));
+    client.subscribe("1", "{ me }").await;
+    assert_eq!(client.hear().await["type"], "next");
+}
+
+#[tokio::test]
+async fn a_heartbeat_tells_up_to_where_a_subscription_is_complete() {
+    let limits = Limits { ping_interval: millis(150), ..Limits::default() };
+    let served = Served::new(limits).await;
+    let mut client = served.client().await;
+    client.subscribe("1", "subscription { quiet }").await;
+    // The first place at once, others when it is time; none twice.
+    for place in ["p1", "p2"] {
+        let ping = json!({ "type": "ping", "payload": { "cursors": { "1": place } } });
+        assert_eq!(client.hear().await, ping);
+        client.say(json!({ "type": "pong", "payload": ping["payload"] })).await;
+        served.house.walked.notify_one();
+    }
+    // What is told later is newer than what was complete before.
+    let heard = client.hear().await;
+    assert_eq!(heard["payload"], json!({ "data": { "quiet": 3 }, "extensions": { "cursor": "p3" } }));
+}
+
+#[tokio::test]
+async fn heartbeats_come_as_results_to_who_asks_for_that() {
+    let mut client = served().await.client().await;
+    let payload = json!({ "query": "subscription { quiet }", "extensions": { "heartbeat": true } });
+    client.say(json!({ "type": "subscribe", "id": "1", "payload": payload })).await;
+    let payload = json!({ "data": null, "extensions": { "cursor": "p1", "heartbeat": true } });
+    assert_eq!(client.hear().await, json!({ "type": "next", "id": "1", "payload": payload }));
 }
 
 #[tokio::test]
