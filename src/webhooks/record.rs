@@ -38,6 +38,13 @@ pub(super) struct Made {
     pub(super) client_key_sealed: Option<Vec<u8>>,
 }
 
+/// How an endpoint does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Health {
+    pub(super) last_success_at: Option<Timestamp>,
+    pub(super) failing_since: Option<Timestamp>,
+}
+
 /// What is not written yet.
 #[derive(Default)]
 pub(super) struct Writes {
@@ -49,8 +56,8 @@ pub(super) struct Writes {
     pub(super) keys: Vec<api_key::ActiveModel>,
     pub(super) standings: Vec<Standing>,
     pub(super) attempts: Vec<webhook_attempt::Model>,
-    pub(super) last_success_at: Option<Timestamp>,
-    pub(super) failing_since: Option<Timestamp>,
+    /// How the endpoint does; none: nothing was heard of it.
+    pub(super) health: Option<Health>,
     pub(super) disable: Option<WebhookDisabledReason>,
 }
 
@@ -91,10 +98,12 @@ impl Writes {
         // First of all: whoever took the endpoint over, or deleted it, makes everything below void.
         let mut row = webhook_endpoint::ActiveModel {
             position: sea_orm::ActiveValue::Set(self.position),
-            last_success_at: sea_orm::ActiveValue::Set(self.last_success_at),
-            failing_since: sea_orm::ActiveValue::Set(self.failing_since),
             ..Default::default()
         };
+        if let Some(health) = self.health {
+            row.last_success_at = sea_orm::ActiveValue::Set(health.last_success_at);
+            row.failing_since = sea_orm::ActiveValue::Set(health.failing_since);
+        }
         if let Some(reason) = self.disable {
             row.enabled = sea_orm::ActiveValue::Set(false);
             row.disabled_at = sea_orm::ActiveValue::Set(Some(now));

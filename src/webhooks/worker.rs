@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
-use super::record::{Made, Standing, Writes, Written};
+use super::record::{Health, Made, Standing, Writes, Written};
 use super::sender::{Answer, Post, Sender};
 use super::window::{Item, Run, Slot, Window};
 use super::{Place, RENDERED_AT_ONCE, Render, schedule, signing};
@@ -43,6 +43,8 @@ const READ: u64 = 500;
 const LOOK: Duration = Duration::from_secs(1);
 /// Pause after the database refused.
 const PAUSE: Duration = Duration::from_millis(500);
+/// When an event whose data could not be made is tried again, seconds.
+const SPOILED: i64 = 3600;
 /// How long answers are waited for when the process ends.
 const GRACE: Duration = Duration::from_secs(3);
 /// Longest time for which an endpoint that asks to be left alone gets nothing at all, seconds.
@@ -97,6 +99,7 @@ pub(super) struct Worker {
     /// What waited when the worker began and is not in the window yet: after the first of these, up to the last.
     unread: Option<(WebhookDeliveryId, WebhookDeliveryId)>,
     writes: Writes,
+    health: Health,
     /// As far as it was written.
     written_position: i64,
     reports: mpsc::UnboundedSender<Report>,
@@ -157,11 +160,10 @@ impl Worker {
             replays,
             window: Window::new(endpoint.parallel),
             unread: last.map(|last| (WebhookDeliveryId(Uuid::nil()), last)),
-            writes: Writes {
-                position: endpoint.position,
+            writes: Writes { position: endpoint.position, ..Writes::default() },
+            health: Health {
                 last_success_at: endpoint.last_success_at,
                 failing_since: endpoint.failing_since,
-                ..Writes::default()
             },
             written_position: endpoint.position,
             reports,
@@ -394,11 +396,7 @@ impl Worker {
             .filter(|item| item.attempts == 0 && !bodies.contains_key(&item.id))
             .map(|item| Place { position: item.position, kind: item.kind })
             .collect();
-        let mut rendered = HashMap::with_capacity(missing.len());
-        for chunk in missing.chunks(RENDERED_AT_ONCE) {
-            let chunk = chunk.to_vec();
-            rendered.extend(self.shared.render.render(&self.app, self.endpoint.partner_id, chunk).await?);
-        }
+        let (rendered, spoiled) = self.render(&missing).await?;
         let mut made: HashMap<WebhookDeliveryId, Made> = HashMap::new();
         for item in items() {
             if item.attempts > 0 || bodies.contains_key(&item.id) {
@@ -426,6 +424,12 @@ impl Worker {
                         item.has_body = true;
                         run_ready.items.push(Ready { item, body });
                     }
+                    None if spoiled.contains(&item.position) => {
+                        item.alone = true;
+                        item.next_attempt_at = now.plus_seconds(SPOILED);
+                        self.stands(&item, WebhookDeliveryStatus::Pending, None);
+                        self.window.push(item);
+                    }
                     None => self.stands(&item, WebhookDeliveryStatus::Canceled, Some(now)),
                 }
             }
@@ -436,6 +440,33 @@ impl Worker {
             }
         }
         Ok(ready)
+    }
+
+    /// Makes `data` of entries; and those of which it cannot be made, which is our mistake and must not hold up the others.
+    async fn render(&self, entries: &[Place]) -> anyhow::Result<(HashMap<i64, String>, HashSet<i64>)> {
+        let partner = self.endpoint.partner_id;
+        let (mut rendered, mut spoiled) = (HashMap::with_capacity(entries.len()), HashSet::new());
+        for chunk in entries.chunks(RENDERED_AT_ONCE) {
+            match self.shared.render.render(&self.app, partner, chunk.to_vec()).await {
+                Ok(made) => rendered.extend(made),
+                Err(error) if chunk.len() == 1 => return Err(error),
+                Err(_) => {
+                    for entry in chunk {
+                        match self.shared.render.render(&self.app, partner, vec![*entry]).await {
+                            Ok(made) => rendered.extend(made),
+                            Err(error) => {
+                                let (position, error) = (entry.position, format!("{error:#}"));
+                                tracing::error!(position, error, "an event cannot be told by webhook");
+                                spoiled.insert(position);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        // Nothing at all: the database is away.
+        anyhow::ensure!(!rendered.is_empty() || spoiled.is_empty(), "events cannot be rendered");
+        Ok((rendered, spoiled))
     }
 
     async fn kept_bodies(
@@ -520,8 +551,9 @@ impl Worker {
                 item.first_attempt_at.get_or_insert(at);
                 self.tried(&item, at, &answer);
                 self.stands(&item, WebhookDeliveryStatus::Delivered, Some(at));
-                self.writes.last_success_at = self.writes.last_success_at.max(Some(at));
-                self.writes.failing_since = None;
+                let last_success_at = self.health.last_success_at.max(Some(at));
+                self.health = Health { last_success_at, failing_since: None };
+                self.writes.health = Some(self.health);
             }
             Report::Over { slot, failed, mut rest } => {
                 self.running -= 1;
@@ -547,7 +579,8 @@ impl Worker {
 
     /// What a failure means for the endpoint.
     fn failed(&mut self, item: &mut Item, at: Timestamp, answer: &Answer) {
-        let since = *self.writes.failing_since.get_or_insert(at);
+        let since = *self.health.failing_since.get_or_insert(at);
+        self.writes.health = Some(self.health);
         if answer.http_status == Some(410) && !self.disabled {
             self.writes.disable = Some(WebhookDisabledReason::Gone);
         } else if at >= since.plus_seconds(schedule::WHOLE) && !self.disabled {
@@ -590,12 +623,7 @@ impl Worker {
         if written == Written::Yes {
             self.written_position = self.writes.position;
             self.disabled |= self.writes.disable.is_some();
-            self.writes = Writes {
-                position: self.writes.position,
-                last_success_at: self.writes.last_success_at,
-                failing_since: self.writes.failing_since,
-                ..Writes::default()
-            };
+            self.writes = Writes { position: self.writes.position, ..Writes::default() };
         }
         Ok(written)
     }
