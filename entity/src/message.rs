@@ -15,7 +15,7 @@ pub struct Model {
     pub partner_id: PartnerId,
     pub client_id: ClientId,
     pub conversation_id: ConversationId,
-    /// The first of its WhatsApp ids; all are in message_key.
+    /// Of the WhatsApp ids that it was seen under the smallest, of a send the one that was answered; all are in message_key.
     pub whatsapp_id: Option<String>,
     pub direction: MessageDirection,
     pub origin: MessageOrigin,

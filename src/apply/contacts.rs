@@ -20,56 +20,66 @@ pub(super) fn resolve(
     at: Timestamp,
 ) -> Result<Option<ContactId>, Halt> {
     use ContactKeyKind::{ParentUserId, Phone, UserId};
-    let (number, user) = (party.phone_number.as_deref(), party.user_id.as_deref());
-    let parent = party.parent_user_id.as_deref();
-    let by_user = user
-        .and_then(|user| work.contact_by(client, UserId, user))
-        .or_else(|| if user.is_none() { work.contact_by(client, ParentUserId, parent?) } else { None });
-    let by_number = number.and_then(|number| work.contact_by(client, Phone, number));
-    let has_user_id = |work: &Work<'_>, id: ContactId| {
-        work.contacts.get(&id).is_some_and(|row| row.model.wa_user_id.is_some())
-    };
-
-    let id = match (by_user, by_number) {
-        (None, None) => {
-            if number.is_none() && user.is_none() && parent.is_none() {
+    let user = party.user_id.as_deref();
+    let by =
+        |kind, name: &Option<String>| name.as_deref().and_then(|name| work.contact_by(client, kind, name));
+    let mut found = by(UserId, &party.user_id);
+    let others =
+        [(ParentUserId, by(ParentUserId, &party.parent_user_id)), (Phone, by(Phone, &party.phone_number))];
+    let mut seconds = None;
+    for (kind, other) in others {
+        match (found, other) {
+            (_, None) => {}
+            (Some(id), Some(other)) if id == other => {}
+            (Some(id), Some(other)) if may_be_one(work, id, other) => {
+                return Err(Halt::Interrupt(Interrupt::Contacts(client, id, other)));
+            }
+            (None, Some(other)) if user.is_none() || !has_user_id(work, other) => found = Some(other),
+            (_, Some(other)) if kind == Phone => seconds = Some(other),
+            // A parent id that stands for somebody else goes on doing so.
+            _ => {}
+        }
+    }
+    let id = match found {
+        Some(id) => id,
+        None => {
+            if user.is_none() && party.phone_number.is_none() && party.parent_user_id.is_none() {
                 return Ok(None);
             }
             let Some(fresh) = blank(work, client) else { return Ok(None) };
             work.add_contact(fresh)
         }
-        (Some(id), None) => id,
-        (None, Some(id)) if user.is_none() || !has_user_id(work, id) => id,
-        (Some(a), Some(b)) if a == b => a,
-        (Some(a), Some(b)) if !has_user_id(work, b) => {
-            return Err(Halt::Interrupt(Interrupt::Contacts(client, a, b)));
-        }
-        // A number that is seen with a second user id: marked, not merged; it belongs to the one seen with it last.
-        (by_user, Some(other)) => {
-            let id = match by_user {
-                Some(id) => id,
-                None => {
-                    let Some(fresh) = blank(work, client) else { return Ok(None) };
-                    work.add_contact(fresh)
-                }
-            };
-            let newer = number.is_some_and(|number| at >= work.name_seen_at(client, Phone, number));
-            mark_ambiguous(work, id);
-            mark_ambiguous(work, other);
-            if newer && let Some(row) = work.contacts.get_mut(&other) {
-                row.dirty = true;
-                row.model.phone_number = None;
-                row.model.search = search_words(&row.model);
-            }
-            if !newer {
-                learn(work, client, id, &Party { phone_number: None, ..party.clone() }, at);
-                return Ok(Some(id));
-            }
-            id
-        }
     };
+    let Some(other) = seconds else {
+        learn(work, client, id, party, at);
+        return Ok(Some(id));
+    };
+    // A number that is seen with a second user id: marked, not merged; it belongs to the one seen with it last.
+    mark_ambiguous(work, id);
+    mark_ambiguous(work, other);
+    let newer =
+        party.phone_number.as_deref().is_some_and(|number| at >= work.name_seen_at(client, Phone, number));
+    if !newer {
+        learn(work, client, id, &Party { phone_number: None, ..party.clone() }, at);
+        return Ok(Some(id));
+    }
+    if let Some(row) = work.contacts.get_mut(&other) {
+        row.dirty = true;
+        row.model.phone_number = None;
+        row.model.search = search_words(&row.model);
+    }
     learn(work, client, id, party, at);
     Ok(Some(id))
+}
+
+fn has_user_id(work: &Work<'_>, id: ContactId) -> bool {
+    work.contacts.get(&id).is_some_and(|row| row.model.wa_user_id.is_some())
+}
+
+/// Whether two contacts can be the same person: two that each have a user id of their own are not.
+pub(super) fn may_be_one(work: &Work<'_>, a: ContactId, b: ContactId) -> bool {
+    let known = work.contacts.contains_key(&a) && work.contacts.contains_key(&b);
+    known && a != b && !(has_user_id(work, a) && has_user_id(work, b))
 }
 
 fn mark_ambiguous(work: &mut Work<'_>, id: ContactId) {
@@ -218,7 +228,9 @@ pub(super) fn phone_book(
     let rank = |present: bool, full: &Option<String>, first: &Option<String>| {
         (!present, full.clone(), first.clone())
     };
-    let new = (at, rank(entry.present, &entry.full_name, &entry.first_name));
+    let full_name = entry.full_name.clone().filter(|_| entry.present);
+    let first_name = entry.first_name.clone().filter(|_| entry.present);
+    let new = (at, rank(entry.present, &full_name, &first_name));
     let holds = (contact.book_at, rank(contact.in_phone_book, &contact.full_name, &contact.first_name));
     let first_time = contact.book_at == Timestamp(0);
     if !first_time && new <= holds {
@@ -227,8 +239,8 @@ pub(super) fn phone_book(
     let was_present = contact.in_phone_book;
     contact.book_at = at;
     contact.in_phone_book = entry.present;
-    contact.full_name = entry.full_name.clone().filter(|_| entry.present);
-    contact.first_name = entry.first_name.clone().filter(|_| entry.present);
+    contact.full_name = full_name;
+    contact.first_name = first_name;
     contact.search = search_words(contact);
     contact.changed_at = contact.changed_at.max(at);
     row.dirty = true;

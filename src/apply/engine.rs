@@ -1,6 +1,6 @@
 //! What turns the disk's bodies into rows: live traffic first, imports in small steps behind it.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +19,10 @@ use crate::clock::Clock;
 use crate::failure::{Failure, Outcome, is_busy};
 use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
-use crate::upstream::meta::common_part;
 use crate::upstream::meta::webhook::decode;
 
+/// Live bodies taken at once: two transactions' worth, since most bring one change.
+const BODIES: usize = 2 * CHANGES;
 /// Changes in one transaction (invariant 5).
 const CHANGES: usize = 200;
 /// A body above this size is decoded beside the runtime's threads.
@@ -113,12 +114,12 @@ async fn step(
 ) -> Result<bool, ApplyError> {
     let mut now = std::mem::take(ready);
     if now.is_empty() {
-        let live = app.inbox.live(&app.inbound_db, CHANGES).await?;
+        let live = app.inbox.live(&app.inbound_db, BODIES).await?;
         now = take(app, live).await?;
     }
     if !now.is_empty() {
         let meanwhile = async {
-            let next = app.inbox.live_in_memory(CHANGES);
+            let next = app.inbox.live_in_memory(BODIES);
             take(app, next).await
         };
         let (done, next) = tokio::join!(bodies(app, now), meanwhile);
@@ -135,7 +136,7 @@ async fn step(
     let Some(current) = import else { return Ok(false) };
     let count = current.rest.len().min(CHANGES);
     let changes: Vec<Routed> = current.rest.drain(..count).collect();
-    if let Err(error) = apply(app, &changes, &mut current.span).await {
+    if let Err(error) = apply(app, &changes, &[], &mut current.span).await {
         if is_away(&error) {
             return Err(error);
         }
@@ -151,36 +152,69 @@ async fn step(
 }
 
 /// Applies live bodies together; if that fails, one by one, so that only the one at fault is left behind.
+///
+/// In two halves, of different clients: while one half is written, the other one reads and reckons.
 async fn bodies(app: &Arc<App>, mut taken: Vec<Taken>) -> Result<(), ApplyError> {
-    let mut changes = Vec::new();
-    let mut ends = Vec::with_capacity(taken.len());
-    for body in &mut taken {
-        changes.append(&mut body.changes);
-        ends.push(changes.len());
+    let mut changes: Vec<(usize, Routed)> = Vec::new();
+    for (body, one) in taken.iter_mut().enumerate() {
+        changes.extend(one.changes.drain(..).map(|routed| (body, routed)));
     }
-    if let Err(error) = all(app, &changes).await {
+    let halves = halves(&changes);
+    // Stable: what concerns one client keeps its order.
+    changes.sort_by_key(|(_, routed)| halves.get(&routed.client).copied());
+    let (of_body, changes): (Vec<usize>, Vec<Routed>) = changes.into_iter().unzip();
+    let middle = changes.partition_point(|routed| halves.get(&routed.client) == Some(&Half::First));
+    let (first, second) = tokio::join!(all(app, &changes[..middle]), all(app, &changes[middle..]));
+    if let Err(error) = first.and(second) {
         if is_away(&error) {
             return Err(error);
         }
-        let mut begin = 0;
-        for (body, end) in taken.iter_mut().zip(ends) {
-            if let Err(error) = all(app, &changes[begin..end]).await {
+        for (body, one) in taken.iter_mut().enumerate() {
+            let its = of_body.iter().zip(&changes).filter(|(of, _)| **of == body);
+            let its: Vec<Routed> = its.map(|(_, routed)| routed.clone()).collect();
+            if let Err(error) = all(app, &its).await {
                 if is_away(&error) {
                     return Err(error);
                 }
-                body.verdict = failed(body.id, &error);
+                one.verdict = failed(one.id, &error);
             }
-            begin = end;
         }
     }
     app.inbox.settle(taken.into_iter().map(|body| body.verdict).collect()).await;
     Ok(())
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Half {
+    First,
+    Second,
+}
+
+/// Which client belongs to which half: the busiest first, each to the half that has less.
+fn halves(changes: &[(usize, Routed)]) -> HashMap<ClientId, Half> {
+    let mut counts: BTreeMap<ClientId, usize> = BTreeMap::new();
+    for (_, routed) in changes {
+        *counts.entry(routed.client).or_default() += 1;
+    }
+    let mut busiest: Vec<(ClientId, usize)> = counts.into_iter().collect();
+    busiest.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let (mut first, mut second) = (0, 0);
+    let half = |(client, count): (ClientId, usize)| {
+        if first <= second {
+            first += count;
+            (client, Half::First)
+        } else {
+            second += count;
+            (client, Half::Second)
+        }
+    };
+    busiest.into_iter().map(half).collect()
+}
+
 async fn all(app: &App, changes: &[Routed]) -> Result<(), ApplyError> {
     let mut span = Span::default();
     for chunk in changes.chunks(CHANGES) {
-        apply(app, chunk, &mut span).await?;
+        apply(app, chunk, &[], &mut span).await?;
     }
     Ok(())
 }
@@ -365,16 +399,7 @@ pub async fn settle_named(app: &App, named: Vec<Named>) -> Result<(), ApplyError
     if named.is_empty() {
         return Ok(());
     }
-    let tokens = named.iter().map(|one| common_part(&one.whatsapp_id));
-    #[expect(clippy::disallowed_methods, reason = "the engine's own queue, by id")]
-    let due = pending::Entity::find().filter(pending::Column::Token.is_in(tokens)).all(app.db.read()).await?;
-    let is_named = |row: &pending::Model| {
-        named.iter().any(|one| one.client == row.client_id && one.whatsapp_id == row.target)
-    };
-    let due: Vec<pending::Model> = due.into_iter().filter(is_named).collect();
-    let changes = due.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
-    all(app, &changes).await?;
-    forget(app, due).await?;
+    apply(app, &[], &named, &mut Span::default()).await?;
     echoes(app, Some(named.iter().map(|one| one.client).collect())).await
 }
 
@@ -385,13 +410,13 @@ pub(super) fn as_change(row: &pending::Model) -> Result<Routed, serde_json::Erro
         Waiting::Edit { seen, at } => (ChangeKind::Edit(Box::new(seen)), at),
         Waiting::Delete { seen, at } => (ChangeKind::Delete(seen), at),
         Waiting::Reaction { seen, at } => (ChangeKind::Reaction(seen), at),
-        Waiting::Echo { seen, at } => (ChangeKind::Message(seen), at),
+        Waiting::Seen { seen, at } => (ChangeKind::Message(seen), at),
     };
     let change = Change { account: Account::default(), kind };
     Ok(Routed { client: row.client_id, change, received_at: at, waited: false })
 }
 
-/// What waits under another id of a message of this conversation, whose contact goes by one more name now: it may fit.
+/// What waits under an id of a message of this conversation, whose contact goes by more names now: it may fit.
 /// Taken out; what still does not fit waits again.
 #[expect(clippy::disallowed_methods, reason = "the engine's own queue, of one client")]
 pub(super) async fn take_up(

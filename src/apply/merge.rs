@@ -14,10 +14,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::contacts::search_words;
-use super::work::recount_unread;
+use super::messages::{improve, join_error, join_names, join_pricing};
+use super::work::refresh;
 use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
+use crate::messages::content::{Content, Substance};
 
 /// From now on `gone` stands for `stays`, and so does everything that stood for `gone`.
 pub(crate) async fn stands_for<C: ConnectionTrait>(
@@ -162,14 +164,6 @@ async fn conversations(
         .filter(lane_entry::Column::ConversationId.eq(gone.id))
         .exec(tx)
         .await?;
-    if (gone.last_activity_at, gone.last_message_id) > (stays.last_activity_at, stays.last_message_id) {
-        stays.last_activity_at = gone.last_activity_at;
-        stays.last_message_id = gone.last_message_id;
-    }
-    if (gone.window_opened_at, gone.window_message_id) > (stays.window_opened_at, stays.window_message_id) {
-        stays.window_opened_at = gone.window_opened_at;
-        stays.window_message_id = gone.window_message_id;
-    }
     stays.window_refused_at = stays.window_refused_at.max(gone.window_refused_at);
     stays.read_at = stays.read_at.max(gone.read_at);
     stays.contact_id = contact;
@@ -178,7 +172,7 @@ async fn conversations(
     db::upsert::<conversation::Entity, _>(tx, vec![stays]).await?;
     stands_for(tx, partner, AliasKind::Conversation, gone.id.uuid(), id.uuid()).await?;
     twins(tx, client, id, events).await?;
-    recount_unread(tx, &BTreeSet::from([id])).await?;
+    refresh(tx, &BTreeSet::from([id])).await?;
     Ok(id)
 }
 
@@ -237,7 +231,7 @@ pub(crate) async fn messages(
         at: message.status_at,
         error: message.error.clone().filter(|_| message.status == MessageStatus::Failed),
     });
-    join_message(&mut stays, &gone);
+    join_message(&mut stays, &gone).map_err(|error| DbErr::Json(error.to_string()))?;
 
     message_key::Entity::update_many()
         .col_expr(message_key::Column::MessageId, Expr::value(stays.id))
@@ -255,7 +249,10 @@ pub(crate) async fn messages(
     let mut kept: Vec<message_status::Model> = Vec::new();
     for rung in rungs.into_iter().chain(held) {
         match kept.iter_mut().find(|known| known.status == rung.status) {
-            Some(known) => known.at = known.at.min(rung.at),
+            Some(known) => {
+                known.at = known.at.min(rung.at);
+                join_error(&mut known.error, rung.error);
+            }
             None => kept.push(message_status::Model { message_id: stays.id, ..rung }),
         }
     }
@@ -273,15 +270,6 @@ pub(crate) async fn messages(
     let (id, partner, conversation, occurred_at) =
         (stays.id, stays.partner_id, stays.conversation_id, stays.sent_at);
     db::upsert::<message::Entity, _>(tx, vec![stays]).await?;
-    for (column, _) in
-        [(conversation::Column::LastMessageId, ()), (conversation::Column::WindowMessageId, ())]
-    {
-        conversation::Entity::update_many()
-            .col_expr(column, Expr::value(id))
-            .filter(column.eq(gone.id))
-            .exec(tx)
-            .await?;
-    }
     message::Entity::update_many()
         .col_expr(message::Column::ReplyToId, Expr::value(id))
         .filter(message::Column::ConversationId.eq(conversation))
@@ -289,7 +277,7 @@ pub(crate) async fn messages(
         .exec(tx)
         .await?;
     stands_for(tx, partner, AliasKind::Message, gone.id.uuid(), id.uuid()).await?;
-    recount_unread(tx, &BTreeSet::from([conversation])).await?;
+    refresh(tx, &BTreeSet::from([conversation, gone.conversation_id])).await?;
     if was_told {
         events.push(NewEvent {
             partner,
@@ -303,23 +291,21 @@ pub(crate) async fn messages(
     Ok(())
 }
 
-fn join_message(stays: &mut message::Model, gone: &message::Model) {
+/// What the row would be if it had been one from the beginning.
+fn join_message(stays: &mut message::Model, gone: &message::Model) -> Result<(), serde_json::Error> {
     stays.imported &= gone.imported;
     stays.in_history |= gone.in_history;
     stays.opens_window |= gone.opens_window;
     stays.forwarded |= gone.forwarded;
-    stays.whatsapp_id = stays.whatsapp_id.take().or_else(|| gone.whatsapp_id.clone());
-    stays.reply_to = stays.reply_to.take().or_else(|| gone.reply_to.clone());
-    if stays.origin != MessageOrigin::Api {
+    join_names(stays, (gone.whatsapp_id.clone(), gone.reply_to.clone()));
+    let sent = stays.origin == MessageOrigin::Api;
+    if !sent {
         stays.sent_at = stays.sent_at.min(gone.sent_at);
     }
-    let version = |m: &message::Model| (m.substance, m.content_at, m.content.to_string());
-    let takes_content = stays.origin != MessageOrigin::Api || gone.substance > stays.substance;
-    if takes_content && version(gone) > version(stays) {
-        stays.content.clone_from(&gone.content);
-        stays.substance = gone.substance;
-        stays.content_at = gone.content_at;
-        stays.text.clone_from(&gone.text);
+    // Of what was sent the words are known; only an edit or a deletion says more.
+    if !sent || gone.substance >= Substance::Edited as i32 {
+        let content: Content = serde_json::from_value(gone.content.clone())?;
+        improve(stays, &content, gone.substance, gone.content_at)?;
     }
     stays.edited_at = stays.edited_at.max(gone.edited_at);
     stays.deleted_at = match (stays.deleted_at, gone.deleted_at) {
@@ -332,8 +318,9 @@ fn join_message(stays: &mut message::Model, gone: &message::Model) {
     } else if gone.status == stays.status {
         stays.status_at = stays.status_at.min(gone.status_at);
     }
-    stays.error = stays.error.take().or_else(|| gone.error.clone());
-    stays.pricing = stays.pricing.take().or_else(|| gone.pricing.clone());
+    join_error(&mut stays.error, gone.error.clone());
+    join_pricing(&mut stays.pricing, gone.pricing.clone());
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]

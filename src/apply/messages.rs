@@ -1,13 +1,14 @@
 //! Messages and what happens to them (invariants 2, 3 and 10).
 
 use entity::{
-    AppPresenceBasis, ClientId, ConversationId, EventType, MessageDirection, MessageId, MessageOrigin,
-    MessageStatus, ReactionBy, SyncKind, Timestamp, message, reaction,
+    AppPresenceBasis, ClientId, ContactId, ConversationId, EventType, MessageDirection, MessageId,
+    MessageOrigin, MessageStatus, ReactionBy, SyncKind, Timestamp, message, reaction,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::work::{Row, Within, Work};
+use super::engine::Named;
+use super::work::{Row, Work};
 use super::{Halt, Interrupt, Span, account, contacts, sync};
 use crate::clock::Clock;
 use crate::ids::PublicId;
@@ -15,6 +16,7 @@ use crate::messages::content::{Content, Media, Substance};
 use crate::upstream::change::{
     Author, DeleteSeen, EditSeen, MessageSeen, Party, ReactionSeen, ReportedStatus, StatusSeen, Via,
 };
+use crate::upstream::meta::message_token;
 
 /// Seconds that an echo waits for the outcome of a send to the same person.
 const ECHO_WAITS: i64 = 60;
@@ -31,8 +33,9 @@ pub(crate) enum Waiting {
     Delete { seen: DeleteSeen, at: Timestamp },
     /// A reaction.
     Reaction { seen: ReactionSeen, at: Timestamp },
-    /// An echo that may be of a send whose answer is not there yet.
-    Echo { seen: Box<MessageSeen>, at: Timestamp },
+    /// A message that cannot be placed yet: an echo that may be of a send whose answer is not there, or a medium of the
+    /// history that names nobody.
+    Seen { seen: Box<MessageSeen>, at: Timestamp },
 }
 
 /// A message was seen: live, as an echo, or in the history.
@@ -45,24 +48,21 @@ pub(super) fn seen(
     span: &mut Span,
 ) -> Result<(), Halt> {
     let contact = contacts::resolve(work, client, &seen.customer, at)?;
-    let conversation = match contact {
-        Some(contact) => work.conversation_with(client, contact),
-        // It names nobody (a medium of the history may): it can only complete a message that is there.
-        None => work
-            .message_by(client, &seen.whatsapp_id, Within::Anywhere)
-            .and_then(|id| work.messages.get(&id))
-            .map(|row| row.model.conversation_id),
+    let known = find(work, client, &seen.whatsapp_id, contact)?;
+    let conversation = match (known, contact) {
+        (Some(id), _) => work.conversation_of_message(id),
+        (None, Some(contact)) => work.conversation_with(client, contact),
+        (None, None) => {
+            // It can only complete a message that is there.
+            let medium = serde_json::to_value(Waiting::Seen { seen: Box::new(seen.clone()), at })?;
+            work.wait(client, &seen.whatsapp_id, &medium, None);
+            return Ok(());
+        }
     };
     let Some(conversation) = conversation else { return Ok(()) };
     let live = seen.via == Via::Live;
-    let known = work.message_by(client, &seen.whatsapp_id, Within::Conversation(conversation));
-    if let Some(id) = known
-        && let Some(twin) = work.twin_of(client, &seen.whatsapp_id, id)
-    {
-        return Err(Halt::Interrupt(Interrupt::Messages(client, id, twin)));
-    }
     if known.is_none() && live && seen.author == Author::App && !waited && work.is_unsettled(conversation) {
-        let echo = serde_json::to_value(Waiting::Echo { seen: Box::new(seen.clone()), at })?;
+        let echo = serde_json::to_value(Waiting::Seen { seen: Box::new(seen.clone()), at })?;
         let retry_at = Clock::real_now().plus_seconds(ECHO_WAITS);
         work.wait(client, &seen.whatsapp_id, &echo, Some(retry_at));
         return Ok(());
@@ -85,7 +85,7 @@ pub(super) fn seen(
     };
     work.key(client, &seen.whatsapp_id, id);
     let Some(mut row) = work.messages.remove(&id) else { return Ok(()) };
-    let outcome = take_in(work, &mut row, seen, at, fresh);
+    let outcome = take_in(&mut row, seen, at, fresh);
     let message = Standing::of(&row.model);
     work.messages.insert(id, row);
     let outcome = outcome?;
@@ -103,11 +103,24 @@ pub(super) fn seen(
     } else if outcome.filled && !fresh {
         work.tell(client, EventType::MessageUpdated, at, Some(id.uuid()), None);
     }
-    settle_conversation(work, message, outcome.first_live);
-    if let Some(status) = seen.status.filter(|_| message.direction == MessageDirection::Outbound) {
-        climb(work, client, id, rung(status), message.sent_at, None, None, true)?;
+    settle_conversation(work, message, at, outcome.first_live);
+    if outcome.older {
+        work.refresh(message.conversation);
     }
-    apply_waiting(work, client, &seen.whatsapp_id)
+    if let Some(rung) = first_rung(seen, message.origin).filter(|_| !fresh) {
+        climb(work, client, id, rung, at, None, None, true);
+    }
+    Ok(())
+}
+
+/// The rung at which seeing a message puts it: what the history says; else it has left, as everything that the app shows. Of
+/// our own sends the answer and the statuses tell. None: it is the customer's.
+fn first_rung(seen: &MessageSeen, origin: MessageOrigin) -> Option<MessageStatus> {
+    match (seen.author, seen.status.filter(|_| seen.via == Via::History), origin) {
+        (Author::Customer, ..) | (Author::App, None, MessageOrigin::Api) => None,
+        (Author::App, Some(status), _) => Some(rung(status)),
+        (Author::App, None, _) => Some(MessageStatus::Sent),
+    }
 }
 
 /// The row of a message that was never seen before.
@@ -119,14 +132,11 @@ fn first_sight(
     at: Timestamp,
 ) -> Result<Option<message::Model>, serde_json::Error> {
     let Some(partner_id) = work.partner(client) else { return Ok(None) };
-    let (direction, origin, status) = match seen.author {
-        Author::Customer => (MessageDirection::Inbound, MessageOrigin::Customer, MessageStatus::Received),
-        Author::App => (
-            MessageDirection::Outbound,
-            MessageOrigin::App,
-            seen.status.filter(|_| seen.via == Via::History).map_or(MessageStatus::Sent, rung),
-        ),
+    let (direction, origin) = match seen.author {
+        Author::Customer => (MessageDirection::Inbound, MessageOrigin::Customer),
+        Author::App => (MessageDirection::Outbound, MessageOrigin::App),
     };
+    let status = first_rung(seen, origin).unwrap_or(MessageStatus::Received);
     Ok(Some(message::Model {
         id: MessageId::generate(),
         partner_id,
@@ -190,10 +200,10 @@ struct TakenIn {
     first_live: bool,
     first_in_history: bool,
     filled: bool,
+    older: bool,
 }
 
 fn take_in(
-    work: &mut Work<'_>,
     row: &mut Row<message::Model>,
     seen: &MessageSeen,
     at: Timestamp,
@@ -207,68 +217,87 @@ fn take_in(
     message.imported &= seen.via == Via::History;
     message.in_history |= seen.via == Via::History;
     message.forwarded |= seen.forwarded;
-    if message.whatsapp_id.is_none() {
-        message.whatsapp_id = Some(seen.whatsapp_id.clone());
-    }
-    if message.reply_to.is_none() {
-        message.reply_to.clone_from(&seen.reply_to);
-    }
+    let names = (Some(seen.whatsapp_id.clone()), seen.reply_to.clone());
+    join_names(message, names);
     let mut filled = false;
     if message.origin != MessageOrigin::Api {
         message.opens_window |= seen.author == Author::Customer && seen.content.opens_window();
         message.sent_at = message.sent_at.min(at);
-        filled = !fresh && improve(message, &seen.content, seen.content.substance(), at)?;
-        if message.origin == MessageOrigin::App && seen.via == Via::Live {
-            // An echo is a message that has left.
-            climb_row(work, message, MessageStatus::Sent, at, None);
+        if message.direction == MessageDirection::Inbound {
+            message.status_at = message.sent_at;
+        }
+        filled = !fresh && improve(message, &seen.content, seen.content.substance() as i32, at)?;
+    }
+    let older = before.as_ref().is_some_and(|before| message.sent_at < before.sent_at);
+    row.dirty |= before.is_some_and(|before| *message != before);
+    Ok(TakenIn { first_live, first_in_history, filled, older })
+}
+
+/// Of several WhatsApp ids the smallest is shown, whichever was seen first: that of the message, and that of the one it
+/// answers. A send keeps those that it has.
+pub(super) fn join_names(message: &mut message::Model, other: (Option<String>, Option<String>)) {
+    let keeps = message.origin == MessageOrigin::Api;
+    for (holds, other) in [(&mut message.whatsapp_id, other.0), (&mut message.reply_to, other.1)] {
+        if holds.is_none() || (!keeps && other.is_some() && other < *holds) {
+            *holds = other;
         }
     }
-    row.dirty |= before.is_some_and(|before| *message != before);
-    Ok(TakenIn { first_live, first_in_history, filled })
 }
 
 /// Puts a version of the content in place if it is the greater one: by substance, then by stamp, then by bytes. Says
 /// whether the shown content changed.
-fn improve(
+pub(super) fn improve(
     message: &mut message::Model,
     content: &Content,
-    substance: Substance,
+    substance: i32,
     at: Timestamp,
 ) -> Result<bool, serde_json::Error> {
     let holds: Content = serde_json::from_value(message.content.clone())?;
-    let text = |content: &Content| serde_json::to_string(content);
-    let new_rank = (substance as i32, at);
-    let old_rank = (message.substance, message.content_at);
-    let new_wins = match new_rank.cmp(&old_rank) {
-        std::cmp::Ordering::Equal => text(content)? > text(&holds)?,
+    let new_wins = match (substance, at).cmp(&(message.substance, message.content_at)) {
+        std::cmp::Ordering::Equal => without_file(content)? > without_file(&holds)?,
         order => order.is_gt(),
     };
-    let (mut winner, loser) = if new_wins { (content.clone(), &holds) } else { (holds.clone(), content) };
-    complete(&mut winner, loser);
-    if winner == holds && (!new_wins || new_rank == old_rank) {
-        return Ok(false);
-    }
+    let mut winner = if new_wins { content.clone() } else { holds.clone() };
+    join_file(&mut winner, if new_wins { &holds } else { content })?;
     let changed = winner != holds;
     if new_wins {
-        message.substance = substance as i32;
+        message.substance = substance;
         message.content_at = at;
     }
-    message.text = winner.text().map(str::to_owned);
-    message.content = serde_json::to_value(&winner)?;
+    if changed {
+        message.text = winner.text().map(str::to_owned);
+        message.content = serde_json::to_value(&winner)?;
+    }
     Ok(changed)
 }
 
-/// An edit of a caption comes without the file: what the other version knows of it is kept.
-fn complete(winner: &mut Content, loser: &Content) {
-    let (Content::Media(winner), Content::Media(loser)) = (winner, loser) else { return };
-    if winner.upstream_id.is_some() || loser.upstream_id.is_none() {
-        return;
+/// The bytes by which two versions are told apart: the file is no part of them, since versions share it.
+fn without_file(content: &Content) -> Result<String, serde_json::Error> {
+    match content {
+        Content::Media(media) => {
+            let caption = media.caption.clone();
+            serde_json::to_string(&Content::Media(Media { caption, ..Media::default() }))
+        }
+        content => serde_json::to_string(content),
     }
-    *winner = Media { caption: winner.caption.take(), ..loser.clone() };
+}
+
+/// An edit of a caption comes without the file: what another version knows of it is kept. Of two files, which are the same
+/// one under two ids, the greater is.
+fn join_file(winner: &mut Content, loser: &Content) -> Result<(), serde_json::Error> {
+    let (Content::Media(winner), Content::Media(loser)) = (winner, loser) else { return Ok(()) };
+    let file = |media: &Media| {
+        let file = Media { caption: None, ..media.clone() };
+        serde_json::to_string(&file).map(|bytes| (media.upstream_id.is_some(), bytes))
+    };
+    if file(loser)? > file(winner)? {
+        *winner = Media { caption: winner.caption.take(), ..loser.clone() };
+    }
+    Ok(())
 }
 
 /// What a message means to its conversation: latest activity, window, unread, read.
-fn settle_conversation(work: &mut Work<'_>, message: Standing, first_live: bool) {
+fn settle_conversation(work: &mut Work<'_>, message: Standing, at: Timestamp, first_live: bool) {
     let Some(conversation) = work.conversation_mut(message.conversation) else { return };
     let newest = (conversation.last_activity_at, conversation.last_message_id.map(PublicId::uuid));
     if (message.sent_at, Some(message.id.uuid())) > newest {
@@ -286,9 +315,9 @@ fn settle_conversation(work: &mut Work<'_>, message: Standing, first_live: bool)
         if first_live && message.sent_at > conversation.read_at {
             conversation.unread_count = conversation.unread_count.saturating_add(1);
         }
-    } else if message.sent_at > conversation.read_at {
+    } else if at > conversation.read_at {
         // Answered: what came before is read.
-        conversation.read_at = message.sent_at;
+        conversation.read_at = at;
         if conversation.unread_count > 0 {
             work.recount(message.conversation);
         }
@@ -341,26 +370,28 @@ fn climb(
     error: Option<Value>,
     pricing: Option<Value>,
     quiet: bool,
-) -> Result<(), Halt> {
-    let Some(mut row) = work.messages.remove(&id) else { return Ok(()) };
+) {
+    let Some(mut row) = work.messages.remove(&id) else { return };
+    if row.model.direction != MessageDirection::Outbound {
+        work.messages.insert(id, row);
+        return;
+    }
     let before = row.model.clone();
     let message = &mut row.model;
-    let outbound = message.direction == MessageDirection::Outbound;
-    let climbed = outbound && climb_row(work, message, status, at, error.clone());
-    let words = |error: &Option<Value>| error.as_ref().map(Value::to_string);
-    if outbound && status == MessageStatus::Failed && words(&error) > words(&message.error) {
-        message.error.clone_from(&error);
-    }
+    let failed = status == MessageStatus::Failed;
+    join_error(&mut message.error, error.clone().filter(|_| failed));
+    let holds = message.error.clone().filter(|_| failed);
+    let climbed = climb_row(work, message, status, at, holds);
     // Told with `sent` and with one of delivered or read: the later rung's word holds.
-    if let Some(mut pricing) = pricing.filter(|_| outbound) {
-        if let Some(fields) = pricing.as_object_mut() {
-            fields.insert("rank".to_owned(), json!(status.rank()));
-        }
-        let rank = |pricing: &Value| (pricing["rank"].as_u64(), pricing.to_string());
-        if message.pricing.as_ref().is_none_or(|holds| rank(&pricing) > rank(holds)) {
-            message.pricing = Some(pricing);
-        }
-    }
+    join_pricing(
+        &mut message.pricing,
+        pricing.map(|mut pricing| {
+            if let Some(fields) = pricing.as_object_mut() {
+                fields.insert("rank".to_owned(), json!(status.rank()));
+            }
+            pricing
+        }),
+    );
     row.dirty |= row.model != before;
     work.messages.insert(id, row);
     if climbed && !quiet {
@@ -370,11 +401,69 @@ fn climb(
         }
         work.tell(client, EventType::MessageStatus, at, Some(id.uuid()), Some(data));
     }
-    Ok(())
 }
 
-fn names_nobody(party: &Party) -> bool {
-    party.phone_number.is_none() && party.user_id.is_none() && party.parent_user_id.is_none()
+/// Of two errors the greater by its bytes holds.
+pub(super) fn join_error(holds: &mut Option<Value>, other: Option<Value>) {
+    let rank = |error: &Option<Value>| error.as_ref().map(Value::to_string);
+    if rank(&other) > rank(holds) {
+        *holds = other;
+    }
+}
+
+/// Of two words about the price that of the higher rung holds.
+pub(super) fn join_pricing(holds: &mut Option<Value>, other: Option<Value>) {
+    let rank = |pricing: &Option<Value>| {
+        pricing.as_ref().map(|pricing| (pricing["rank"].as_u64(), pricing.to_string()))
+    };
+    if rank(&other) > rank(holds) {
+        *holds = other;
+    }
+}
+
+/// The message that a change speaks of, if it is there: by this very id, or by another of its ids in the chat with this
+/// person. The id stands for the message from then on, so that whatever comes under it finds the message by it alone.
+///
+/// An id belongs to one chat, and so does a message: where an id that is known is told of another person, the two are one
+/// person; where two messages of a chat share an id's trailing part, they are one message. Both are merged first, so that it
+/// makes no difference which of them was told of before.
+fn find(
+    work: &mut Work<'_>,
+    client: ClientId,
+    whatsapp_id: &str,
+    contact: Option<ContactId>,
+) -> Result<Option<MessageId>, Halt> {
+    let known = work.message_by(client, whatsapp_id);
+    let Some(contact) = contact else {
+        let only = || match work.alike(client, whatsapp_id, None)[..] {
+            [only] => Some(only),
+            _ => None,
+        };
+        return Ok(known.or_else(only));
+    };
+    let conversation = match known {
+        Some(id) => {
+            let conversation = work.conversation_of_message(id);
+            let with = conversation.and_then(|conversation| work.contact_of(conversation));
+            // Only what is built like an id of WhatsApp's is sure to be given once.
+            if let Some(with) = with
+                && contacts::may_be_one(work, with, contact)
+                && message_token(whatsapp_id).is_some()
+            {
+                return Err(Halt::Interrupt(Interrupt::Contacts(client, with, contact)));
+            }
+            conversation
+        }
+        None => work.conversation_of(contact),
+    };
+    let Some(conversation) = conversation else { return Ok(known) };
+    let alike = work.alike(client, whatsapp_id, Some(conversation));
+    let Some(id) = known.or(alike.first().copied()) else { return Ok(None) };
+    if let Some(twin) = alike.into_iter().find(|twin| *twin != id) {
+        return Err(Halt::Interrupt(Interrupt::Messages(client, id, twin)));
+    }
+    work.key(client, whatsapp_id, id);
+    Ok(Some(id))
 }
 
 /// The message that a change speaks of, in the conversation that its party names.
@@ -386,12 +475,7 @@ fn target(
     at: Timestamp,
 ) -> Result<Option<MessageId>, Halt> {
     let contact = contacts::resolve(work, client, party, at)?;
-    let within = match contact.and_then(|contact| work.conversation_of(contact)) {
-        Some(conversation) => Within::Conversation(conversation),
-        None if names_nobody(party) => Within::Anywhere,
-        None => Within::Nowhere,
-    };
-    Ok(work.message_by(client, whatsapp_id, within))
+    find(work, client, whatsapp_id, contact)
 }
 
 /// What became of a message.
@@ -400,39 +484,41 @@ pub(super) fn status(
     client: ClientId,
     seen: &StatusSeen,
     at: Timestamp,
-) -> Result<bool, Halt> {
+) -> Result<(), Halt> {
     let mut id = target(work, client, &seen.whatsapp_id, &seen.customer, at)?;
-    if id.is_none() {
-        // The answer to the send is not recorded yet, or never came: the status tells which message it is.
-        let named = seen.callback_data.as_deref().and_then(MessageId::parse);
-        id = named.filter(|id| {
-            work.messages
-                .get(id)
-                .is_some_and(|row| row.model.client_id == client && row.model.origin == MessageOrigin::Api)
-        });
-        if let Some(id) = id {
-            work.key(client, &seen.whatsapp_id, id);
-            if let Some(row) = work.messages.get_mut(&id)
+    // The answer to the send is not recorded yet, or never came: the status tells which message it is.
+    let sent = seen.callback_data.as_deref().and_then(MessageId::parse).filter(|id| {
+        let row = work.messages.get(id);
+        row.is_some_and(|row| row.model.client_id == client && row.model.origin == MessageOrigin::Api)
+    });
+    match (id, sent) {
+        (Some(id), Some(sent)) if id != sent => {
+            return Err(Halt::Interrupt(Interrupt::Messages(client, sent, id)));
+        }
+        (None, Some(sent)) => {
+            work.key(client, &seen.whatsapp_id, sent);
+            if let Some(row) = work.messages.get_mut(&sent)
                 && row.model.whatsapp_id.is_none()
             {
                 row.model.whatsapp_id = Some(seen.whatsapp_id.clone());
                 row.dirty = true;
             }
-            apply_waiting(work, client, &seen.whatsapp_id)?;
+            id = Some(sent);
         }
+        _ => {}
     }
     let Some(id) = id else {
         let change = serde_json::to_value(Waiting::Status { seen: seen.clone(), at })?;
         work.wait(client, &seen.whatsapp_id, &change, None);
-        return Ok(false);
+        return Ok(());
     };
     let error = seen.error.as_ref().map(serde_json::to_value).transpose()?;
     let pricing = seen.pricing.as_ref().map(serde_json::to_value).transpose()?;
     if seen.error.as_ref().is_some_and(|error| error.code == crate::upstream::meta::WINDOW_CLOSED) {
         refuse_window(work, id, at);
     }
-    climb(work, client, id, rung(seen.status), at, error, pricing, false)?;
-    Ok(true)
+    climb(work, client, id, rung(seen.status), at, error, pricing, false);
+    Ok(())
 }
 
 /// WhatsApp says that there is no window (131047): it knows.
@@ -449,18 +535,18 @@ pub(super) fn edit(
     client: ClientId,
     seen: &EditSeen,
     at: Timestamp,
-) -> Result<bool, Halt> {
+) -> Result<(), Halt> {
     if seen.by == Author::App {
         account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
     }
     let Some(id) = target(work, client, &seen.target, &seen.customer, at)? else {
         let change = serde_json::to_value(Waiting::Edit { seen: seen.clone(), at })?;
         work.wait(client, &seen.target, &change, None);
-        return Ok(false);
+        return Ok(());
     };
-    let Some(row) = work.messages.get_mut(&id) else { return Ok(true) };
+    let Some(row) = work.messages.get_mut(&id) else { return Ok(()) };
     let before = row.model.clone();
-    improve(&mut row.model, &seen.content, Substance::Edited, at)?;
+    improve(&mut row.model, &seen.content, Substance::Edited as i32, at)?;
     row.model.edited_at = row.model.edited_at.max(Some(at));
     if row.model != before {
         row.dirty = true;
@@ -468,7 +554,7 @@ pub(super) fn edit(
             work.tell(client, EventType::MessageEdited, at, Some(id.uuid()), None);
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// A message was deleted for everyone: its words go, as they went on the phones.
@@ -477,16 +563,16 @@ pub(super) fn delete(
     client: ClientId,
     seen: &DeleteSeen,
     at: Timestamp,
-) -> Result<bool, Halt> {
+) -> Result<(), Halt> {
     if seen.by == Author::App {
         account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
     }
     let Some(id) = target(work, client, &seen.target, &seen.customer, at)? else {
         let change = serde_json::to_value(Waiting::Delete { seen: seen.clone(), at })?;
         work.wait(client, &seen.target, &change, None);
-        return Ok(false);
+        return Ok(());
     };
-    let Some(row) = work.messages.get_mut(&id) else { return Ok(true) };
+    let Some(row) = work.messages.get_mut(&id) else { return Ok(()) };
     let before = row.model.clone();
     let first = row.model.deleted_at.is_none();
     row.model.deleted_at = Some(row.model.deleted_at.map_or(at, |deleted_at| deleted_at.min(at)));
@@ -498,7 +584,7 @@ pub(super) fn delete(
     if first {
         work.tell(client, EventType::MessageDeleted, at, Some(id.uuid()), None);
     }
-    Ok(true)
+    Ok(())
 }
 
 /// A reaction was set, replaced or taken away.
@@ -507,14 +593,14 @@ pub(super) fn reaction(
     client: ClientId,
     seen: &ReactionSeen,
     at: Timestamp,
-) -> Result<bool, Halt> {
+) -> Result<(), Halt> {
     if seen.by == Author::App && seen.via == Via::Live {
         account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
     }
     let Some(id) = target(work, client, &seen.target, &seen.customer, at)? else {
         let change = serde_json::to_value(Waiting::Reaction { seen: seen.clone(), at })?;
         work.wait(client, &seen.target, &change, None);
-        return Ok(false);
+        return Ok(());
     };
     let by = match seen.by {
         Author::Customer => ReactionBy::Customer,
@@ -524,31 +610,35 @@ pub(super) fn reaction(
     let rank = |at: Timestamp, emoji: &Option<String>| (at, emoji.is_none(), emoji.clone());
     let holds = work.reactions.get(&(id, by)).map(|row| rank(row.model.at, &row.model.emoji));
     if holds.is_some_and(|holds| holds >= rank(at, &seen.emoji)) {
-        return Ok(true);
+        return Ok(());
     }
     let model = reaction::Model { message_id: id, by, emoji: seen.emoji.clone(), at };
     work.reactions.insert((id, by), Row::new(model));
     if seen.via == Via::Live {
         work.tell(client, EventType::MessageReaction, at, Some(id.uuid()), None);
     }
-    Ok(true)
+    Ok(())
 }
 
-/// What waited for a message, now that it is there.
-pub(super) fn apply_waiting(work: &mut Work<'_>, client: ClientId, whatsapp_id: &str) -> Result<(), Halt> {
-    for place in work.waiting_for(client, whatsapp_id) {
-        let Some(change) = work.waiting(place) else { continue };
-        let applied = match serde_json::from_value(change)? {
-            Waiting::Status { seen, at } => status(work, client, &seen, at)?,
-            Waiting::Edit { seen, at } => edit(work, client, &seen, at)?,
-            Waiting::Delete { seen, at } => delete(work, client, &seen, at)?,
-            Waiting::Reaction { seen, at } => reaction(work, client, &seen, at)?,
-            // The send's answer named this id: the echo is of that message, which is told already.
-            Waiting::Echo { .. } => true,
-        };
-        if applied {
-            work.waited(place);
+/// What waited for the ids that stand for a message only now.
+pub(super) fn apply_waiting(work: &mut Work<'_>, span: &mut Span) -> Result<(), Halt> {
+    // Ends: each round is for an id that is new, and there are as many as changes that wait, and one.
+    while let Some(Named { client, whatsapp_id }) = work.named.front().cloned() {
+        for place in work.waiting_for(client, &whatsapp_id) {
+            let Some(change) = work.take_waiting(place) else { continue };
+            let outcome = match serde_json::from_value(change)? {
+                Waiting::Status { seen, at } => status(work, client, &seen, at),
+                Waiting::Edit { seen, at } => edit(work, client, &seen, at),
+                Waiting::Delete { seen, at } => delete(work, client, &seen, at),
+                Waiting::Reaction { seen, at } => reaction(work, client, &seen, at),
+                Waiting::Seen { seen: message, at } => seen(work, client, &message, at, false, span),
+            };
+            if let Err(halt) = outcome {
+                work.put_back_waiting(place);
+                return Err(halt);
+            }
         }
+        work.named.pop_front();
     }
     Ok(())
 }

@@ -5,6 +5,11 @@
 //! greater?": by WhatsApp's own stamp, then by kind, then by bytes. What cannot be compared yet, because the message it
 //! speaks of is not there, waits in `pending`.
 //!
+//! Names only ever grow together. A person's names that are told together are one contact's; a person and an id of a
+//! message that are told together are of one chat; ids of one chat that share their trailing part are one message's
+//! (`contacts::resolve`, `messages::find`). So the same things are one in the end, whichever was told first, and a change
+//! that waits can begin to fit for two reasons only: a message got one more id, or two contacts became one.
+//!
 //! A batch is a [`work::Work`]: all rows that its changes name are read with a constant number of statements, changed in
 //! memory, and written back with a constant number. Two rows that prove to be one interrupt it: what was done so far is
 //! written, the rows are merged by statements of their own, and the rest goes on with what is then in the database.
@@ -20,16 +25,18 @@ mod sync;
 pub mod work;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use entity::{ClientId, Timestamp};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseBackend, DatabaseTransaction, DbErr};
 use thiserror::Error;
 
 use crate::app::App;
+use crate::db::HeldClients;
 use crate::events::{self, NewEvent};
 use crate::upstream::change::{Change, ChangeKind};
 
+use engine::Named;
 pub(crate) use sync::{progress, settles};
 use work::Work;
 
@@ -64,6 +71,8 @@ pub(crate) enum Interrupt {
     Contacts(ClientId, entity::ContactId, entity::ContactId),
     /// Two messages proved to be one.
     Messages(ClientId, entity::MessageId, entity::MessageId),
+    /// The change writes more than the rows that it names: it needs the transaction.
+    Transaction,
 }
 
 /// Why a change stopped half way.
@@ -111,15 +120,20 @@ impl Span {
     }
 }
 
-/// Applies changes in one transaction and tells them.
+/// Applies changes in one transaction and tells them; and what waits for ids that messages were given elsewhere.
 ///
 /// # Errors
 /// When the database refuses or is away: then nothing was applied.
-pub async fn apply(app: &App, changes: &[Routed], span: &mut Span) -> Result<(), ApplyError> {
-    let held = app.db.hold(changes.iter().map(|routed| routed.client)).await;
-    let tx = app.db.begin_for(&held).await?;
+pub async fn apply(
+    app: &App,
+    changes: &[Routed],
+    named: &[Named],
+    span: &mut Span,
+) -> Result<(), ApplyError> {
+    let clients = changes.iter().map(|routed| routed.client).chain(named.iter().map(|one| one.client));
+    let held = app.db.hold(clients).await;
     let mut events = Vec::new();
-    apply_within(app, &tx, changes, span, &mut events).await?;
+    let Some(tx) = apply_held(app, &held, changes, named, span, &mut events).await? else { return Ok(()) };
     let told: HashSet<entity::EventType> = events.iter().map(|event| event.kind).collect();
     events::commit(&app.hub, tx, events).await?;
     if told.contains(&entity::EventType::ClientResumed)
@@ -130,49 +144,77 @@ pub async fn apply(app: &App, changes: &[Routed], span: &mut Span) -> Result<(),
     Ok(())
 }
 
-async fn apply_within(
+/// Gives the transaction in which all is written, if there was anything to do.
+///
+/// On SQLite the first round reads, and reckons, before it takes the one writer: others write meanwhile, and nobody
+/// else touches what is held. On Postgres the clients are held only within a transaction.
+async fn apply_held(
     app: &App,
-    tx: &DatabaseTransaction,
+    held: &HeldClients,
     changes: &[Routed],
+    named: &[Named],
     span: &mut Span,
     events: &mut Vec<NewEvent>,
-) -> Result<(), ApplyError> {
+) -> Result<Option<DatabaseTransaction>, ApplyError> {
+    let mut opened = match app.db.backend() {
+        DatabaseBackend::Sqlite => None,
+        _ => Some(app.db.begin_for(held).await?),
+    };
     let mut rest = Cow::Borrowed(changes);
+    let mut named: VecDeque<Named> = named.iter().cloned().collect();
     // Ends: each round applies at least one change, or merges two rows into one, or takes up what waited for a name that
     // is known now.
-    while !rest.is_empty() {
-        let mut work = Work::load(app, tx, &rest).await?;
-        let mut interrupted = None;
-        for (index, routed) in rest.iter().enumerate() {
-            match one(&mut work, routed, span).await {
-                Ok(()) => {}
-                Err(Halt::Interrupt(interrupt)) => {
-                    interrupted = Some((index, interrupt));
-                    break;
-                }
-                Err(Halt::Failed(error)) => return Err(error),
-            }
+    while !rest.is_empty() || !named.is_empty() {
+        let within = opened.as_ref();
+        let mut work = Work::load(app, within, &rest, std::mem::take(&mut named)).await?;
+        let (applied, halt) = until_halt(&mut work, &rest, span).await;
+        if let Some(Halt::Failed(error)) = halt {
+            return Err(error);
         }
-        let mut named = work.flush(events).await?;
-        let mut left = match interrupted {
-            None => Vec::new(),
-            Some((index, interrupt)) => {
-                match interrupt {
-                    Interrupt::Contacts(client, a, b) => {
-                        let conversation = merge::contacts(tx, client, a, b, events).await?;
-                        named.extend(conversation.map(|conversation| (client, conversation)));
-                    }
-                    Interrupt::Messages(client, a, b) => merge::messages(tx, client, a, b, events).await?,
-                }
-                rest[index..].to_vec()
-            }
+        // Ids whose turn did not come: what waits for them is looked at when the merge is done.
+        named = std::mem::take(&mut work.named);
+        let mut begun = None;
+        let tx = match within {
+            Some(tx) => tx,
+            None => begun.insert(app.db.begin_for(held).await?),
         };
-        for (client, conversation) in named {
+        let mut grown = work.flush(tx, events).await?;
+        let mut left = rest[applied..].to_vec();
+        match halt {
+            Some(Halt::Interrupt(Interrupt::Contacts(client, a, b))) => {
+                let conversation = merge::contacts(tx, client, a, b, events).await?;
+                grown.extend(conversation.map(|conversation| (client, conversation)));
+            }
+            Some(Halt::Interrupt(Interrupt::Messages(client, a, b))) => {
+                merge::messages(tx, client, a, b, events).await?;
+            }
+            None | Some(Halt::Interrupt(Interrupt::Transaction) | Halt::Failed(_)) => {}
+        }
+        for (client, conversation) in grown {
             left.extend(engine::take_up(tx, client, conversation).await?);
         }
         rest = Cow::Owned(left);
+        opened = begun.or(opened);
     }
-    Ok(())
+    Ok(opened)
+}
+
+/// Applies change after change, and after each what waited for the ids that it gave. Says how many were applied, and what
+/// stopped the next.
+async fn until_halt(work: &mut Work<'_>, changes: &[Routed], span: &mut Span) -> (usize, Option<Halt>) {
+    if let Err(halt) = messages::apply_waiting(work, span) {
+        return (0, Some(halt));
+    }
+    for (index, routed) in changes.iter().enumerate() {
+        let mut outcome = one(work, routed, span).await;
+        if outcome.is_ok() {
+            outcome = messages::apply_waiting(work, span);
+        }
+        if let Err(halt) = outcome {
+            return (index, Some(halt));
+        }
+    }
+    (changes.len(), None)
 }
 
 async fn one(work: &mut Work<'_>, routed: &Routed, span: &mut Span) -> Result<(), Halt> {
@@ -183,16 +225,22 @@ async fn one(work: &mut Work<'_>, routed: &Routed, span: &mut Span) -> Result<()
     let at = |stamp: Option<Timestamp>| stamp.unwrap_or_else(|| routed.received_at.floor_second());
     match &routed.change.kind {
         ChangeKind::Message(seen) => messages::seen(work, client, seen, at(seen.at), routed.waited, span)?,
-        ChangeKind::Status(status) => drop(messages::status(work, client, status, at(status.at))?),
-        ChangeKind::Edit(edit) => drop(messages::edit(work, client, edit, at(edit.at))?),
-        ChangeKind::Delete(delete) => drop(messages::delete(work, client, delete, at(delete.at))?),
-        ChangeKind::Reaction(reaction) => drop(messages::reaction(work, client, reaction, at(reaction.at))?),
+        ChangeKind::Status(status) => messages::status(work, client, status, at(status.at))?,
+        ChangeKind::Edit(edit) => messages::edit(work, client, edit, at(edit.at))?,
+        ChangeKind::Delete(delete) => messages::delete(work, client, delete, at(delete.at))?,
+        ChangeKind::Reaction(reaction) => messages::reaction(work, client, reaction, at(reaction.at))?,
         ChangeKind::PhoneBook(entry) => contacts::phone_book(work, client, entry, at(entry.at))?,
         ChangeKind::Identity(identity) => contacts::identity(work, client, identity, at(identity.at))?,
-        ChangeKind::HistoryChunk(chunk) => sync::chunk(work, client, *chunk, span).await?,
-        ChangeKind::HistoryDeclined(error) => sync::declined(work, client, error).await?,
-        ChangeKind::Account(seen) => account::seen(work, client, seen, at(seen.at)).await?,
         ChangeKind::Notice(_) | ChangeKind::Ignored(_) => {}
+        ChangeKind::HistoryChunk(_) | ChangeKind::HistoryDeclined(_) | ChangeKind::Account(_) => {
+            let tx = work.tx.ok_or(Halt::Interrupt(Interrupt::Transaction))?;
+            match &routed.change.kind {
+                ChangeKind::HistoryChunk(chunk) => sync::chunk(work, tx, client, *chunk, span).await?,
+                ChangeKind::HistoryDeclined(error) => sync::declined(work, tx, client, error).await?,
+                ChangeKind::Account(seen) => account::seen(work, tx, client, seen, at(seen.at)).await?,
+                _ => {}
+            }
+        }
     }
     Ok(())
 }

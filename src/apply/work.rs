@@ -1,6 +1,6 @@
 //! The rows that a batch of changes works on: read at once, changed in memory, written back at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
 use entity::{
@@ -10,13 +10,13 @@ use entity::{
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbErr,
+    EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set,
 };
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::engine::as_change;
+use super::engine::{Named, as_change};
 use super::{ApplyError, Routed};
 use crate::app::App;
 use crate::db;
@@ -61,7 +61,9 @@ type ContactName = (ClientId, ContactKeyKind, String);
 /// The rows of a batch.
 pub struct Work<'a> {
     pub(crate) app: &'a App,
-    pub(crate) tx: &'a DatabaseTransaction,
+    /// None while the writer is not taken yet: nothing may be written beside the rows that are held here.
+    pub(crate) tx: Option<&'a DatabaseTransaction>,
+    reads: DatabaseExecutor<'a>,
     pub(crate) now: Timestamp,
     pub(crate) clients: HashMap<ClientId, Row<client::Model>>,
     contact_keys: HashMap<ContactName, Row<contact_key::Model>>,
@@ -79,20 +81,12 @@ pub struct Work<'a> {
     /// Conversations in which an API send has no WhatsApp id yet: echoes to them wait.
     unsettled: HashSet<ConversationId>,
     recount: BTreeSet<ConversationId>,
-    /// Contacts that go by one more name: what waits for their messages may find them now.
+    refresh: BTreeSet<ConversationId>,
+    /// Contacts that took a name over from another: what waits under it may find their messages now.
     renamed: BTreeSet<ContactId>,
+    /// WhatsApp ids that name a message now and did not before: what waits for them is applied next.
+    pub(crate) named: VecDeque<Named>,
     pub(crate) events: Vec<NewEvent>,
-}
-
-/// Where a message may be that is not found by its exact id.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Within {
-    /// Whoever it is about is not known: it waits.
-    Nowhere,
-    /// The conversation with whom it is about.
-    Conversation(ConversationId),
-    /// It does not say whom it is about.
-    Anywhere,
 }
 
 /// What the changes of a batch speak of.
@@ -171,16 +165,22 @@ impl Names {
     reason = "the engine addresses rows by client and by names that its bodies carry"
 )]
 impl<'a> Work<'a> {
-    /// Reads all rows that the changes name.
+    /// Reads all rows that the changes name, within the transaction or before it. `named`: ids that were given to messages elsewhere.
     pub(crate) async fn load(
         app: &'a App,
-        tx: &'a DatabaseTransaction,
+        tx: Option<&'a DatabaseTransaction>,
         changes: &[Routed],
+        named: VecDeque<Named>,
     ) -> Result<Self, ApplyError> {
         let mut names = Names::of(changes);
+        for one in &named {
+            names.clients.insert(one.client);
+            names.message(&one.whatsapp_id);
+        }
         let mut work = Self {
             app,
             tx,
+            reads: tx.map_or(DatabaseExecutor::Connection(app.db.read()), DatabaseExecutor::Transaction),
             now: app.now(),
             clients: HashMap::new(),
             contact_keys: HashMap::new(),
@@ -197,13 +197,16 @@ impl<'a> Work<'a> {
             statuses: BTreeMap::new(),
             unsettled: HashSet::new(),
             recount: BTreeSet::new(),
+            refresh: BTreeSet::new(),
             renamed: BTreeSet::new(),
+            named,
             events: Vec::new(),
         };
         work.load_clients(&names).await?;
         if names.needs_syncs {
             let clients = names.clients.iter().copied();
-            let rows = sync::Entity::find().filter(sync::Column::ClientId.is_in(clients)).all(tx).await?;
+            let rows =
+                sync::Entity::find().filter(sync::Column::ClientId.is_in(clients)).all(&work.reads).await?;
             work.syncs.extend(rows.into_iter().map(|row| ((row.client_id, row.kind), Row::stored(row))));
         }
         work.load_waiting(&names).await?;
@@ -224,7 +227,7 @@ impl<'a> Work<'a> {
         for chunk in ids.chunks(IN_LIST) {
             let rows = client::Entity::find()
                 .filter(client::Column::Id.is_in(db::padded(chunk.iter().copied())))
-                .all(self.tx)
+                .all(&self.reads)
                 .await?;
             self.clients.extend(rows.into_iter().map(|row| (row.id, Row::stored(row))));
         }
@@ -237,7 +240,7 @@ impl<'a> Work<'a> {
         let mut rows = Vec::new();
         for chunk in chunks(&names.tokens) {
             let found =
-                message_key::Entity::find().filter(message_key::Column::Token.is_in(chunk)).all(self.tx);
+                message_key::Entity::find().filter(message_key::Column::Token.is_in(chunk)).all(&self.reads);
             rows.extend(found.await?);
         }
         for row in rows {
@@ -259,7 +262,7 @@ impl<'a> Work<'a> {
         let mut rows = Vec::new();
         for chunk in chunks(&names.tokens) {
             rows.extend(
-                pending::Entity::find().filter(pending::Column::Token.is_in(chunk)).all(self.tx).await?,
+                pending::Entity::find().filter(pending::Column::Token.is_in(chunk)).all(&self.reads).await?,
             );
         }
         for model in rows {
@@ -277,13 +280,13 @@ impl<'a> Work<'a> {
         for chunk in ids.chunks(IN_LIST) {
             let found = message::Entity::find()
                 .filter(message::Column::Id.is_in(db::padded(chunk.iter().copied())))
-                .all(self.tx);
+                .all(&self.reads);
             let rows = found.await?;
             let rows = rows.into_iter().filter(|row| names.clients.contains(&row.client_id));
             self.messages.extend(rows.map(|row| (row.id, Row::stored(row))));
             let found = reaction::Entity::find()
                 .filter(reaction::Column::MessageId.is_in(db::padded(chunk.iter().copied())));
-            for row in found.all(self.tx).await? {
+            for row in found.all(&self.reads).await? {
                 self.reactions.insert((row.message_id, row.by), Row::stored(row));
             }
         }
@@ -295,7 +298,7 @@ impl<'a> Work<'a> {
         for chunk in chunks(&names.contacts) {
             let found = contact_key::Entity::find()
                 .filter(contact_key::Column::Value.is_in(chunk))
-                .all(self.tx)
+                .all(&self.reads)
                 .await?;
             for row in found.into_iter().filter(|row| names.clients.contains(&row.client_id)) {
                 ids.insert(row.contact_id);
@@ -308,7 +311,7 @@ impl<'a> Work<'a> {
         for chunk in conversations.chunks(IN_LIST) {
             let found = conversation::Entity::find()
                 .filter(conversation::Column::Id.is_in(db::padded(chunk.iter().copied())));
-            for row in found.all(self.tx).await? {
+            for row in found.all(&self.reads).await? {
                 ids.insert(row.contact_id);
                 self.remember_conversation(row);
             }
@@ -317,11 +320,11 @@ impl<'a> Work<'a> {
         for chunk in ids.chunks(IN_LIST) {
             let found = contact::Entity::find()
                 .filter(contact::Column::Id.is_in(db::padded(chunk.iter().copied())))
-                .all(self.tx);
+                .all(&self.reads);
             self.contacts.extend(found.await?.into_iter().map(|row| (row.id, Row::stored(row))));
             let found = conversation::Entity::find()
                 .filter(conversation::Column::ContactId.is_in(db::padded(chunk.iter().copied())));
-            for row in found.all(self.tx).await? {
+            for row in found.all(&self.reads).await? {
                 self.remember_conversation(row);
             }
         }
@@ -344,7 +347,7 @@ impl<'a> Work<'a> {
                 .and_where(lane_entry::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
                 .and_where(lane_entry::Column::Sending.eq(true))
                 .to_owned();
-            for row in self.tx.query_all(&sending).await? {
+            for row in self.reads.query_all(&sending).await? {
                 self.unsettled.insert(ConversationId(row.try_get("", "conversation_id")?));
             }
             let unknown: SelectStatement = Query::select()
@@ -356,7 +359,7 @@ impl<'a> Work<'a> {
                 .and_where(message::Column::StatusAt.gt(recently))
                 .and_where(message::Column::WhatsappId.is_null())
                 .to_owned();
-            for row in self.tx.query_all(&unknown).await? {
+            for row in self.reads.query_all(&unknown).await? {
                 self.unsettled.insert(ConversationId(row.try_get("", "conversation_id")?));
             }
         }
@@ -364,12 +367,12 @@ impl<'a> Work<'a> {
     }
 
     /// Writes everything back. The events go to the caller: they are numbered last. Returns the conversations whose contact
-    /// goes by one more name.
+    /// took a name over.
     pub(crate) async fn flush(
         self,
+        tx: &DatabaseTransaction,
         events: &mut Vec<NewEvent>,
     ) -> Result<Vec<(ClientId, ConversationId)>, ApplyError> {
-        let tx = self.tx;
         let renamed = self
             .renamed
             .iter()
@@ -398,6 +401,7 @@ impl<'a> Work<'a> {
             pending::Entity::delete_by_id(key).exec(tx).await?;
         }
         recount_unread(tx, &self.recount).await?;
+        refresh(tx, &self.refresh).await?;
         events.extend(self.events);
         Ok(renamed)
     }
@@ -455,7 +459,8 @@ impl Work<'_> {
             seen_at,
         };
         let known = self.contact_keys.insert((client, kind, value.to_owned()), Row::new(model));
-        if known.is_none_or(|known| known.model.contact_id != contact) {
+        // A new name needs no second look: whoever is named has a row from then on, so nothing waits under it.
+        if known.is_some_and(|known| known.model.contact_id != contact) {
             self.renamed.insert(contact);
         }
     }
@@ -513,42 +518,36 @@ impl Work<'_> {
         self.unsettled.contains(&id)
     }
 
-    /// The message that goes by a WhatsApp id: the exact one, else one with the same trailing part within these
-    /// conversations, if exactly one fits (invariant 2).
-    pub(crate) fn message_by(
-        &self,
-        client: ClientId,
-        whatsapp_id: &str,
-        within: Within,
-    ) -> Option<MessageId> {
-        if let Some(id) = self.message_keys.get(&(client, whatsapp_id.to_owned())) {
-            return Some(*id);
-        }
-        let token = message_token(whatsapp_id)?;
-        let mut fitting = self.tokens.get(&(client, token))?.iter().filter(|id| match within {
-            Within::Nowhere => false,
-            Within::Anywhere => true,
-            Within::Conversation(conversation) => {
-                self.messages.get(id).is_some_and(|row| row.model.conversation_id == conversation)
-            }
-        });
-        match (fitting.next(), fitting.next()) {
-            (Some(id), None) => Some(*id),
-            _ => None,
-        }
+    /// The message that goes by this very WhatsApp id.
+    pub(crate) fn message_by(&self, client: ClientId, whatsapp_id: &str) -> Option<MessageId> {
+        self.message_keys.get(&(client, whatsapp_id.to_owned())).copied()
     }
 
-    /// Another message of the same conversation and trailing part, when both ids are known: two rows that are one.
-    pub(crate) fn twin_of(
+    /// Messages with the same trailing part of an id, in one conversation or in all of the client's. Several in one
+    /// conversation are rows that prove to be one (invariant 2).
+    pub(crate) fn alike(
         &self,
         client: ClientId,
         whatsapp_id: &str,
-        message: MessageId,
-    ) -> Option<MessageId> {
-        let token = message_token(whatsapp_id)?;
-        let of = |id: &MessageId| self.messages.get(id).map(|row| row.model.conversation_id);
-        let own = of(&message)?;
-        self.tokens.get(&(client, token))?.iter().find(|id| **id != message && of(id) == Some(own)).copied()
+        within: Option<ConversationId>,
+    ) -> Vec<MessageId> {
+        let Some(alike) = message_token(whatsapp_id).and_then(|token| self.tokens.get(&(client, token)))
+        else {
+            return Vec::new();
+        };
+        let fits =
+            |id: &&MessageId| within.is_none_or(|within| self.conversation_of_message(**id) == Some(within));
+        alike.iter().filter(fits).copied().collect()
+    }
+
+    /// The conversation that a message belongs to.
+    pub(crate) fn conversation_of_message(&self, id: MessageId) -> Option<ConversationId> {
+        self.messages.get(&id).map(|row| row.model.conversation_id)
+    }
+
+    /// The person of a conversation.
+    pub(crate) fn contact_of(&self, id: ConversationId) -> Option<ContactId> {
+        self.conversations.get(&id).map(|row| row.model.contact_id)
     }
 
     /// Lets a WhatsApp id stand for a message.
@@ -564,6 +563,7 @@ impl Work<'_> {
         };
         self.remember_key(&row);
         self.new_keys.push(row);
+        self.named.push_back(Named { client, whatsapp_id: whatsapp_id.to_owned() });
     }
 
     /// Adds a message.
@@ -588,7 +588,8 @@ impl Work<'_> {
             error: None,
         });
         row.at = Ord::min(row.at, at);
-        row.error = row.error.take().or(error);
+        // The message holds the greatest of its errors: the last word is the greatest one.
+        row.error = error.or(row.error.take());
     }
 
     /// Customer messages of this conversation are counted anew when the batch is written.
@@ -596,7 +597,13 @@ impl Work<'_> {
         self.recount.insert(conversation);
     }
 
-    /// Lets a change wait for its message.
+    /// A message of this conversation proved to be older than it looked: what follows from its messages is found anew when
+    /// the batch is written.
+    pub(crate) fn refresh(&mut self, conversation: ConversationId) {
+        self.refresh.insert(conversation);
+    }
+
+    /// Lets a change wait for its message, or wait on.
     pub(crate) fn wait(
         &mut self,
         client: ClientId,
@@ -606,13 +613,12 @@ impl Work<'_> {
     ) {
         use sha2::Digest;
         let hash = hex::encode(sha2::Sha256::digest(change.to_string().as_bytes()));
-        let known = self.waiting.iter().any(|waiting| {
-            waiting.model.client_id == client
-                && waiting.model.target == target
-                && waiting.model.hash == hash
-                && !waiting.done
+        let known = self.waiting.iter_mut().find(|waiting| {
+            waiting.model.client_id == client && waiting.model.target == target && waiting.model.hash == hash
         });
-        if !known {
+        if let Some(known) = known {
+            known.done = false;
+        } else {
             let model = pending::Model {
                 client_id: client,
                 target: target.to_owned(),
@@ -638,15 +644,17 @@ impl Work<'_> {
         self.waiting.iter().enumerate().filter(|(_, waiting)| fits(waiting)).map(|(place, _)| place).collect()
     }
 
-    /// A change that waits.
-    pub(crate) fn waiting(&self, place: usize) -> Option<Value> {
-        self.waiting.get(place).map(|waiting| waiting.model.change.clone())
+    /// A change that waits, taken out; none if it no longer does. Where it still does not fit, it is made to wait on.
+    pub(crate) fn take_waiting(&mut self, place: usize) -> Option<Value> {
+        let waiting = self.waiting.get_mut(place).filter(|waiting| !waiting.done)?;
+        waiting.done = true;
+        Some(waiting.model.change.clone())
     }
 
-    /// It was applied.
-    pub(crate) fn waited(&mut self, place: usize) {
+    /// It could not be applied yet.
+    pub(crate) fn put_back_waiting(&mut self, place: usize) {
         if let Some(waiting) = self.waiting.get_mut(place) {
-            waiting.done = true;
+            waiting.done = false;
         }
     }
 
@@ -658,7 +666,7 @@ impl Work<'_> {
     }
 }
 
-/// Rungs of the ladder: each once, with the earliest instant that was told.
+/// Rungs of the ladder: each once, with the earliest instant that was told, and the error that the message holds.
 pub(crate) async fn write_statuses<C: ConnectionTrait>(
     app: &App,
     tx: &C,
@@ -671,6 +679,7 @@ pub(crate) async fn write_statuses<C: ConnectionTrait>(
     let earliest = db::least(app.db.backend(), at("message_status"), at("excluded"));
     let conflict = OnConflict::columns([message_status::Column::MessageId, message_status::Column::Status])
         .value(message_status::Column::At, earliest)
+        .value(message_status::Column::Error, Expr::cust("coalesce(excluded.error, message_status.error)"))
         .to_owned();
     for chunk in rows.chunks(IN_LIST) {
         let rows = chunk.iter().cloned().map(|row| row.into_active_model().reset_all());
@@ -711,6 +720,50 @@ pub(crate) async fn recount_unread<C: ConnectionTrait>(
         .to_owned();
     tx.execute(&update).await?;
     Ok(())
+}
+
+/// Finds anew what conversations say of their messages: the last one, the one that opened the window, how many are unread.
+pub(crate) async fn refresh<C: ConnectionTrait>(
+    tx: &C,
+    conversations: &BTreeSet<ConversationId>,
+) -> Result<(), DbErr> {
+    for id in conversations {
+        let newest = |of: Condition| {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the messages of a conversation of the batch, by its id"
+            )]
+            message::Entity::find()
+                .select_only()
+                .columns([message::Column::SentAt, message::Column::Id])
+                .filter(message::Column::ConversationId.eq(*id))
+                .filter(of)
+                .order_by_desc(message::Column::SentAt)
+                .order_by_desc(message::Column::Id)
+                .into_tuple::<(Timestamp, MessageId)>()
+                .one(tx)
+        };
+        let last = newest(Condition::all()).await?;
+        let opens = Condition::all()
+            .add(message::Column::Direction.eq(entity::MessageDirection::Inbound))
+            .add(message::Column::Imported.eq(false))
+            .add(message::Column::OpensWindow.eq(true));
+        let window = newest(opens).await?;
+        let found = conversation::ActiveModel {
+            last_activity_at: Set(last.map_or(Timestamp(0), |(at, _)| at)),
+            last_message_id: Set(last.map(|(_, id)| id)),
+            window_opened_at: Set(window.map(|(at, _)| at)),
+            window_message_id: Set(window.map(|(_, id)| id)),
+            ..Default::default()
+        };
+        #[expect(clippy::disallowed_methods, reason = "a conversation of the batch, by its id")]
+        conversation::Entity::update_many()
+            .set(found)
+            .filter(conversation::Column::Id.eq(*id))
+            .exec(tx)
+            .await?;
+    }
+    recount_unread(tx, conversations).await
 }
 
 fn chunks(names: &BTreeSet<String>) -> Vec<Vec<String>> {

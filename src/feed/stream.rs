@@ -49,16 +49,16 @@ impl Joined {
     }
 
     /// Reads: with a cursor everything after it, without one what happened since joining. The filter's clients were looked
-    /// up after joining.
+    /// up after joining. `quiet`: it is not told that it caught up, since it was before.
     ///
     /// # Errors
     /// When the cursor is of no use, or the database is away.
-    pub async fn read(self, after: Option<&str>, filter: Filter) -> Result<Reader, CursorError> {
+    pub async fn read(self, after: Option<&str>, filter: Filter, quiet: bool) -> Result<Reader, CursorError> {
         let Self { app, scope, feed, watch, head } = self;
         let (position, catch_up_at) = match after {
             Some(cursor) => {
                 let position = queries::resume(&app, &scope, Some(cursor)).await?;
-                (position, Some(head.max(position)))
+                (position, (!quiet).then(|| head.max(position)))
             }
             None => (head, None),
         };
@@ -104,12 +104,12 @@ pub struct Reader {
 
 impl Reader {
     /// The next items, at most `most` and at least one: those that are ready together. Before it waits for any, it tells
-    /// `idle` up to which place everything was told or passed over; all that it gave before must have been told on by
+    /// `idle` up to which place everything was told or passed over, and whether it is live from there on; all that it gave before must have been told on by
     /// then. None after an error. It ends by itself only then: whoever reads stops reading when the process ends.
     pub async fn next(
         &mut self,
         most: usize,
-        idle: &(dyn Fn(i64) + Send + Sync),
+        idle: &(dyn Fn(i64, bool) + Send + Sync),
     ) -> Option<Vec<Result<Item, CursorError>>> {
         if self.ended {
             return None;
@@ -127,7 +127,7 @@ impl Reader {
                 // What is in hand goes first.
                 Step::Dry if !items.is_empty() => break,
                 Step::Dry => {
-                    idle(self.position);
+                    idle(self.position, self.catch_up_at.is_none() && self.search.is_none());
                     if let Err(error) = self.fill().await {
                         self.ended = true;
                         items.push(Err(error));

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::events::filter::Filter;
 use crate::events::queries::CursorError;
 use crate::feed::stream::{Item, Joined};
+use crate::http::graphql::CursorTap;
 
 /// Events of a replay that are made together. Live, each is told at once.
 const TOGETHER: usize = 64;
@@ -226,13 +227,14 @@ async fn follow<T: Send + 'static>(
     let tap = ctx.cursor_tap();
     let resumes_after = tap.as_ref().and_then(|tap| tap.resumes_after());
     let after = resumes_after.or(after.as_ref().map(|cursor| cursor.0.as_str()));
-    let reader = joined.read(after, filter).await?;
+    let quiet = tap.as_ref().is_some_and(CursorTap::continues);
+    let reader = joined.read(after, filter, quiet).await?;
     let loaders = ctx.rows().clone();
     let idle = {
         let (app, tap) = (app.clone(), tap.clone());
-        move |position| {
+        move |position, live| {
             if let Some(tap) = &tap {
-                tap.complete(app.cursor(partner, position));
+                tap.complete(app.cursor(partner, position), live);
             }
         }
     };

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_graphql::Request;
+use async_graphql::{Executor, Request};
 use entity::PartnerId;
+use futures_util::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::graphql::{Access, AccessError, EndReason};
+use super::graphql::{Access, AccessError, EndReason, Item};
+use super::shared::Groups;
 use crate::app::App;
 use crate::auth::{Scope, Unauthenticated};
 use crate::clock::Clock;
@@ -24,11 +26,12 @@ const LATER: Duration = Duration::from_secs(1);
 pub(super) struct Door {
     app: Arc<App>,
     sockets: Arc<Mutex<HashMap<PartnerId, usize>>>,
+    groups: Groups,
 }
 
 impl Door {
     pub(super) fn new(app: Arc<App>) -> Self {
-        Self { app, sockets: Arc::default() }
+        Self { app, sockets: Arc::default(), groups: Groups::default() }
     }
 }
 
@@ -67,6 +70,15 @@ impl Access for Door {
 
     fn prepare(&self, caller: &Scope, request: Request) -> Request {
         crate::graphql::prepare(&self.app, caller, request)
+    }
+
+    fn subscribe<E: Executor>(
+        &self,
+        executor: &E,
+        caller: &Scope,
+        request: Request,
+    ) -> BoxStream<'static, Item> {
+        self.groups.follow(&self.app, executor, caller, request)
     }
 
     async fn ends(&self, caller: &Scope) -> EndReason {

@@ -5,6 +5,7 @@ pub mod graphiql;
 pub mod graphql;
 mod health;
 mod onboarding_page;
+mod shared;
 mod webhooks;
 
 use std::io;

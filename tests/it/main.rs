@@ -31,6 +31,7 @@ mod profile;
 mod reading;
 mod resume;
 mod sending;
+mod shared;
 mod stream;
 mod tail;
 mod webhooks;

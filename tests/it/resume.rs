@@ -156,10 +156,10 @@ async fn a_replay_that_retention_overtakes_ends_with_cursor_expired() {
         t.log(vec![(EventType::Test, None); 3_000]).await;
         let joined = Joined::new(&app, &scope).await.unwrap();
         let filter = Filter { types, ..Filter::default() };
-        let mut reader = joined.read(Some(&start), filter).await.ok().unwrap();
+        let mut reader = joined.read(Some(&start), filter, false).await.ok().unwrap();
         let mut told = 0;
         let oldest = loop {
-            let Some(items) = reader.next(64, &|_| ()).await else { panic!("it ended without an error") };
+            let Some(items) = reader.next(64, &|_, _| ()).await else { panic!("it ended without an error") };
             for item in &items {
                 match item {
                     Ok(Item::Event(row)) => {
@@ -179,7 +179,7 @@ async fn a_replay_that_retention_overtakes_ends_with_cursor_expired() {
         };
         assert_eq!(oldest, t.place().await);
         assert!(told < 3_000);
-        assert!(reader.next(64, &|_| ()).await.is_none());
+        assert!(reader.next(64, &|_, _| ()).await.is_none());
     }
 }
 

@@ -77,7 +77,7 @@ impl Message {
         Ok(Conversation(row, self.1.clone()))
     }
 
-    /// The first id that WhatsApp gave it. Null: none yet.
+    /// The id that WhatsApp gave it: of several always the same one, whichever was told first. Null: none yet.
     async fn whatsapp_id(&self) -> Option<&str> {
         self.0.whatsapp_id.as_deref()
     }

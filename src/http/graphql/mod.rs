@@ -30,6 +30,7 @@ pub use self::{
     error::Code,
     guard::{Checked, Guard, GuardError, Params},
     limits::Limits,
+    operation::written,
     tap::CursorTap,
 };
 

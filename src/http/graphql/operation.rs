@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use async_graphql::{Executor, ServerError, Value, parser::types::OperationType};
+use async_graphql::{Executor, Response, ServerError, Value, parser::types::OperationType};
 use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -56,6 +56,17 @@ impl Serialize for Payload {
             Self::Ready(text) => text.serialize(serializer),
         }
     }
+}
+
+/// A subscription's result as it goes over the wire, with its cursor: one line of JSON.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn written(response: Response, cursor: &str) -> serde_json::Result<Arc<RawValue>> {
+    let mut answer = Answer::from(response);
+    answer.data.get_or_insert(Value::Null);
+    answer.extensions.insert("cursor".to_owned(), Value::String(cursor.to_owned()));
+    serde_json::value::to_raw_value(&answer).map(Arc::from)
 }
 
 /// An operation's parts, one after another.

@@ -14,6 +14,7 @@ pub struct CursorTap(Arc<Tap>);
 #[derive(Debug, Default)]
 struct Tap {
     resumes_after: Option<String>,
+    continues: bool,
     places: Mutex<Places>,
 }
 
@@ -21,12 +22,31 @@ struct Tap {
 struct Places {
     item: Option<String>,
     complete: Option<String>,
+    live: bool,
 }
 
 impl CursorTap {
     /// For a subscription that goes on after the place that the transport was told (`Last-Event-ID`), if it was.
     pub(super) fn new(resumes_after: Option<String>) -> Self {
         Self(Arc::new(Tap { resumes_after, ..Tap::default() }))
+    }
+
+    /// For a subscription that goes on after a place.
+    #[must_use]
+    pub fn resuming(after: &str) -> Self {
+        Self::new(Some(after.to_owned()))
+    }
+
+    /// The same, for a subscriber that was told already that it caught up.
+    #[must_use]
+    pub fn continuing(after: String) -> Self {
+        Self(Arc::new(Tap { resumes_after: Some(after), continues: true, ..Tap::default() }))
+    }
+
+    /// Whether the subscriber was told already that it caught up.
+    #[must_use]
+    pub fn continues(&self) -> bool {
+        self.0.continues
     }
 
     /// The place that the transport was told to go on after: it wins over the subscription's own argument.
@@ -42,19 +62,30 @@ impl CursorTap {
         places.complete = None;
     }
 
-    /// Says that everything up to here was yielded or is not for this subscription. To be called only while nothing
+    /// Says that everything up to here was yielded or is not for this subscription; `live`: from here on it tells what
+    /// happens, and nothing of the past. To be called only while nothing
     /// that was read is left to yield.
-    pub fn complete(&self, cursor: impl Into<String>) {
-        self.places().complete = Some(cursor.into());
+    pub fn complete(&self, cursor: impl Into<String>, live: bool) {
+        let mut places = self.places();
+        places.complete = Some(cursor.into());
+        places.live = live;
+    }
+
+    /// Whether nothing of the past is left to tell, by the last word.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.places().live
     }
 
     /// Takes the cursor of the item that came out.
-    pub(super) fn take(&self) -> Option<String> {
+    #[must_use]
+    pub fn take(&self) -> Option<String> {
         self.places().item.take()
     }
 
     /// Takes the place up to which all was told, if it is newer than what was taken before.
-    pub(super) fn take_complete(&self) -> Option<String> {
+    #[must_use]
+    pub fn take_complete(&self) -> Option<String> {
         self.places().complete.take()
     }
 

@@ -121,7 +121,7 @@ impl Events {
         let walked = ctx.data_unchecked::<Walked>().0.clone();
         stream::once(async move {
             for place in ["p1", "p2"] {
-                tap.complete(place);
+                tap.complete(place, true);
                 walked.notified().await;
             }
             tap.set("p3");

@@ -27,6 +27,12 @@ pub enum Shown {
     Both,
     Number,
     UserId,
+    /// The user id in its own and its parent form.
+    UserIds,
+    /// The parent form alone.
+    Parent,
+    /// Nothing at all: so come the late media of what the app sent.
+    Nobody,
 }
 
 impl Customer {
@@ -42,11 +48,15 @@ impl Customer {
     }
 
     fn put(&self, value: &mut Value, shown: Shown, number: &str, user_id: &str) {
-        if shown != Shown::UserId {
+        if matches!(shown, Shown::Both | Shown::Number) {
             value[number] = json!(self.digits());
         }
-        if shown != Shown::Number {
+        if matches!(shown, Shown::Both | Shown::UserId | Shown::UserIds) {
             value[user_id] = json!(self.user_id);
+        }
+        if matches!(shown, Shown::UserIds | Shown::Parent) {
+            value[user_id.replace("user_id", "parent_user_id")] =
+                json!(self.user_id.replace("DE.", "DE.ENT."));
         }
     }
 
@@ -102,11 +112,11 @@ impl Business {
         ("smb_message_echoes", value)
     }
 
-    pub fn status(&self, to: &Customer, shown: Shown, id: &str, at: i64, status: &str) -> Change {
+    pub fn status(&self, to: &Customer, shown: Shown, id: &str, at: i64, status: &str, code: i32) -> Change {
         let mut one = json!({ "id": id, "status": status, "timestamp": at.to_string() });
         to.put(&mut one, shown, "recipient_id", "recipient_user_id");
         if status == "failed" {
-            one["errors"] = json!([{ "code": 131026, "title": "Undeliverable", "message": "Undeliverable" }]);
+            one["errors"] = json!([{ "code": code, "title": "Undeliverable", "message": "Undeliverable" }]);
         }
         let mut value = self.value();
         value["statuses"] = json!([one]);
@@ -125,7 +135,7 @@ impl Business {
             .iter()
             .map(|(customer, shown, messages)| {
                 let mut thread = json!({ "context": customer.contact(*shown, None), "messages": messages });
-                if *shown != Shown::UserId {
+                if matches!(shown, Shown::Both | Shown::Number) {
                     thread["id"] = json!(customer.digits());
                 }
                 thread
@@ -160,13 +170,17 @@ impl Business {
         message
     }
 
-    /// A medium of the history that comes later.
+    /// A medium of the history that comes later; the customer's, unless it names nobody.
     pub fn late_medium(&self, from: &Customer, shown: Shown, id: &str, at: i64) -> Change {
         let mut message = json!({ "id": id, "timestamp": at.to_string(), "type": "image",
             "image": { "id": format!("media-{at}"), "mime_type": "image/jpeg", "sha256": "x", "caption": "late" } });
         from.put(&mut message, shown, "from", "from_user_id");
         let mut value = self.value();
-        value["contacts"] = json!([from.contact(shown, None)]);
+        if shown == Shown::Nobody {
+            message["from"] = json!(self.number.trim_start_matches('+'));
+        } else {
+            value["contacts"] = json!([from.contact(shown, None)]);
+        }
         value["messages"] = json!([message]);
         ("history", value)
     }

@@ -37,6 +37,12 @@ pub fn is_soak() -> bool {
     std::env::var("TANDEM_SOAK").is_ok()
 }
 
+/// The seed of random cases: that of a run to be repeated (`TANDEM_SEED`), else another one each time.
+pub fn seed() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
+    std::env::var("TANDEM_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap())
+}
+
 /// Service, simulator and a partner.
 pub struct Tandem {
     running: Option<Running>,
