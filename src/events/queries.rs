@@ -1,7 +1,8 @@
 //! Reads of the log: where a reader may go on, and pages of it.
 
 use std::cmp::{max, min};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use entity::{ClientId, EventType, event};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement, SimpleExpr, UnionType};
@@ -97,16 +98,24 @@ pub fn admits(scope: &Scope, row: &event::Model) -> bool {
     }
 }
 
-/// One entry that the scope admits.
+/// Entries that the scope admits, by their ids.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn one(db: &Db, scope: &Scope, id: EventId) -> Result<Option<event::Model>, DbErr> {
-    if id.partner != scope.partner() {
-        return Ok(None);
-    }
-    let select = scope.find_partner::<event::Entity>().filter(event::Column::Position.eq(id.position));
-    Ok(select.one(db.read()).await?.filter(|row| admits(scope, row)))
+pub async fn by_ids(
+    db: &Db,
+    scope: &Scope,
+    ids: &[EventId],
+) -> Result<HashMap<EventId, Arc<event::Model>>, DbErr> {
+    let own = ids.iter().filter(|id| id.partner == scope.partner()).map(|id| id.position);
+    let rows = scope
+        .find_partner::<event::Entity>()
+        .filter(event::Column::Position.is_in(own))
+        .all(db.read())
+        .await?;
+    let admitted = rows.into_iter().filter(|row| admits(scope, row));
+    let id = |row: &event::Model| EventId { partner: row.partner_id, position: row.position };
+    Ok(admitted.map(|row| (id(&row), Arc::new(row))).collect())
 }
 
 /// Looks through the log for the entries that a scope and a filter admit, by the index that finds them with the least

@@ -6,6 +6,7 @@
 mod cable;
 mod events;
 pub mod meta;
+pub mod receiver;
 mod socket;
 pub mod wire;
 mod world;
@@ -345,6 +346,9 @@ impl Tandem {
         // Some share an input type.
         let input_type = match mutation {
             "requestHistorySync" | "requestContactSync" | "confirmAppVisit" => "ClientInput".to_owned(),
+            "deleteWebhookEndpoint" | "rotateWebhookSecret" | "sendTestEvent" => {
+                "WebhookEndpointInput".to_owned()
+            }
             _ => format!("{name}Input"),
         };
         let query = format!(
