@@ -108,6 +108,8 @@ pub struct App {
     pub inbox: Inbox,
     /// Wakes the lanes: something was queued, or a client may send again.
     pub lanes_wake: crate::lanes::Wake,
+    /// Tells who delivers webhooks that an endpoint came or changed.
+    pub webhooks_wake: tokio::sync::Notify,
     /// Wakes the applier: bodies were accepted, or a number was connected.
     pub apply_wake: tokio::sync::Notify,
 }
@@ -138,6 +140,7 @@ impl App {
             ready: AtomicBool::new(false),
             inbox,
             lanes_wake: crate::lanes::Wake::default(),
+            webhooks_wake: tokio::sync::Notify::new(),
             apply_wake: tokio::sync::Notify::new(),
         }
     }
@@ -145,6 +148,14 @@ impl App {
     /// What the domain calls now.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Where webhooks may go.
+    pub fn webhook_policy(&self) -> crate::webhooks::address::Policy {
+        crate::webhooks::address::Policy {
+            subnets: self.config.webhooks.allowed_subnets.clone(),
+            development: self.config.is_development(),
+        }
     }
 
     /// The cursor of a place in a partner's stream.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use entity::{ApiKeyId, ClientId, InboundState, PartnerId, Timestamp};
+use entity::{ApiKeyId, ClientId, InboundState, PartnerId, Timestamp, WebhookDeliveryId, WebhookEndpointId};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use url::Url;
@@ -21,6 +21,7 @@ use crate::inbound::store;
 use crate::partners::{self, NewKey};
 use crate::tail::{Forward, Tail};
 use crate::upstream::meta::check::check_line;
+use crate::webhooks::keep::{self, Retry};
 use crate::webhooks::signing;
 use crate::{serve, telemetry};
 
@@ -62,6 +63,9 @@ enum Command {
     /// Raw webhook bodies.
     #[command(subcommand)]
     Inbound(InboundCommand),
+    /// Webhooks to partners.
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
     /// The stream of events.
     #[command(subcommand)]
     Events(EventsCommand),
@@ -125,6 +129,22 @@ enum InboundCommand {
     },
     /// Try bodies again that failed, made no sense or matched no number; after a fix.
     Retry,
+}
+
+#[derive(Subcommand)]
+enum WebhooksCommand {
+    /// Send failed deliveries once more, each with its three days anew; after a receiver's fix.
+    Retry {
+        /// Only these, such as whd_…; may be repeated.
+        #[arg(long)]
+        delivery: Vec<String>,
+        /// Only to this endpoint, such as whe_….
+        #[arg(long)]
+        endpoint: Option<String>,
+        /// Only what failed for good within this time, such as 2d.
+        #[arg(long, value_parser = humantime::parse_duration)]
+        within: Option<Duration>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -231,6 +251,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let states = [InboundState::Failed, InboundState::Rejected, InboundState::Unmatched];
             let count = store::again(installation.inbound_db.write(), &states, Timestamp(0)).await?;
             say(format!("{count} bodies wait to be applied again; `tandem serve` does it."));
+        }
+        Command::Webhooks(WebhooksCommand::Retry { delivery, endpoint, within }) => {
+            retry_webhooks(config, &delivery, endpoint.as_deref(), within).await?;
         }
         Command::CheckConfig { .. } => {
             let kind =
@@ -349,6 +372,35 @@ async fn revoke_key(config: Config, id: &str) -> anyhow::Result<()> {
         bail!("there is no key {id} that still holds");
     }
     say(format!("Key {id} is revoked; within seconds nothing accepts it."));
+    Ok(())
+}
+
+async fn retry_webhooks(
+    config: Config,
+    deliveries: &[String],
+    endpoint: Option<&str>,
+    within: Option<Duration>,
+) -> anyhow::Result<()> {
+    let mut which = Retry::default();
+    for text in deliveries {
+        let id = WebhookDeliveryId::parse(text);
+        which.deliveries.push(
+            id.with_context(|| format!("--delivery is {text:?}; it needs an id such as whd_ and 32 digits"))?,
+        );
+    }
+    if let Some(text) = endpoint {
+        let id = WebhookEndpointId::parse(text);
+        which.endpoint =
+            Some(id.with_context(|| {
+                format!("--endpoint is {text:?}; it needs an id such as whe_ and 32 digits")
+            })?);
+    }
+    let installation = Installation::open(config).await?;
+    let now = installation.clock.now();
+    let back = within.map(|within| i64::try_from(within.as_secs()).unwrap_or(i64::MAX));
+    which.since = back.map(|seconds| now.plus_seconds(seconds.saturating_neg()));
+    let count = keep::retry(&installation.db, &which, now).await?;
+    say(format!("{count} deliveries wait again; `tandem serve` sends them."));
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! Ids: UUIDv7 inside, monotonic in order of making; outside a readable prefix and 32 hexadecimal digits, opaque.
 
 use entity::{
-    ApiKeyId, ClientId, ContactId, ConversationId, InboundId, LaneEntryId, MessageId, OnboardingId, PartnerId,
+    ApiKeyId, ClientId, ContactId, ConversationId, InboundId, LaneEntryId, MessageId, OnboardingId,
+    PartnerId, WebhookDeliveryId, WebhookEndpointId, WebhookReplayId,
 };
 use uuid::Uuid;
 
@@ -60,6 +61,9 @@ public_id!(
     MessageId = "msg",
     InboundId = "inb",
     LaneEntryId = "lan",
+    WebhookEndpointId = "whe",
+    WebhookDeliveryId = "whd",
+    WebhookReplayId = "whr",
 );
 
 /// An entry of a partner's stream, as callers see it: `evt_`, the partner's 32 hexadecimal digits, the position's 16.

@@ -17,7 +17,7 @@ use crate::http::{self, Development};
 use crate::inbound::{self, Inbox};
 use crate::lifecycle::{Tasks, signal};
 use crate::upstream::meta::{KNOWN_FIELDS, Meta, Settings};
-use crate::{apply, lanes, partners, secrets, sync, upkeep};
+use crate::{apply, graphql, lanes, partners, secrets, sync, upkeep, webhooks};
 
 /// The file in `data_dir` that keeps the development partner's key, so that the next start finds it.
 const DEVELOPMENT_KEY: &str = "development.key";
@@ -92,11 +92,14 @@ impl Running {
         tasks.engine("applier", apply::engine::run(app.clone()));
         tasks.engine("lanes", lanes::run(app.clone()));
         tasks.engine("imports", sync::run(app.clone()));
+        let render = Arc::new(graphql::WebhookData::new());
+        tasks.engine("webhooks", webhooks::run(app.clone(), render));
         tasks.engine("upkeep", upkeep::run(app.clone()));
         let router = http::router(app.clone(), &Development { key: key.clone() });
         let stop = tasks.stopping().clone();
+        let patience = Duration::from_secs(config.graphql.slow_reader_seconds);
         tasks.engine("http", async move {
-            if let Err(error) = http::serve(listener, router, stop).await {
+            if let Err(error) = http::serve(listener, router, stop, patience).await {
                 tracing::error!(%error, "the HTTP server ended");
             }
         });

@@ -75,7 +75,7 @@ impl Forward {
             match self.attempt(id, body.clone()).await {
                 Ok(()) => return,
                 Err(error) => {
-                    note(format!("{} did not take {id} ({attempt} of {POSTS}): {error:#}", self.url))
+                    note(format!("{} did not take {id} ({attempt} of {POSTS}): {error:#}", self.url));
                 }
             }
             if attempt < POSTS {

@@ -14,7 +14,7 @@ use crate::events::retention;
 use crate::failure::Failure;
 use crate::inbound::store;
 use crate::messages::send;
-use crate::{apply, onboarding, presence};
+use crate::{apply, onboarding, presence, webhooks};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: i64 = 3_600;
@@ -30,6 +30,7 @@ pub async fn run(app: Arc<App>) {
         round("profiles that are due", profile::refresh_due(&app)).await;
         round("lost hints", async { Ok(app.hub.catch_up().await.map(|()| 0)?) }).await;
         round("old bodies", prune(&app)).await;
+        round("old deliveries", webhooks::keep::prune(&app)).await;
         round("old events", prune_events(&app, &mut marked)).await;
         round("old idempotency keys", prune_keys(&app)).await;
         round("changes whose message never came", apply::engine::give_up(&app)).await;

@@ -76,6 +76,8 @@ enum Part {
     Ingest,
     /// From a webhook to a subscriber, at 500 a second.
     Live,
+    /// Webhooks to a partner's server.
+    Webhooks,
     /// The import of a shop.
     Import,
     /// Pages of 50 messages; and the same selection answered from memory.
@@ -91,6 +93,7 @@ struct Lengths {
     settle: Duration,
     ingest: Duration,
     live: Duration,
+    deliveries: Duration,
     page: Duration,
     page_shops: u32,
     page_messages: u32,
@@ -108,6 +111,7 @@ impl Lengths {
                 settle: seconds(1),
                 ingest: seconds(3),
                 live: seconds(2),
+                deliveries: seconds(1),
                 page: seconds(2),
                 page_shops: 2,
                 page_messages: 300,
@@ -121,6 +125,7 @@ impl Lengths {
             settle: seconds(10),
             ingest: seconds(60),
             live: seconds(20),
+            deliveries: seconds(10),
             page: seconds(20),
             page_shops: 8,
             page_messages: 5_000,
@@ -184,6 +189,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
             Part::Accept => parts::accept::measure(&bench).await?,
             Part::Ingest => parts::ingest::measure(&bench).await?,
             Part::Live => parts::live::measure(&bench).await?,
+            Part::Webhooks => parts::deliveries::measure(&bench).await?,
             Part::Import => parts::import::measure(&bench).await?,
             Part::Page => parts::page::measure(&bench).await?,
         };

@@ -153,6 +153,23 @@ words!(
     }
 );
 words!(
+    /// What became of an event for a webhook receiver.
+    WebhookDeliveryStatus {
+        /** Waits for its first attempt, or for another one. */ Pending = "PENDING",
+        /** The receiver took it. */ Delivered = "DELIVERED",
+        /** Three days of failures. */ Failed = "FAILED",
+        /** What it was about is gone. */ Canceled = "CANCELED",
+    }
+);
+words!(
+    /// Why a webhook receiver gets nothing.
+    WebhookDisabledReason {
+        /** The partner switched it off. */ ByPartner = "BY_PARTNER",
+        /** It answered 410. */ Gone = "GONE",
+        /** Nothing but failures for three days. */ Failing = "FAILING",
+    }
+);
+words!(
     /// What an alias stands for.
     AliasKind {
         /** A client. */ Client = "CLIENT",

@@ -30,3 +30,6 @@ id!(/** One client with one contact. */ ConversationId);
 id!(/** A message. */ MessageId);
 id!(/** A raw webhook body. */ InboundId);
 id!(/** Something that waits to be sent: a message's own id, or one of its own. */ LaneEntryId);
+id!(/** A partner's webhook receiver. */ WebhookEndpointId);
+id!(/** One event for one webhook receiver. */ WebhookDeliveryId);
+id!(/** A part of the stream that a webhook receiver gets once more. */ WebhookReplayId);

@@ -1,6 +1,7 @@
 //! What happens to the account and the number: disconnected, paused, back, renamed (R15, R16, R17).
 
 use entity::{AppPresenceBasis, ClientId, ClientMode, ClientStatus, EventType, Timestamp};
+use sea_orm::DatabaseTransaction;
 use serde_json::json;
 
 use super::Halt;
@@ -30,6 +31,7 @@ pub(super) fn sign_of_life(work: &mut Work<'_>, client: ClientId, basis: AppPres
 /// An account change. Of several the latest holds, whatever order they come in; of one instant the graver one.
 pub(super) async fn seen(
     work: &mut Work<'_>,
+    tx: &DatabaseTransaction,
     client: ClientId,
     seen: &AccountSeen,
     at: Timestamp,
@@ -45,10 +47,10 @@ pub(super) async fn seen(
         }
         AccountEvent::PartnerRemoved { reason, initiated_by } => {
             let reason = Reason::of_whatsapp(reason.as_deref(), initiated_by.as_deref());
-            disconnect(work, client, at, REMOVED, &reason).await?;
+            disconnect(work, tx, client, at, REMOVED, &reason).await?;
         }
         AccountEvent::Deleted => {
-            disconnect(work, client, at, DELETED, &Reason::account_deleted()).await?;
+            disconnect(work, tx, client, at, DELETED, &Reason::account_deleted()).await?;
         }
         AccountEvent::Offboarded => {
             let why = "The phone was changed or the app was installed again; WhatsApp restores the connection by itself, \
@@ -84,6 +86,7 @@ fn takes(work: &Work<'_>, client: ClientId, at: Timestamp, rank: i32) -> bool {
 
 async fn disconnect(
     work: &mut Work<'_>,
+    tx: &DatabaseTransaction,
     client: ClientId,
     at: Timestamp,
     rank: i32,
@@ -92,7 +95,6 @@ async fn disconnect(
     if !takes(work, client, at, rank) {
         return Ok(());
     }
-    let tx = work.tx;
     let now = work.now;
     let Some(row) = work.clients.get_mut(&client) else { return Ok(()) };
     let was = row.model.status;

@@ -1,12 +1,18 @@
 //! What turns the disk's bodies into rows: live traffic first, imports in small steps behind it.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use entity::{
     ClientId, ConversationId, InboundId, InboundState, Timestamp, inbound, message, message_key, pending,
 };
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -21,6 +27,8 @@ use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
 use crate::upstream::meta::webhook::decode;
 
+/// Live bodies taken at once: two transactions' worth, since most bring one change.
+const BODIES: usize = 2 * CHANGES;
 /// Changes in one transaction (invariant 5).
 const CHANGES: usize = 200;
 /// A body above this size is decoded beside the runtime's threads.
@@ -49,11 +57,11 @@ pub async fn run(app: Arc<App>) {
     let mut import = None;
     let mut looked = tokio::time::Instant::now();
     let mut leader = Leader::default();
-    let mut ready = Vec::new();
+    let mut under_way = UnderWay::new();
     while !app.tasks.stopping().is_cancelled() {
         if !leader.holds(&app.db).await {
             // Whatever this process remembers, another one may have applied.
-            ready = Vec::new();
+            under_way.clear();
             app.inbox.look_again();
             // Another process applies what this one accepts: only the database knows how much waits.
             if let Ok(waiting) = store::count_pending(&app.inbound_db).await {
@@ -73,7 +81,7 @@ pub async fn run(app: Arc<App>) {
                 report(&error);
             }
         }
-        match step(&app, &mut import, &mut ready).await {
+        match Box::pin(step(&app, &mut import, &mut under_way)).await {
             Ok(true) => {}
             Ok(false) => {
                 tokio::select! {
@@ -86,7 +94,7 @@ pub async fn run(app: Arc<App>) {
                 report(&error);
                 // What was not committed is still on the disk; an import begins anew.
                 import = None;
-                ready = Vec::new();
+                under_way.clear();
                 app.inbox.look_again();
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
@@ -103,26 +111,23 @@ fn report(error: &ApplyError) {
     tracing::warn!(error, "webhooks cannot be applied right now; they wait on the disk");
 }
 
-/// One transaction's worth of work, or nearly. Says whether there was any. `ready`: bodies that were decoded while the ones
-/// before them were written.
+/// Some work: a batch of live bodies, or a step of an import. Says whether there was any.
 async fn step(
     app: &Arc<App>,
     import: &mut Option<Import>,
-    ready: &mut Vec<Taken>,
+    under_way: &mut UnderWay,
 ) -> Result<bool, ApplyError> {
-    let mut now = std::mem::take(ready);
-    if now.is_empty() {
-        let live = app.inbox.live(&app.inbound_db, CHANGES).await?;
-        now = take(app, live).await?;
+    if under_way.is_empty() {
+        let live = app.inbox.live(&app.inbound_db, BODIES).await?;
+        begin(app, under_way, live).await?;
     }
-    if !now.is_empty() {
-        let meanwhile = async {
-            let next = app.inbox.live_in_memory(CHANGES);
-            take(app, next).await
-        };
-        let (done, next) = tokio::join!(bodies(app, now), meanwhile);
+    // Memory alone: the disk would give once more what is under way.
+    if under_way.len() == 1 {
+        let next = app.inbox.live_in_memory(BODIES);
+        begin(app, under_way, next).await?;
+    }
+    if let Some(done) = under_way.next().await {
         done?;
-        *ready = next?;
         return Ok(true);
     }
     if import.is_none() {
@@ -149,31 +154,80 @@ async fn step(
     Ok(true)
 }
 
-/// Applies live bodies together; if that fails, one by one, so that only the one at fault is left behind.
-async fn bodies(app: &Arc<App>, mut taken: Vec<Taken>) -> Result<(), ApplyError> {
-    let mut changes = Vec::new();
-    let mut ends = Vec::with_capacity(taken.len());
-    for body in &mut taken {
-        changes.append(&mut body.changes);
-        ends.push(changes.len());
+/// Batches that are being applied, two at most: while one is written, the other one reads and reckons. Whoever began first
+/// holds its clients first, so that each client's changes keep their order.
+type UnderWay = FuturesUnordered<BoxFuture<'static, Result<(), ApplyError>>>;
+
+/// Decodes bodies, while what is under way goes on, and begins to apply them.
+async fn begin(
+    app: &Arc<App>,
+    under_way: &mut UnderWay,
+    live: Vec<inbound::Model>,
+) -> Result<(), ApplyError> {
+    if live.is_empty() {
+        return Ok(());
     }
-    if let Err(error) = all(app, &changes).await {
+    let mut decoding = pin!(take(app, live));
+    let taken = loop {
+        tokio::select! {
+            taken = &mut decoding => break taken?,
+            Some(done) = under_way.next() => done?,
+        }
+    };
+    let mut applying = bodies(app.clone(), taken).boxed();
+    // As far as it goes now: it stands first in the line for its clients.
+    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(applying.poll_unpin(context))).await {
+        return done;
+    }
+    under_way.push(applying);
+    Ok(())
+}
+
+/// Applies live bodies together; if that fails, one by one, so that only the one at fault is left behind.
+///
+/// In two halves, of different clients: while one half is written, the other one reads and reckons.
+async fn bodies(app: Arc<App>, mut taken: Vec<Taken>) -> Result<(), ApplyError> {
+    let app = &*app;
+    let mut changes: Vec<(usize, Routed)> = Vec::new();
+    for (body, one) in taken.iter_mut().enumerate() {
+        changes.extend(one.changes.drain(..).map(|routed| (body, routed)));
+    }
+    let halves = halves(&changes);
+    // Stable: what concerns one client keeps its order.
+    changes.sort_by_key(|(_, routed)| halves.get(&routed.client).copied());
+    let (of_body, changes): (Vec<usize>, Vec<Routed>) = changes.into_iter().unzip();
+    let middle = changes.partition_point(|routed| halves.get(&routed.client) == Some(&Half::First));
+    let (first, second) = tokio::join!(all(app, &changes[..middle]), all(app, &changes[middle..]));
+    if let Err(error) = first.and(second) {
         if is_away(&error) {
             return Err(error);
         }
-        let mut begin = 0;
-        for (body, end) in taken.iter_mut().zip(ends) {
-            if let Err(error) = all(app, &changes[begin..end]).await {
+        for (body, one) in taken.iter_mut().enumerate() {
+            let its = of_body.iter().zip(&changes).filter(|(of, _)| **of == body);
+            let its: Vec<Routed> = its.map(|(_, routed)| routed.clone()).collect();
+            if let Err(error) = all(app, &its).await {
                 if is_away(&error) {
                     return Err(error);
                 }
-                body.verdict = failed(body.id, &error);
+                one.verdict = failed(one.id, &error);
             }
-            begin = end;
         }
     }
     app.inbox.settle(taken.into_iter().map(|body| body.verdict).collect()).await;
     Ok(())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Half {
+    First,
+    Second,
+}
+
+/// Which client belongs to which half: by turns, in the order of their ids, so that batches of the same clients are cut the
+/// same way and wait for each other half by half.
+fn halves(changes: &[(usize, Routed)]) -> HashMap<ClientId, Half> {
+    let clients: BTreeSet<ClientId> = changes.iter().map(|(_, routed)| routed.client).collect();
+    clients.into_iter().zip([Half::First, Half::Second].into_iter().cycle()).collect()
 }
 
 async fn all(app: &App, changes: &[Routed]) -> Result<(), ApplyError> {

@@ -28,10 +28,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use entity::{ClientId, Timestamp};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseBackend, DatabaseTransaction, DbErr};
 use thiserror::Error;
 
 use crate::app::App;
+use crate::db::HeldClients;
 use crate::events::{self, NewEvent};
 use crate::upstream::change::{Change, ChangeKind};
 
@@ -70,6 +71,8 @@ pub(crate) enum Interrupt {
     Contacts(ClientId, entity::ContactId, entity::ContactId),
     /// Two messages proved to be one.
     Messages(ClientId, entity::MessageId, entity::MessageId),
+    /// The change writes more than the rows that it names: it needs the transaction.
+    Transaction,
 }
 
 /// Why a change stopped half way.
@@ -129,9 +132,8 @@ pub async fn apply(
 ) -> Result<(), ApplyError> {
     let clients = changes.iter().map(|routed| routed.client).chain(named.iter().map(|one| one.client));
     let held = app.db.hold(clients).await;
-    let tx = app.db.begin_for(&held).await?;
     let mut events = Vec::new();
-    apply_within(app, &tx, changes, named, span, &mut events).await?;
+    let Some(tx) = apply_held(app, &held, changes, named, span, &mut events).await? else { return Ok(()) };
     let told: HashSet<entity::EventType> = events.iter().map(|event| event.kind).collect();
     events::commit(&app.hub, tx, events).await?;
     if told.contains(&entity::EventType::ClientResumed)
@@ -142,27 +144,41 @@ pub async fn apply(
     Ok(())
 }
 
-async fn apply_within(
+/// Gives the transaction in which all is written, if there was anything to do.
+///
+/// On SQLite the first round reads, and reckons, before it takes the one writer: others write meanwhile, and nobody
+/// else touches what is held. On Postgres the clients are held only within a transaction.
+async fn apply_held(
     app: &App,
-    tx: &DatabaseTransaction,
+    held: &HeldClients,
     changes: &[Routed],
     named: &[Named],
     span: &mut Span,
     events: &mut Vec<NewEvent>,
-) -> Result<(), ApplyError> {
+) -> Result<Option<DatabaseTransaction>, ApplyError> {
+    let mut opened = match app.db.backend() {
+        DatabaseBackend::Sqlite => None,
+        _ => Some(app.db.begin_for(held).await?),
+    };
     let mut rest = Cow::Borrowed(changes);
     let mut named: VecDeque<Named> = named.iter().cloned().collect();
     // Ends: each round applies at least one change, or merges two rows into one, or takes up what waited for a name that
     // is known now.
     while !rest.is_empty() || !named.is_empty() {
-        let mut work = Work::load(app, tx, &rest, std::mem::take(&mut named)).await?;
+        let within = opened.as_ref();
+        let mut work = Work::load(app, within, &rest, std::mem::take(&mut named)).await?;
         let (applied, halt) = until_halt(&mut work, &rest, span).await;
         if let Some(Halt::Failed(error)) = halt {
             return Err(error);
         }
         // Ids whose turn did not come: what waits for them is looked at when the merge is done.
         named = std::mem::take(&mut work.named);
-        let mut grown = work.flush(events).await?;
+        let mut begun = None;
+        let tx = match within {
+            Some(tx) => tx,
+            None => begun.insert(app.db.begin_for(held).await?),
+        };
+        let mut grown = work.flush(tx, events).await?;
         let mut left = rest[applied..].to_vec();
         match halt {
             Some(Halt::Interrupt(Interrupt::Contacts(client, a, b))) => {
@@ -172,14 +188,15 @@ async fn apply_within(
             Some(Halt::Interrupt(Interrupt::Messages(client, a, b))) => {
                 merge::messages(tx, client, a, b, events).await?;
             }
-            None | Some(Halt::Failed(_)) => {}
+            None | Some(Halt::Interrupt(Interrupt::Transaction) | Halt::Failed(_)) => {}
         }
         for (client, conversation) in grown {
             left.extend(engine::take_up(tx, client, conversation).await?);
         }
         rest = Cow::Owned(left);
+        opened = begun.or(opened);
     }
-    Ok(())
+    Ok(opened)
 }
 
 /// Applies change after change, and after each what waited for the ids that it gave. Says how many were applied, and what
@@ -214,10 +231,16 @@ async fn one(work: &mut Work<'_>, routed: &Routed, span: &mut Span) -> Result<()
         ChangeKind::Reaction(reaction) => messages::reaction(work, client, reaction, at(reaction.at))?,
         ChangeKind::PhoneBook(entry) => contacts::phone_book(work, client, entry, at(entry.at))?,
         ChangeKind::Identity(identity) => contacts::identity(work, client, identity, at(identity.at))?,
-        ChangeKind::HistoryChunk(chunk) => sync::chunk(work, client, *chunk, span).await?,
-        ChangeKind::HistoryDeclined(error) => sync::declined(work, client, error).await?,
-        ChangeKind::Account(seen) => account::seen(work, client, seen, at(seen.at)).await?,
         ChangeKind::Notice(_) | ChangeKind::Ignored(_) => {}
+        ChangeKind::HistoryChunk(_) | ChangeKind::HistoryDeclined(_) | ChangeKind::Account(_) => {
+            let tx = work.tx.ok_or(Halt::Interrupt(Interrupt::Transaction))?;
+            match &routed.change.kind {
+                ChangeKind::HistoryChunk(chunk) => sync::chunk(work, tx, client, *chunk, span).await?,
+                ChangeKind::HistoryDeclined(error) => sync::declined(work, tx, client, error).await?,
+                ChangeKind::Account(seen) => account::seen(work, tx, client, seen, at(seen.at)).await?,
+                _ => {}
+            }
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use entity::{
     ClientId, EventType, OnboardingStatus, SyncKind, SyncState, Timestamp, onboarding, onboarding_step, sync,
     sync_chunk,
 };
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::json;
 
 use super::work::Work;
@@ -58,6 +58,7 @@ pub(crate) fn progress(sync: &sync::Model, span: &Span) -> serde_json::Value {
 #[expect(clippy::disallowed_methods, reason = "the engine addresses chunks by their client")]
 pub(super) async fn chunk(
     work: &mut Work<'_>,
+    tx: &DatabaseTransaction,
     client: ClientId,
     chunk: HistoryChunk,
     span: &mut Span,
@@ -74,12 +75,12 @@ pub(super) async fn chunk(
     };
     let of_client = sync_chunk::Entity::find().filter(sync_chunk::Column::ClientId.eq(client));
     let of_connection = of_client.filter(sync_chunk::Column::ConnectedAt.eq(connected_at));
-    let mut chunks = of_connection.all(work.tx).await?;
+    let mut chunks = of_connection.all(tx).await?;
     if !chunks.contains(&row) {
         chunks.push(row.clone());
-        db::upsert::<sync_chunk::Entity, _>(work.tx, vec![row]).await?;
+        db::upsert::<sync_chunk::Entity, _>(tx, vec![row]).await?;
     }
-    history_chosen(work, client, true).await?;
+    history_chosen(work, tx, client, true).await?;
     let Some(sync) = work.sync_mut(client, SyncKind::History) else { return Ok(()) };
     sync.percent = sync.percent.max(chunk.progress.clamp(0, 100));
     sync.complete_seen |= chunk.progress >= 100;
@@ -123,6 +124,7 @@ fn is_whole(chunks: &[sync_chunk::Model]) -> bool {
 /// The client does not share its history: known, final until the next connection.
 pub(super) async fn declined(
     work: &mut Work<'_>,
+    tx: &DatabaseTransaction,
     client: ClientId,
     error: &ReportedError,
 ) -> Result<(), Halt> {
@@ -131,7 +133,7 @@ pub(super) async fn declined(
     if shares == Some(true) {
         return Ok(());
     }
-    history_chosen(work, client, false).await?;
+    history_chosen(work, tx, client, false).await?;
     let Some(sync) = work.sync_mut(client, SyncKind::History) else { return Ok(()) };
     if sync.state == SyncState::Declined {
         return Ok(());
@@ -146,7 +148,12 @@ pub(super) async fn declined(
 
 /// The first history webhook or the refusal shows what the client chose: a step of its onboarding (S4).
 #[expect(clippy::disallowed_methods, reason = "the engine addresses the onboarding by its client")]
-async fn history_chosen(work: &mut Work<'_>, client: ClientId, shares: bool) -> Result<(), Halt> {
+async fn history_chosen(
+    work: &mut Work<'_>,
+    tx: &DatabaseTransaction,
+    client: ClientId,
+    shares: bool,
+) -> Result<(), Halt> {
     let now = work.now;
     let Some(row) = work.clients.get_mut(&client) else { return Ok(()) };
     if row.model.shares_history == Some(shares) {
@@ -157,18 +164,17 @@ async fn history_chosen(work: &mut Work<'_>, client: ClientId, shares: bool) -> 
     row.dirty = true;
     let of_client = onboarding::Entity::find().filter(onboarding::Column::ClientId.eq(client));
     let connected = of_client.filter(onboarding::Column::Status.eq(OnboardingStatus::Connected));
-    let Some(mut latest) =
-        connected.order_by_desc(onboarding::Column::Id).all(work.tx).await?.into_iter().next()
+    let Some(mut latest) = connected.order_by_desc(onboarding::Column::Id).all(tx).await?.into_iter().next()
     else {
         return Ok(());
     };
     latest.shares_history = Some(shares);
     let id = latest.id;
-    db::upsert::<onboarding::Entity, _>(work.tx, vec![latest]).await?;
+    db::upsert::<onboarding::Entity, _>(tx, vec![latest]).await?;
     if first {
         let step =
             onboarding_step::Model { onboarding_id: id, status: OnboardingStatus::HistoryChosen, at: now };
-        db::upsert::<onboarding_step::Entity, _>(work.tx, vec![step]).await?;
+        db::upsert::<onboarding_step::Entity, _>(tx, vec![step]).await?;
         let data = json!({ "status": OnboardingStatus::HistoryChosen.word() });
         work.tell(client, EventType::OnboardingChanged, now, Some(id.uuid()), Some(data));
     }

@@ -10,8 +10,8 @@ use entity::{
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbErr,
+    EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -61,7 +61,9 @@ type ContactName = (ClientId, ContactKeyKind, String);
 /// The rows of a batch.
 pub struct Work<'a> {
     pub(crate) app: &'a App,
-    pub(crate) tx: &'a DatabaseTransaction,
+    /// None while the writer is not taken yet: nothing may be written beside the rows that are held here.
+    pub(crate) tx: Option<&'a DatabaseTransaction>,
+    reads: DatabaseExecutor<'a>,
     pub(crate) now: Timestamp,
     pub(crate) clients: HashMap<ClientId, Row<client::Model>>,
     contact_keys: HashMap<ContactName, Row<contact_key::Model>>,
@@ -163,10 +165,10 @@ impl Names {
     reason = "the engine addresses rows by client and by names that its bodies carry"
 )]
 impl<'a> Work<'a> {
-    /// Reads all rows that the changes name. `named`: ids that were given to messages elsewhere.
+    /// Reads all rows that the changes name, within the transaction or before it. `named`: ids that were given to messages elsewhere.
     pub(crate) async fn load(
         app: &'a App,
-        tx: &'a DatabaseTransaction,
+        tx: Option<&'a DatabaseTransaction>,
         changes: &[Routed],
         named: VecDeque<Named>,
     ) -> Result<Self, ApplyError> {
@@ -178,6 +180,7 @@ impl<'a> Work<'a> {
         let mut work = Self {
             app,
             tx,
+            reads: tx.map_or(DatabaseExecutor::Connection(app.db.read()), DatabaseExecutor::Transaction),
             now: app.now(),
             clients: HashMap::new(),
             contact_keys: HashMap::new(),
@@ -202,7 +205,8 @@ impl<'a> Work<'a> {
         work.load_clients(&names).await?;
         if names.needs_syncs {
             let clients = names.clients.iter().copied();
-            let rows = sync::Entity::find().filter(sync::Column::ClientId.is_in(clients)).all(tx).await?;
+            let rows =
+                sync::Entity::find().filter(sync::Column::ClientId.is_in(clients)).all(&work.reads).await?;
             work.syncs.extend(rows.into_iter().map(|row| ((row.client_id, row.kind), Row::stored(row))));
         }
         work.load_waiting(&names).await?;
@@ -223,7 +227,7 @@ impl<'a> Work<'a> {
         for chunk in ids.chunks(IN_LIST) {
             let rows = client::Entity::find()
                 .filter(client::Column::Id.is_in(db::padded(chunk.iter().copied())))
-                .all(self.tx)
+                .all(&self.reads)
                 .await?;
             self.clients.extend(rows.into_iter().map(|row| (row.id, Row::stored(row))));
         }
@@ -236,7 +240,7 @@ impl<'a> Work<'a> {
         let mut rows = Vec::new();
         for chunk in chunks(&names.tokens) {
             let found =
-                message_key::Entity::find().filter(message_key::Column::Token.is_in(chunk)).all(self.tx);
+                message_key::Entity::find().filter(message_key::Column::Token.is_in(chunk)).all(&self.reads);
             rows.extend(found.await?);
         }
         for row in rows {
@@ -258,7 +262,7 @@ impl<'a> Work<'a> {
         let mut rows = Vec::new();
         for chunk in chunks(&names.tokens) {
             rows.extend(
-                pending::Entity::find().filter(pending::Column::Token.is_in(chunk)).all(self.tx).await?,
+                pending::Entity::find().filter(pending::Column::Token.is_in(chunk)).all(&self.reads).await?,
             );
         }
         for model in rows {
@@ -276,13 +280,13 @@ impl<'a> Work<'a> {
         for chunk in ids.chunks(IN_LIST) {
             let found = message::Entity::find()
                 .filter(message::Column::Id.is_in(db::padded(chunk.iter().copied())))
-                .all(self.tx);
+                .all(&self.reads);
             let rows = found.await?;
             let rows = rows.into_iter().filter(|row| names.clients.contains(&row.client_id));
             self.messages.extend(rows.map(|row| (row.id, Row::stored(row))));
             let found = reaction::Entity::find()
                 .filter(reaction::Column::MessageId.is_in(db::padded(chunk.iter().copied())));
-            for row in found.all(self.tx).await? {
+            for row in found.all(&self.reads).await? {
                 self.reactions.insert((row.message_id, row.by), Row::stored(row));
             }
         }
@@ -294,7 +298,7 @@ impl<'a> Work<'a> {
         for chunk in chunks(&names.contacts) {
             let found = contact_key::Entity::find()
                 .filter(contact_key::Column::Value.is_in(chunk))
-                .all(self.tx)
+                .all(&self.reads)
                 .await?;
             for row in found.into_iter().filter(|row| names.clients.contains(&row.client_id)) {
                 ids.insert(row.contact_id);
@@ -307,7 +311,7 @@ impl<'a> Work<'a> {
         for chunk in conversations.chunks(IN_LIST) {
             let found = conversation::Entity::find()
                 .filter(conversation::Column::Id.is_in(db::padded(chunk.iter().copied())));
-            for row in found.all(self.tx).await? {
+            for row in found.all(&self.reads).await? {
                 ids.insert(row.contact_id);
                 self.remember_conversation(row);
             }
@@ -316,11 +320,11 @@ impl<'a> Work<'a> {
         for chunk in ids.chunks(IN_LIST) {
             let found = contact::Entity::find()
                 .filter(contact::Column::Id.is_in(db::padded(chunk.iter().copied())))
-                .all(self.tx);
+                .all(&self.reads);
             self.contacts.extend(found.await?.into_iter().map(|row| (row.id, Row::stored(row))));
             let found = conversation::Entity::find()
                 .filter(conversation::Column::ContactId.is_in(db::padded(chunk.iter().copied())));
-            for row in found.all(self.tx).await? {
+            for row in found.all(&self.reads).await? {
                 self.remember_conversation(row);
             }
         }
@@ -343,7 +347,7 @@ impl<'a> Work<'a> {
                 .and_where(lane_entry::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
                 .and_where(lane_entry::Column::Sending.eq(true))
                 .to_owned();
-            for row in self.tx.query_all(&sending).await? {
+            for row in self.reads.query_all(&sending).await? {
                 self.unsettled.insert(ConversationId(row.try_get("", "conversation_id")?));
             }
             let unknown: SelectStatement = Query::select()
@@ -355,7 +359,7 @@ impl<'a> Work<'a> {
                 .and_where(message::Column::StatusAt.gt(recently))
                 .and_where(message::Column::WhatsappId.is_null())
                 .to_owned();
-            for row in self.tx.query_all(&unknown).await? {
+            for row in self.reads.query_all(&unknown).await? {
                 self.unsettled.insert(ConversationId(row.try_get("", "conversation_id")?));
             }
         }
@@ -366,9 +370,9 @@ impl<'a> Work<'a> {
     /// took a name over.
     pub(crate) async fn flush(
         self,
+        tx: &DatabaseTransaction,
         events: &mut Vec<NewEvent>,
     ) -> Result<Vec<(ClientId, ConversationId)>, ApplyError> {
-        let tx = self.tx;
         let renamed = self
             .renamed
             .iter()

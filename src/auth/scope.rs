@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use entity::{
     ApiKeyId, ClientId, PartnerId, Timestamp, api_key, client, contact, conversation, event, message,
-    onboarding,
+    onboarding, webhook_delivery, webhook_endpoint,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
 use sea_orm::{ColumnTrait, EntityTrait, IntoSimpleExpr, QueryFilter, Select};
@@ -92,6 +92,14 @@ impl OfPartner for event::Entity {
     const PARTNER: Self::Column = event::Column::PartnerId;
 }
 
+impl OfPartner for webhook_endpoint::Entity {
+    const PARTNER: Self::Column = webhook_endpoint::Column::PartnerId;
+}
+
+impl OfPartner for webhook_delivery::Entity {
+    const PARTNER: Self::Column = webhook_delivery::Column::PartnerId;
+}
+
 impl Scope {
     /// The scope of a key; none if it was revoked or its row makes no sense.
     pub(super) fn of_key(row: &api_key::Model) -> Option<Self> {
@@ -110,6 +118,31 @@ impl Scope {
             permissions: Arc::new(permissions),
             expires_at: row.expires_at,
         })
+    }
+
+    /// Of a partner, for tests of what is asked with it.
+    #[cfg(test)]
+    pub(crate) fn for_tests(partner: PartnerId, clients: Option<BTreeSet<ClientId>>) -> Self {
+        let permissions = Arc::new(BTreeSet::from(Permission::ALL));
+        Self {
+            partner,
+            key: ApiKeyId(Uuid::nil()),
+            clients: clients.map(Arc::new),
+            permissions,
+            expires_at: None,
+        }
+    }
+
+    /// The scope of what is made for a partner without a credential: bodies for its own webhook endpoints. It reads; it
+    /// sends nothing.
+    pub fn of_webhooks(partner: PartnerId) -> Self {
+        Self {
+            partner,
+            key: ApiKeyId(Uuid::nil()),
+            clients: None,
+            permissions: Arc::new(BTreeSet::from([Permission::Read, Permission::Admin])),
+            expires_at: None,
+        }
     }
 
     /// The tenant.

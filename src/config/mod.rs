@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use config::{ConfigError, FileFormat, Value, ValueKind};
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
@@ -49,6 +50,8 @@ pub struct Config {
     pub lanes: LanesConfig,
     /// The stream.
     pub events: EventsConfig,
+    /// Webhooks to partners.
+    pub webhooks: WebhooksConfig,
     /// The API's limits.
     pub graphql: GraphqlConfig,
 }
@@ -187,6 +190,30 @@ pub struct EventsConfig {
     pub keep_days: i64,
 }
 
+/// `[webhooks]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhooksConfig {
+    /// Most endpoints of a partner.
+    pub endpoints_per_partner: usize,
+    /// Most replays of an endpoint that wait.
+    pub replays_per_endpoint: usize,
+    /// Most posts on the wire, of an endpoint.
+    pub concurrency: usize,
+    /// Most posts on the wire, of the process.
+    pub process_concurrency: usize,
+    /// Longest wait for an answer.
+    pub timeout_seconds: u64,
+    /// Most deliveries of an endpoint that wait.
+    pub backlog: usize,
+    /// Private networks that are allowed.
+    pub allowed_subnets: Vec<IpNet>,
+    /// Days that deliveries are kept that arrived.
+    pub keep_delivered_days: i64,
+    /// Days that all others are kept.
+    pub keep_failed_days: i64,
+}
+
 /// `[graphql]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -291,7 +318,7 @@ impl Config {
     }
 
     fn checked(self) -> Result<Self, Invalid> {
-        let positive: [(&str, i64); 14] = [
+        let positive: [(&str, i64); 17] = [
             ("onboarding.expires_seconds", self.onboarding.expires_seconds),
             ("sync.stalled_seconds", self.sync.stalled_seconds),
             ("sync.settle_seconds", self.sync.settle_seconds),
@@ -303,6 +330,9 @@ impl Config {
             ("lanes.coexistence_per_second", self.lanes.coexistence_per_second.into()),
             ("lanes.api_only_per_second", self.lanes.api_only_per_second.into()),
             ("events.keep_days", self.events.keep_days),
+            ("webhooks.keep_delivered_days", self.webhooks.keep_delivered_days),
+            ("webhooks.keep_failed_days", self.webhooks.keep_failed_days),
+            ("webhooks.timeout_seconds", i64::try_from(self.webhooks.timeout_seconds).unwrap_or(i64::MAX)),
             ("graphql.heartbeat_seconds", i64::try_from(self.graphql.heartbeat_seconds).unwrap_or(i64::MAX)),
             (
                 "graphql.slow_reader_seconds",
@@ -315,11 +345,16 @@ impl Config {
                 return Err(Invalid(format!("{key} is {value}; it needs a number above 0")));
             }
         }
-        let positive: [(&str, usize); 10] = [
+        let positive: [(&str, usize); 15] = [
             ("inbound.body_bytes", self.inbound.body_bytes),
             ("inbound.batch", self.inbound.batch),
             ("inbound.batch_bytes", self.inbound.batch_bytes),
             ("events.ring", self.events.ring),
+            ("webhooks.endpoints_per_partner", self.webhooks.endpoints_per_partner),
+            ("webhooks.replays_per_endpoint", self.webhooks.replays_per_endpoint),
+            ("webhooks.concurrency", self.webhooks.concurrency),
+            ("webhooks.process_concurrency", self.webhooks.process_concurrency),
+            ("webhooks.backlog", self.webhooks.backlog),
             ("graphql.body_bytes", self.graphql.body_bytes),
             ("graphql.query_bytes", self.graphql.query_bytes),
             ("graphql.depth", self.graphql.depth),

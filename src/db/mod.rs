@@ -165,6 +165,14 @@ impl Db {
     }
 }
 
+/// The database's own clock as SQL, microseconds since 1970: for leases, which several processes must read alike.
+pub fn clock(backend: DatabaseBackend) -> &'static str {
+    match backend {
+        DatabaseBackend::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+        _ => "CAST(extract(epoch from clock_timestamp()) * 1000000 AS bigint)",
+    }
+}
+
 /// Clients whose rows nobody else writes until this is dropped. What reads rows, changes them in memory and writes them back
 /// must hold their clients from before the first look until after the commit.
 pub struct HeldClients {

@@ -36,6 +36,12 @@ pub trait ContextExt {
     /// FORBIDDEN without the scope READ.
     fn reader(&self) -> Result<&Scope>;
 
+    /// The same, for managing webhooks.
+    ///
+    /// # Errors
+    /// FORBIDDEN without the scope ADMIN.
+    fn admin(&self) -> Result<&Scope>;
+
     /// The request's loaders.
     fn rows(&self) -> &Loaders;
 
@@ -64,6 +70,12 @@ impl ContextExt for Context<'_> {
     fn reader(&self) -> Result<&Scope> {
         let scope = self.scope();
         scope.require(Permission::Read)?;
+        Ok(scope)
+    }
+
+    fn admin(&self) -> Result<&Scope> {
+        let scope = self.scope();
+        scope.require(Permission::Admin)?;
         Ok(scope)
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_graphql::dataloader::Loader;
 use entity::{
-    ClientId, ContactId, ConversationId, MessageId, OnboardingId, client, contact, conversation, message,
-    message_status, onboarding, onboarding_step, reaction, sync,
+    ClientId, ContactId, ConversationId, MessageId, OnboardingId, WebhookDeliveryId, WebhookEndpointId,
+    client, contact, conversation, event, message, message_status, onboarding, onboarding_step, reaction,
+    sync, webhook_attempt, webhook_endpoint,
 };
 use uuid::Uuid;
 
@@ -14,10 +15,12 @@ use super::context::Caller;
 use super::error::{ApiError, Result};
 use crate::clients;
 use crate::conversations;
-use crate::ids::PublicId;
+use crate::events;
+use crate::ids::{EventId, PublicId};
 use crate::lookup::{self, Identified};
 use crate::messages;
 use crate::messages::queries::WhatsappId;
+use crate::webhooks;
 use crate::{onboarding as onboardings, sync as syncs};
 
 /// Reads rows for one caller, through that caller's scope.
@@ -73,6 +76,24 @@ impl Loader<WhatsappId> for Rows {
     }
 }
 
+impl Loader<EventId> for Rows {
+    type Value = Arc<event::Model>;
+    type Error = ApiError;
+
+    async fn load(&self, ids: &[EventId]) -> Result<HashMap<EventId, Self::Value>> {
+        Ok(events::queries::by_ids(&self.caller.app.db, &self.caller.scope, ids).await?)
+    }
+}
+
+impl Loader<WebhookEndpointId> for Rows {
+    type Value = Arc<webhook_endpoint::Model>;
+    type Error = ApiError;
+
+    async fn load(&self, ids: &[WebhookEndpointId]) -> Result<HashMap<WebhookEndpointId, Self::Value>> {
+        Ok(webhooks::queries::by_ids(&self.caller.app.db, &self.caller.scope, ids).await?)
+    }
+}
+
 /// The conversation with a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConversationOf(pub ContactId);
@@ -122,4 +143,8 @@ parts!(
     StepsOf(OnboardingId) -> Vec<onboarding_step::Model> = onboardings::queries::steps;
     /// How many messages of a client wait.
     QueuedOf(ClientId) -> i64 = clients::queries::queued;
+    /// The attempts of a delivery.
+    AttemptsOf(WebhookDeliveryId) -> Vec<webhook_attempt::Model> = webhooks::queries::attempts;
+    /// How many deliveries of an endpoint wait.
+    PendingOf(WebhookEndpointId) -> i64 = webhooks::queries::pending;
 );

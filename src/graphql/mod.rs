@@ -13,6 +13,7 @@ pub mod types;
 mod mutation;
 mod query;
 mod subscription;
+mod webhook_data;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub use self::engine::{Engine, Schema};
 pub use self::mutation::Mutation;
 pub use self::query::Query;
 pub use self::subscription::Subscription;
+pub use self::webhook_data::WebhookData;
 
 use crate::app::App;
 use crate::auth::Scope;

@@ -9,6 +9,10 @@ use super::mutations::onboarding::{
     self, CompleteOnboardingInput, CompleteOnboardingPayload, CreateOnboardingInput, CreateOnboardingPayload,
     RevokeOnboardingInput, RevokeOnboardingPayload,
 };
+use super::mutations::webhook::{
+    self, CreateWebhookEndpointInput, ReplayWebhooksInput, ReplayWebhooksPayload, UpdateWebhookEndpointInput,
+    WebhookEndpointInput, WebhookEndpointPayload,
+};
 
 /// Where changing begins.
 pub struct Mutation;
@@ -143,5 +147,60 @@ impl Mutation {
         #[graphql(desc = "Which message.")] input: MarkAsReadInput,
     ) -> Result<MessagePayload> {
         message::mark_as_read(ctx, input).await
+    }
+
+    /// Makes an endpoint that gets the stream as signed webhooks; see docs/webhooks.md. Needs the scope ADMIN.
+    async fn create_webhook_endpoint(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What the endpoint shall be.")] input: CreateWebhookEndpointInput,
+    ) -> Result<WebhookEndpointPayload> {
+        webhook::create(ctx, input).await
+    }
+
+    /// Changes an endpoint, or switches it off and on. Needs the scope ADMIN.
+    async fn update_webhook_endpoint(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The endpoint, and what shall change.")] input: UpdateWebhookEndpointInput,
+    ) -> Result<WebhookEndpointPayload> {
+        webhook::update(ctx, input).await
+    }
+
+    /// Ends an endpoint. What waits for it is never sent. Needs the scope ADMIN.
+    async fn delete_webhook_endpoint(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which endpoint.")] input: WebhookEndpointInput,
+    ) -> Result<WebhookEndpointPayload> {
+        webhook::delete(ctx, input).await
+    }
+
+    /// Draws a new secret for the signatures of an endpoint; the former one signs too for 24 hours. Needs the scope ADMIN.
+    async fn rotate_webhook_secret(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which endpoint.")] input: WebhookEndpointInput,
+    ) -> Result<WebhookEndpointPayload> {
+        webhook::rotate(ctx, input).await
+    }
+
+    /// Puts a TEST event into the stream, which the endpoint gets whatever types it asked for. Needs the scope ADMIN.
+    async fn send_test_event(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which endpoint.")] input: WebhookEndpointInput,
+    ) -> Result<WebhookEndpointPayload> {
+        webhook::send_test(ctx, input).await
+    }
+
+    /// Sends a part of the stream to an endpoint once more, beside what happens now: the same `webhook-id`, the present
+    /// state of what the events are about, no client's key. Needs the scope ADMIN.
+    async fn replay_webhooks(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The endpoint, and which part.")] input: ReplayWebhooksInput,
+    ) -> Result<ReplayWebhooksPayload> {
+        webhook::replay(ctx, input).await
     }
 }

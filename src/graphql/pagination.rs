@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 use super::error::{ApiError, Result};
-use super::types::{Client, Contact, Conversation, Message, Onboarding};
+use super::types::{Client, Contact, Conversation, Message, Onboarding, WebhookDelivery, WebhookEndpoint};
 use crate::db::page::{self, Page, PageArgs, Place};
 
 /// What the lists of a kind have in common: how their rows are placed.
@@ -105,7 +105,9 @@ pub struct Connection<T: OutputType> {
     concrete(name = "OnboardingEdge", params(Onboarding)),
     concrete(name = "MessageEdge", params(Message)),
     concrete(name = "ContactEdge", params(Contact)),
-    concrete(name = "ConversationEdge", params(Conversation))
+    concrete(name = "ConversationEdge", params(Conversation)),
+    concrete(name = "WebhookEndpointEdge", params(WebhookEndpoint)),
+    concrete(name = "WebhookDeliveryEdge", params(WebhookDelivery))
 )]
 pub struct Edge<T: OutputType> {
     /// The item's place in the list, for `after` and `before`.
@@ -131,7 +133,9 @@ impl<T: Listed> Connection<T> {
     concrete(name = "OnboardingConnection", params(Onboarding)),
     concrete(name = "MessageConnection", params(Message)),
     concrete(name = "ContactConnection", params(Contact)),
-    concrete(name = "ConversationConnection", params(Conversation))
+    concrete(name = "ConversationConnection", params(Conversation)),
+    concrete(name = "WebhookEndpointConnection", params(WebhookEndpoint)),
+    concrete(name = "WebhookDeliveryConnection", params(WebhookDelivery))
 )]
 impl<T: OutputType> Connection<T>
 where

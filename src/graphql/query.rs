@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Object};
-use entity::{ClientId, OnboardingId};
+use entity::{ClientId, OnboardingId, WebhookEndpointId};
 use futures_util::future::try_join_all;
 
 use super::context::ContextExt;
@@ -9,15 +9,17 @@ use super::error::{ApiError, Result};
 use super::pagination::{Asked, Connection, cost, size};
 use super::scalars::{EventCursor, Given};
 use super::types::client::ClientFilter;
-use super::types::enums::EventType;
+use super::types::enums::{EventType, WebhookDeliveryStatus};
 use super::types::event::EventConnection;
 use super::types::lists::{self, ContactFilter, ConversationFilter, HistoryFilter};
 use super::types::onboarding::OnboardingFilter;
-use super::types::{Client, Contact, Conversation, Message, Node, Onboarding, Viewer, node};
-use crate::db::page::{DEFAULT, MOST};
+use super::types::{
+    Client, Contact, Conversation, Message, Node, Onboarding, Viewer, WebhookDelivery, WebhookEndpoint, node,
+};
+use crate::db::page::{DEFAULT, MOST, Page};
 use crate::events::filter::Filter;
 use crate::messages::queries::Of;
-use crate::{clients, conversations, events, onboarding};
+use crate::{clients, conversations, events, onboarding, webhooks};
 
 /// Where reading begins.
 pub struct Query;
@@ -237,6 +239,50 @@ impl Query {
             let filter = Filter { clients, types, ..Filter::default() };
             let page = events::queries::page(app, scope, position, &filter, size).await?;
             EventConnection::new(ctx, page, after.is_some()).await
+        };
+        Some(load.await)
+    }
+
+    /// Your webhook endpoints, oldest first. Needs the scope ADMIN.
+    #[graphql(complexity = "cost(first, None, child_complexity)")]
+    async fn webhook_endpoints(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100. Null: 50.")] first: Option<i32>,
+        #[graphql(desc = "Only what follows this cursor.")] after: Option<String>,
+    ) -> Result<Connection<WebhookEndpoint>> {
+        let scope = ctx.admin()?;
+        let args = Asked { first, after, ..Asked::default() }.page::<WebhookEndpoint>()?;
+        let mut rows = webhooks::queries::all(&ctx.app().db, scope).await?;
+        rows.retain(|row| args.after.is_none_or(|after| row.id.0 > after.id));
+        let has_next = rows.len() > args.size;
+        rows.truncate(args.size);
+        let page = Page { rows, has_next, has_previous: args.after.is_some() };
+        Ok(Connection::new(page, |row| WebhookEndpoint(Arc::new(row))))
+    }
+
+    /// What became of the events for one endpoint, newest first. Null, with NOT_FOUND, where there is no such endpoint.
+    /// Needs the scope ADMIN.
+    #[graphql(complexity = "cost(first, None, child_complexity)")]
+    async fn webhook_deliveries(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "To which endpoint.")] endpoint_id: Given<WebhookEndpointId>,
+        #[graphql(desc = "Only those that stand so. Null: all.")] status: Option<WebhookDeliveryStatus>,
+        #[graphql(desc = "How many, 1 to 100. Null: 50.")] first: Option<i32>,
+        #[graphql(desc = "Only what follows this cursor.")] after: Option<String>,
+    ) -> Option<Result<Connection<WebhookDelivery>>> {
+        let load = async {
+            let scope = ctx.admin()?;
+            let endpoint = match endpoint_id.id() {
+                Some(id) => ctx.load(id).await?,
+                None => None,
+            };
+            let endpoint = endpoint.ok_or_else(|| ApiError::not_found("endpoint"))?;
+            let args = Asked { first, after, ..Asked::default() }.page::<WebhookDelivery>()?;
+            let status = status.map(Into::into);
+            let page = webhooks::queries::deliveries(&ctx.app().db, scope, endpoint.id, status, args).await?;
+            Ok(Connection::new(page, |row| WebhookDelivery(Arc::new(row))))
         };
         Some(load.await)
     }

@@ -90,13 +90,23 @@ fn is_loopback(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Serves until told to stop, then lets requests under way end.
+/// Serves until told to stop, then lets requests under way end. A connection whose other side takes nothing of what was
+/// sent for `patience` is ended (on Linux).
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+    patience: Duration,
+) -> io::Result<()> {
     // Small frames go out at once: with Nagle's algorithm an event waits for the acknowledgement of the one before.
-    let listener = listener.tap_io(|stream| {
+    let listener = listener.tap_io(move |stream| {
+        #[cfg(target_os = "linux")]
+        if let Err(error) = socket2::SockRef::from(&*stream).set_tcp_user_timeout(Some(patience)) {
+            tracing::debug!(%error, "a connection waits for its other side as long as the system likes");
+        }
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps Nagle's algorithm");
         }

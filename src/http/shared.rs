@@ -117,6 +117,9 @@ impl Groups {
     }
 }
 
+/// A result, and its place in the stream with the cursor that says so.
+type Heard = (Response, Option<(i64, String)>);
+
 /// A subscription's own execution.
 struct Alone {
     responses: BoxStream<'static, Response>,
@@ -124,7 +127,7 @@ struct Alone {
 }
 
 impl Alone {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<(Response, Option<(i64, String)>)>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard>> {
         self.responses.poll_next_unpin(context).map(|response| {
             let place = self.tap.take().and_then(|cursor| Some((Cursor::decode(&cursor)?.position, cursor)));
             response.map(|response| (response, place))

@@ -22,12 +22,14 @@ struct Inner {
     bytes: usize,
     /// More may wait on the disk than is here.
     behind: bool,
+    /// What the disk gave last. A body may be read there before its commit is heard of here: it must not come twice.
+    read: HashSet<InboundId>,
 }
 
 impl Default for Inner {
     fn default() -> Self {
         // What a former process left is on the disk alone.
-        Self { bodies: VecDeque::new(), bytes: 0, behind: true }
+        Self { bodies: VecDeque::new(), bytes: 0, behind: true, read: HashSet::new() }
     }
 }
 
@@ -36,7 +38,7 @@ impl Fresh {
     pub(super) fn push(&self, committed: Vec<inbound::Model>) {
         let mut inner = self.lock();
         for body in committed {
-            if inner.behind || body.history {
+            if inner.behind || body.history || inner.read.contains(&body.id) {
                 continue;
             }
             inner.bytes += body.body.len();
@@ -69,12 +71,13 @@ impl Fresh {
     /// The disk gave these; `all`: nothing else waits there that was committed before.
     pub(super) fn was_read(&self, rows: &[inbound::Model], all: bool) {
         let mut inner = self.lock();
+        inner.read = rows.iter().map(|row| row.id).collect();
         if !all {
             inner.forget();
             return;
         }
-        let read: HashSet<InboundId> = rows.iter().map(|row| row.id).collect();
-        inner.bodies.retain(|body| !read.contains(&body.id));
+        let Inner { bodies, read, .. } = &mut *inner;
+        bodies.retain(|body| !read.contains(&body.id));
         inner.bytes = inner.bodies.iter().map(|body| body.body.len()).sum();
     }
 
@@ -93,5 +96,76 @@ impl Inner {
         self.bodies = VecDeque::new();
         self.bytes = 0;
         self.behind = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entity::{InboundState, Timestamp};
+
+    use super::*;
+    use crate::ids::PublicId;
+
+    fn body(size: usize) -> inbound::Model {
+        inbound::Model {
+            id: InboundId::generate(),
+            received_at: Timestamp(0),
+            history: false,
+            state: InboundState::Pending,
+            body: vec![0; size],
+            error: None,
+            partly_unknown: false,
+            settled_at: None,
+        }
+    }
+
+    fn ids(bodies: &[inbound::Model]) -> Vec<InboundId> {
+        bodies.iter().map(|body| body.id).collect()
+    }
+
+    /// Nothing waits on the disk that is not here.
+    fn level() -> Fresh {
+        let fresh = Fresh::default();
+        assert!(fresh.take(1).is_none(), "what a former process left is on the disk");
+        fresh.begin_reading();
+        fresh.was_read(&[], true);
+        fresh
+    }
+
+    #[test]
+    fn bodies_come_in_the_order_of_their_commits() {
+        let fresh = level();
+        let (one, two, three) = (body(1), body(1), body(1));
+        fresh.push(vec![one.clone(), two.clone()]);
+        fresh.push(vec![three.clone()]);
+        assert_eq!(ids(&fresh.take(2).unwrap()), ids(&[one, two]));
+        assert_eq!(ids(&fresh.take(2).unwrap()), ids(&[three]));
+        assert_eq!(fresh.take(2).unwrap(), []);
+    }
+
+    #[test]
+    fn what_the_disk_gave_does_not_come_once_more() {
+        let fresh = Fresh::default();
+        let (early, late, new) = (body(1), body(1), body(1));
+        fresh.begin_reading();
+        fresh.push(vec![early.clone()]);
+        fresh.was_read(&[early, late.clone()], true);
+        // Its commit is heard of after it was read.
+        fresh.push(vec![late, new.clone()]);
+        assert_eq!(ids(&fresh.take(9).unwrap()), ids(&[new]));
+    }
+
+    #[test]
+    fn what_memory_does_not_hold_is_asked_of_the_disk() {
+        let fresh = level();
+        fresh.push(vec![body(BYTES), body(1)]);
+        assert!(fresh.take(1).is_none(), "too many bytes");
+        let fresh = level();
+        fresh.push((0..=BODIES).map(|_| body(0)).collect());
+        assert!(fresh.take(1).is_none(), "too many bodies");
+        let fresh = level();
+        fresh.begin_reading();
+        fresh.was_read(&[body(1)], false);
+        assert!(fresh.take(1).is_none(), "the disk holds more");
     }
 }

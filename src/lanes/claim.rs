@@ -10,8 +10,6 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Statement, Value};
 use uuid::Uuid;
 
-use super::lease;
-
 /// Clients found at one look.
 const MOST_CLIENTS: u64 = 1000;
 /// Values in one list.
@@ -37,7 +35,7 @@ pub(super) async fn clients<C: ConnectionTrait>(
              OR (c.status = 'CONNECTED' AND EXISTS (SELECT 1 FROM lane_entry e WHERE e.client_id = q.client_id \
                AND e.due_at <= $2 AND e.not_before <= $2))) \
          LIMIT {MOST_CLIENTS}",
-        clock = lease::clock(backend),
+        clock = crate::db::clock(backend),
     );
     let statement = Statement::from_sql_and_values(backend, sql, [owner.into(), now.0.into()]);
     let rows = connection.query_all_raw(statement).await?;

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use entity::{ClientId, lane};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, Statement, Value,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Statement, Value};
 use uuid::Uuid;
+
+use crate::db::clock;
 
 /// How long a lease lives.
 const LIFE: Duration = Duration::from_secs(10);
@@ -23,14 +23,6 @@ pub(super) struct Held {
     pub(super) fence: i64,
     /// Somebody else held it before and did not give it back: what they sent in the last second is not known.
     pub(super) taken_over: bool,
-}
-
-/// The database's own clock, microseconds since 1970.
-pub(super) fn clock(backend: DatabaseBackend) -> &'static str {
-    match backend {
-        DatabaseBackend::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-        _ => "CAST(extract(epoch from clock_timestamp()) * 1000000 AS bigint)",
-    }
 }
 
 /// Takes or renews leases. Clients that are missing in the answer are somebody else's.

@@ -17,6 +17,7 @@ use crate::ids::PublicId;
 use crate::partners;
 use crate::secrets::random_hex;
 use crate::upstream::meta::{Meta, NEEDED_FIELDS};
+use crate::webhooks;
 
 /// A link lives at most this long.
 const LONGEST: i64 = 30 * 86_400;
@@ -65,7 +66,9 @@ pub async fn create(app: &App, scope: &Scope, input: Create) -> Outcome<Created>
 
     let now = app.now();
     let mut warnings = Vec::new();
-    if !partners::listens(&app.db, scope.partner()).await? {
+    if !partners::listens(&app.db, scope.partner()).await?
+        && !webhooks::endpoints::any(app, scope.partner()).await?
+    {
         warnings.push(
             "Nobody listens yet: open a subscription (or make a webhook endpoint) before the client connects, so that you \
              hear what the client sends from the app and what becomes of it."

@@ -9,7 +9,7 @@ use crate::app::Installation;
 use crate::auth::Permission;
 use crate::clock::Clock;
 use crate::ids::PublicId;
-use crate::secrets::random_hex;
+use crate::secrets::{InstallationKey, random_hex};
 
 /// A partner that was just made, with its first key.
 pub struct Created {
@@ -71,23 +71,35 @@ pub async fn create_key(
     partner: PartnerId,
     new: NewKey<'_>,
 ) -> Result<CreatedKey, DbErr> {
+    let (row, secret) = draw_key(&installation.key, partner, new)?;
+    let row = row.insert(installation.db.write()).await?;
+    Ok(CreatedKey { id: row.id, secret })
+}
+
+/// The row of a new key, to be inserted, and its secret.
+///
+/// # Errors
+/// When its clients cannot be written as JSON, which they can.
+pub fn draw_key(
+    key: &InstallationKey,
+    partner: PartnerId,
+    new: NewKey<'_>,
+) -> Result<(api_key::ActiveModel, String), DbErr> {
     let secret = format!("tdm_{}", random_hex(32));
-    let id = ApiKeyId::generate();
     let words: Vec<&str> = new.permissions.iter().map(|permission| permission.word()).collect();
     let clients = new.clients.map(serde_json::to_value).transpose();
     let row = api_key::ActiveModel {
-        id: Set(id),
+        id: Set(ApiKeyId::generate()),
         partner_id: Set(partner),
         name: Set(new.name.to_owned()),
-        secret_hash: Set(installation.key.hash(&secret)),
+        secret_hash: Set(key.hash(&secret)),
         scopes: Set(words.join(",")),
         client_ids: Set(clients.map_err(|error| DbErr::Json(error.to_string()))?),
         expires_at: Set(new.expires_at),
         revoked_at: Set(None),
         created_at: Set(Clock::real_now()),
     };
-    row.insert(installation.db.write()).await?;
-    Ok(CreatedKey { id, secret })
+    Ok((row, secret))
 }
 
 /// Ends a key. Says whether there was one to end.

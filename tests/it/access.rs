@@ -43,7 +43,7 @@ const FIELDS: &[Field] = &[
         "nodes",
         "READ",
         Told::Nothing,
-        "{ nodes(ids: [$CLIENT, $ONBOARDING, $CONTACT, $CONVERSATION, $MESSAGE, $EVENT]) { id } }",
+        "{ nodes(ids: [$CLIENT, $ONBOARDING, $CONTACT, $CONVERSATION, $MESSAGE, $EVENT, $ENDPOINT]) { id } }",
     ),
     field("client", "READ", Told::Null, "{ client(id: $CLIENT) { id } }"),
     field("clients", "READ", Told::Nothing, "{ clients(filter: { search: \"Shop\" }) { nodes { id } } }"),
@@ -126,6 +126,56 @@ const FIELDS: &[Field] = &[
         "SEND",
         Told::Refused,
         "mutation { markAsRead(input: { messageId: $MESSAGE }) { message { id } userErrors { code } } }",
+    ),
+    field("webhookEndpoints", "ADMIN", Told::Nothing, "{ webhookEndpoints { nodes { id } } }"),
+    field(
+        "webhookDeliveries",
+        "ADMIN",
+        Told::NotFound,
+        "{ webhookDeliveries(endpointId: $ENDPOINT) { nodes { id } } }",
+    ),
+    field(
+        "createWebhookEndpoint",
+        "ADMIN",
+        Told::Refused,
+        "mutation { createWebhookEndpoint(input: { url: \"http://127.0.0.1:9/\", clientIds: [$CLIENT] }) {
+            endpoint { id } secret userErrors { code } } }",
+    ),
+    field(
+        "updateWebhookEndpoint",
+        "ADMIN",
+        Told::Refused,
+        "mutation { updateWebhookEndpoint(input: { endpointId: $ENDPOINT, parallel: true }) {
+            endpoint { id } userErrors { code } } }",
+    ),
+    field(
+        "rotateWebhookSecret",
+        "ADMIN",
+        Told::Refused,
+        "mutation { rotateWebhookSecret(input: { endpointId: $ENDPOINT }) {
+            endpoint { id } secret userErrors { code } } }",
+    ),
+    field(
+        "sendTestEvent",
+        "ADMIN",
+        Told::Refused,
+        "mutation { sendTestEvent(input: { endpointId: $ENDPOINT }) {
+            endpoint { id } eventCursor userErrors { code } } }",
+    ),
+    field(
+        "replayWebhooks",
+        "ADMIN",
+        Told::Refused,
+        "mutation { replayWebhooks(input: { endpointId: $ENDPOINT }) {
+            endpoint { id } upTo userErrors { code } } }",
+    ),
+    // The last of them: what is gone is found by nobody.
+    field(
+        "deleteWebhookEndpoint",
+        "ADMIN",
+        Told::Refused,
+        "mutation { deleteWebhookEndpoint(input: { endpointId: $ENDPOINT }) {
+            endpoint { id } userErrors { code } } }",
     ),
     field(
         "cancelMessage",
@@ -218,10 +268,13 @@ impl Scene {
         let message = t.saying(&client, "Geheim").await;
         let events = t.data("{ events { nodes { id } } }", json!({})).await;
         let neighbour = t.connected("+4915120000002").await;
+        // Nobody listens there, which is all the same to who may see it.
+        let (endpoint, _) = t.endpoint("http://127.0.0.1:9/", json!({ "eventTypes": ["TEST"] })).await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let ids = vec![
             ("$CLIENT", client),
             ("$ONBOARDING", onboarding),
+            ("$ENDPOINT", endpoint),
             ("$MESSAGE", text(&message["id"])),
             ("$CONVERSATION", text(&message["conversation"]["id"])),
             ("$CONTACT", text(&message["conversation"]["contact"]["id"])),

@@ -50,6 +50,10 @@ async fn s11_no_operation_changes_the_phones_profile_groups_or_connection() {
         .find(|message| message["whatsappId"] == json!(incoming));
     let message = message.unwrap()["id"].clone();
     let onboarding = t.onboarding(json!({})).await;
+    // Nobody listens there, and nothing of the phone depends on it.
+    let hook = json!({ "url": "http://127.0.0.1:9/hook" });
+    let made = t.mutate("createWebhookEndpoint", hook.clone(), "endpoint { id }").await;
+    let endpoint = made["endpoint"]["id"].clone();
     let before = own(&t).await;
     assert!(before["messages"].as_array().unwrap().iter().any(|message| !message["group"].is_null()));
 
@@ -76,6 +80,12 @@ async fn s11_no_operation_changes_the_phones_profile_groups_or_connection() {
             }),
         ),
         ("markAsRead", json!({ "messageId": message, "typing": true })),
+        ("createWebhookEndpoint", hook),
+        ("updateWebhookEndpoint", json!({ "endpointId": endpoint, "description": "Another name" })),
+        ("rotateWebhookSecret", json!({ "endpointId": endpoint })),
+        ("sendTestEvent", json!({ "endpointId": endpoint })),
+        ("replayWebhooks", json!({ "endpointId": endpoint, "since": "2020-01-01T00:00:00Z" })),
+        ("deleteWebhookEndpoint", json!({ "endpointId": endpoint })),
         ("cancelMessage", json!({ "messageId": message })),
         ("resendMessage", json!({ "messageId": message })),
         ("resumeClient", json!({ "clientId": client })),

@@ -16,6 +16,7 @@ mod coexistence_page;
 mod control;
 mod convergence;
 mod crash;
+mod deliveries;
 mod echoes;
 mod harness;
 mod imports;

@@ -271,7 +271,7 @@ fn kinds() -> Vec<(Value, &'static str, &'static str, Value)> {
             json!({ "sticker": { "link": file("a.webp") } }),
             "",
             "sticker",
-            media("STICKER", "a.webp", none.clone(), none.clone(), false),
+            media("STICKER", "a.webp", none.clone(), none, false),
         ),
         (
             json!({ "location": { "latitude": 52.5, "longitude": 13.25, "name": "Laden", "address": "Ring 1" } }),
@@ -549,6 +549,8 @@ async fn what_failed_or_is_unknown_can_be_sent_again_as_a_new_message() {
         unknown.push((t.until(&payload, "UNKNOWN").await, content));
     }
     t.act("trouble", json!({})).await;
+    // For a minute, what is told of this conversation may be about one of them, and waits.
+    t.time_passes(61).await;
     let query =
         "query($n: PhoneNumber!) { phone(phoneNumber: $n) { messages(first: 1) { type text content } } }";
     for (id, content) in &unknown {
@@ -597,4 +599,21 @@ async fn what_failed_or_is_unknown_can_be_sent_again_as_a_new_message() {
     t.time_passes(DAY + 60).await;
     let error = refused(&t, "resendMessage", json!({ "messageId": late })).await;
     assert_eq!(error, (json!("WINDOW_CLOSED"), json!(["messageId"])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_is_forgotten_when_its_time_is_over() {
+    let (t, client) = Tandem::shop().await;
+    let app = t.running().app.clone();
+    let now = tandem::clock::Clock::real_now();
+    t.customer_writes(SHOP, ADA, "Hallo").await;
+    t.settle().await;
+    let first = t.send(&client, ADA, json!({ "text": { "body": "Einmal" } }), "key").await;
+    let forget = async |before| tandem::messages::send::forget_keys(&app.db, before).await.unwrap();
+    assert_eq!(forget(now).await, 0);
+    let again = t.send(&client, ADA, json!({ "text": { "body": "Einmal" } }), "key").await;
+    assert_eq!(again["message"]["id"], first["message"]["id"]);
+    assert_eq!(forget(now.plus_seconds(DAY)).await, 1);
+    let fresh = t.send(&client, ADA, json!({ "text": { "body": "Einmal" } }), "key").await;
+    assert_ne!(fresh["message"]["id"], first["message"]["id"]);
 }

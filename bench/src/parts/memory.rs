@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use async_graphql::{Context, EmptyMutation, EmptySubscription, ID, Object, Request, Schema, SimpleObject};
@@ -138,6 +139,7 @@ pub(crate) async fn serve(file: &Path, address: SocketAddr) -> anyhow::Result<()
     let access = Anybody::default();
     let stop = access.shutdown();
     let listener = tokio::net::TcpListener::bind(address).await?;
-    tandem::http::serve(listener, router(schema, access, Limits::default()), stop).await?;
+    tandem::http::serve(listener, router(schema, access, Limits::default()), stop, Duration::from_secs(30))
+        .await?;
     Ok(())
 }

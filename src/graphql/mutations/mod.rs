@@ -4,3 +4,4 @@ pub mod client;
 pub mod content;
 pub mod message;
 pub mod onboarding;
+pub mod webhook;

@@ -200,10 +200,30 @@ mirror! {
         AppVisitDue,
         /// A template changed. Not raised yet.
         TemplateChanged,
-        /// A webhook endpoint was switched off. Not raised yet.
+        /// A webhook endpoint was switched off, because it is gone or nothing but failed for three days.
         WebhookEndpointDisabled,
-        /// Asked for by a person, to try a receiver. Not raised yet.
+        /// Asked for by a person, to try a receiver.
         Test,
+    }
+    /// Where a delivery stands.
+    WebhookDeliveryStatus = "entity::WebhookDeliveryStatus" {
+        /// It waits for its first attempt, or for another one.
+        Pending,
+        /// The receiver answered 2xx.
+        Delivered,
+        /// It failed for three days.
+        Failed,
+        /// What it was about is gone.
+        Canceled,
+    }
+    /// Why an endpoint was switched off.
+    WebhookDisabledReason = "entity::WebhookDisabledReason" {
+        /// You did it.
+        ByPartner,
+        /// The receiver answered 410: it does not want any more.
+        Gone,
+        /// Nothing but failures for three days.
+        Failing,
     }
     /// Why a mutation was refused.
     UserErrorCode = "crate::failure::RefusalCode" {

@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use async_graphql::connection::PageInfo;
 use async_graphql::{Context, ID, Interface, Object, SimpleObject, Union};
-use entity::{ContactId, ConversationId, MessageId, OnboardingId, contact, event, message, onboarding};
+use entity::{
+    ContactId, ConversationId, MessageId, OnboardingId, WebhookEndpointId, contact, event, message,
+    onboarding,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::enums::{
     ClientStatus, DisconnectionInitiator, DisconnectionReason, EventType, MessageStatus, OnboardingStatus,
-    SyncKind, SyncState,
+    SyncKind, SyncState, WebhookDisabledReason,
 };
 use super::message::MessageError;
-use super::{Client, Contact, Conversation, Message, Onboarding, SyncProgress, clamp};
+use super::{Client, Contact, Conversation, Message, Onboarding, SyncProgress, WebhookEndpoint, clamp};
 use crate::app::App;
+use crate::auth::Permission;
 use crate::clients::disconnection;
 use crate::events::queries::EventPage;
 use crate::graphql::Loaders;
@@ -243,6 +247,30 @@ events! {
     }
 }
 
+events! {
+    /// Something happened to a webhook endpoint: WEBHOOK_ENDPOINT_DISABLED, or TEST, which a person asked for.
+    WebhookEndpointEvent { id_of_endpoint: WebhookEndpointId } {
+        /// The endpoint's id.
+        async fn endpoint_id(&self) -> ID {
+            public(self.id_of_endpoint)
+        }
+
+        /// The endpoint, as it is now. Null: it is gone, or the credential lacks the scope ADMIN.
+        async fn endpoint(&self, ctx: &Context<'_>) -> Option<Result<WebhookEndpoint>> {
+            if !ctx.scope().permissions().contains(&Permission::Admin) {
+                return None;
+            }
+            let row = ctx.load(self.id_of_endpoint).await;
+            row.map(|row| row.map(WebhookEndpoint)).transpose()
+        }
+
+        /// WEBHOOK_ENDPOINT_DISABLED: why it was switched off. Null for other types.
+        async fn disabled_reason(&self) -> Option<WebhookDisabledReason> {
+            self.entry.word::<entity::WebhookDisabledReason>("reason").map(Into::into)
+        }
+    }
+}
+
 /// An import went on: SYNC_PROGRESS.
 #[derive(Clone)]
 pub struct SyncEvent {
@@ -390,6 +418,8 @@ pub enum Event {
     Sync(SyncEvent),
     /// Something happened to a client.
     Client(ClientEvent),
+    /// Something happened to a webhook endpoint.
+    WebhookEndpoint(WebhookEndpointEvent),
 }
 
 impl Event {
@@ -404,6 +434,7 @@ impl Event {
             Event::Onboarding(event) => &event.entry,
             Event::Sync(event) => &event.entry,
             Event::Client(event) => &event.entry,
+            Event::WebhookEndpoint(event) => &event.entry,
         };
         &entry.cursor
     }
@@ -437,6 +468,8 @@ pub enum StreamItem {
     Sync(SyncEvent),
     /// Something happened to a client.
     Client(ClientEvent),
+    /// Something happened to a webhook endpoint.
+    WebhookEndpoint(WebhookEndpointEvent),
 }
 
 impl From<Event> for StreamItem {
@@ -450,6 +483,7 @@ impl From<Event> for StreamItem {
             Event::Onboarding(event) => Self::Onboarding(event),
             Event::Sync(event) => Self::Sync(event),
             Event::Client(event) => Self::Client(event),
+            Event::WebhookEndpoint(event) => Self::WebhookEndpoint(event),
         }
     }
 }
@@ -460,6 +494,8 @@ enum Subject {
     Message(MessageId),
     Contact(ContactId),
     Onboarding(OnboardingId),
+    /// Told whether it is still there or not.
+    WebhookEndpoint(WebhookEndpointId),
     /// The entry itself says everything.
     Nothing,
     /// No type shows it (yet), or it names nothing.
@@ -492,7 +528,10 @@ fn subject(row: &event::Model) -> Subject {
         | Type::ClientProfileChanged
         | Type::ClientMerged
         | Type::AppVisitDue => Subject::Nothing,
-        Type::TemplateChanged | Type::WebhookEndpointDisabled | Type::Test => Subject::Untold,
+        Type::WebhookEndpointDisabled | Type::Test => {
+            row.subject_id.map_or(Subject::Untold, |id| Subject::WebhookEndpoint(WebhookEndpointId(id)))
+        }
+        Type::TemplateChanged => Subject::Untold,
     }
 }
 
@@ -514,7 +553,7 @@ pub async fn events(app: &App, loaders: &Loaders, rows: Vec<Arc<event::Model>>) 
             Subject::Message(id) => messages.push(id),
             Subject::Contact(id) => contacts.push(id),
             Subject::Onboarding(id) => onboardings.push(id),
-            Subject::Nothing | Subject::Untold => {}
+            Subject::WebhookEndpoint(_) | Subject::Nothing | Subject::Untold => {}
         }
     }
     let (messages, contacts, onboardings) = futures_util::try_join!(
@@ -547,6 +586,9 @@ fn event(app: &App, subjects: &Subjects, row: Arc<event::Model>) -> Option<Event
         Subject::Onboarding(id) => {
             let onboarding = Onboarding(subjects.onboardings.get(&id)?.clone());
             Event::Onboarding(OnboardingEvent { entry, onboarding })
+        }
+        Subject::WebhookEndpoint(id_of_endpoint) => {
+            Event::WebhookEndpoint(WebhookEndpointEvent { entry, id_of_endpoint })
         }
         Subject::Nothing if kind == Type::SyncProgress => Event::Sync(SyncEvent { entry }),
         Subject::Nothing => Event::Client(ClientEvent { entry }),
@@ -603,9 +645,8 @@ impl EventConnection {
 /// # Errors
 /// When the database is away.
 pub async fn by_id(ctx: &Context<'_>, id: EventId) -> Result<Option<Event>> {
-    let scope = ctx.reader()?;
-    let app = ctx.app();
-    let Some(row) = crate::events::queries::one(&app.db, scope, id).await? else { return Ok(None) };
-    let events = events(app, ctx.rows(), vec![Arc::new(row)]).await?;
+    ctx.reader()?;
+    let Some(row) = ctx.load(id).await? else { return Ok(None) };
+    let events = events(ctx.app(), ctx.rows(), vec![row]).await?;
     Ok(events.into_iter().next())
 }

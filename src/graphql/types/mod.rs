@@ -13,6 +13,7 @@ pub mod node;
 pub mod onboarding;
 pub mod sync;
 pub mod viewer;
+pub mod webhook;
 
 pub use client::Client;
 pub use contact::Contact;
@@ -23,6 +24,7 @@ pub use node::Node;
 pub use onboarding::Onboarding;
 pub use sync::SyncProgress;
 pub use viewer::Viewer;
+pub use webhook::{WebhookDelivery, WebhookEndpoint};
 
 use super::error::{ApiError, Result};
 

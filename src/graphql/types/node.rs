@@ -1,16 +1,22 @@
 //! What has an id.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, Interface};
-use entity::{ClientId, ContactId, ConversationId, MessageId, OnboardingId};
+use entity::{
+    ClientId, ContactId, ConversationId, MessageId, OnboardingId, WebhookDeliveryId, WebhookEndpointId,
+};
 
 use super::event::{
     self, ClientEvent, ContactEvent, IncomingMessageEvent, MessageChangedEvent, MessageStatusEvent,
-    OnboardingEvent, OutgoingMessageEvent, SyncEvent,
+    OnboardingEvent, OutgoingMessageEvent, SyncEvent, WebhookEndpointEvent,
 };
-use super::{Client, Contact, Conversation, Event, Message, Onboarding};
+use super::{Client, Contact, Conversation, Event, Message, Onboarding, WebhookDelivery, WebhookEndpoint};
+use crate::auth::Permission;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
 use crate::ids::{EventId, PublicId};
+use crate::webhooks;
 
 /// Something with an id of its own, unique over all types. Ids are opaque and begin with a word for their type; the id of
 /// what was merged into something else keeps leading to it.
@@ -27,6 +33,10 @@ pub enum Node {
     Conversation(Conversation),
     /// A message.
     Message(Message),
+    /// A receiver of webhooks.
+    WebhookEndpoint(WebhookEndpoint),
+    /// One event for one receiver.
+    WebhookDelivery(WebhookDelivery),
     /// An entry of the stream.
     IncomingMessageEvent(IncomingMessageEvent),
     /// An entry of the stream.
@@ -43,6 +53,8 @@ pub enum Node {
     SyncEvent(SyncEvent),
     /// An entry of the stream.
     ClientEvent(ClientEvent),
+    /// An entry of the stream.
+    WebhookEndpointEvent(WebhookEndpointEvent),
 }
 
 impl From<Event> for Node {
@@ -56,6 +68,7 @@ impl From<Event> for Node {
             Event::Onboarding(event) => Self::OnboardingEvent(event),
             Event::Sync(event) => Self::SyncEvent(event),
             Event::Client(event) => Self::ClientEvent(event),
+            Event::WebhookEndpoint(event) => Self::WebhookEndpointEvent(event),
         }
     }
 }
@@ -86,6 +99,23 @@ pub async fn resolve(ctx: &Context<'_>, id: &str) -> Result<Option<Node>> {
         },
         MessageId::PREFIX => match MessageId::parse(id) {
             Some(id) => ctx.load(id).await?.map(|row| Message::alone(row).into()),
+            None => None,
+        },
+        // Endpoints need the scope ADMIN: without it they are as if they were not there.
+        WebhookEndpointId::PREFIX | WebhookDeliveryId::PREFIX
+            if !ctx.scope().permissions().contains(&Permission::Admin) =>
+        {
+            None
+        }
+        WebhookEndpointId::PREFIX => match WebhookEndpointId::parse(id) {
+            Some(id) => ctx.load(id).await?.map(|row| WebhookEndpoint(row).into()),
+            None => None,
+        },
+        WebhookDeliveryId::PREFIX => match WebhookDeliveryId::parse(id) {
+            Some(id) => {
+                let row = webhooks::queries::delivery(&ctx.app().db, ctx.scope(), id).await?;
+                row.map(|row| WebhookDelivery(Arc::new(row)).into())
+            }
             None => None,
         },
         EventId::PREFIX => match EventId::parse(id) {

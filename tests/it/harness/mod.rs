@@ -6,6 +6,7 @@
 mod cable;
 mod events;
 pub mod meta;
+pub mod receiver;
 mod socket;
 pub mod wire;
 mod world;
@@ -367,6 +368,9 @@ impl Tandem {
             "requestHistorySync" | "requestContactSync" | "confirmAppVisit" | "resumeClient"
             | "disconnectClient" => "ClientInput".to_owned(),
             "cancelMessage" | "resendMessage" => "MessageInput".to_owned(),
+            "deleteWebhookEndpoint" | "rotateWebhookSecret" | "sendTestEvent" => {
+                "WebhookEndpointInput".to_owned()
+            }
             _ => format!("{name}Input"),
         };
         let query = format!(

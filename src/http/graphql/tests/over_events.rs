@@ -6,6 +6,11 @@ use axum::{
 };
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{EndReason, House, app};
@@ -218,4 +223,36 @@ async fn streams_and_sockets_are_counted_together() {
     let refused = ask(&house, Limits::default(), third).await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+}
+
+/// A flood that nobody reads ends, and its connection with it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_connection_whose_other_side_takes_nothing_is_ended() {
+    let limits = Limits { slow_reader: Duration::from_millis(200), ..Limits::default() };
+    let house = House::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = crate::http::serve(listener, app(&house, limits.clone()), stop.clone(), limits.slow_reader);
+    let client = async {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let body = json!({ "query": "subscription { flood }" }).to_string();
+        let head = format!(
+            "POST /graphql HTTP/1.1\r\nhost: x\r\nauthorization: Bearer good\r\naccept: text/event-stream\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(body.as_bytes()).await.unwrap();
+        house.dropped.0.notified().await;
+        // An orderly end waits for all connections.
+        stop.cancel();
+        client
+    };
+    let (served, _client) =
+        tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(serving, client) })
+            .await
+            .expect("the connection stays");
+    served.unwrap();
 }

@@ -1,0 +1,728 @@
+//! Webhooks to partners: what they say, that none is missed, who gets them, and what happens when nobody takes them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::harness::receiver::{Received, Receiver, Reply};
+use crate::harness::{ADA, BEN, DAY, SHOP, Tandem};
+
+const HOUR: i64 = 3600;
+
+fn texts(received: &[Received]) -> Vec<String> {
+    received.iter().filter(|one| one.status == 200).map(Received::text).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_says_what_the_api_says() {
+    let (t, client) = Tandem::shop().await;
+    let receiver = Receiver::new().await;
+    let types = json!({ "eventTypes": ["MESSAGE_INCOMING"] });
+    let (endpoint, secret) = t.endpoint(&receiver.url, types).await;
+    let place = t.cursor().await;
+    t.customer_writes(SHOP, ADA, "Habt ihr auf?").await;
+    let webhook = receiver.hears("Habt ihr auf?").await;
+    assert!(webhook.is_signed_by(&secret) && !webhook.is_signed_by("whsec_AAAA"));
+    assert_eq!(webhook.headers["content-type"], "application/json");
+    let told = &t.told(&place, &["MESSAGE_INCOMING"], "id type cursor occurredAt __typename client { id displayName }
+        ... on IncomingMessageEvent { message { id text from to sentAt status content { __typename ... on TextContent { body } }
+        conversation { id unreadCount window { isOpen closesAt } contact { id phoneNumber profileName } } } }").await[0];
+    let body = webhook.json();
+    assert_eq!((&body["type"], &body["timestamp"]), (&told["type"], &told["occurredAt"]));
+    assert_eq!(webhook.id, told["id"].as_str().unwrap());
+    assert!(contains(&body["data"], told), "{body:#}\n{told:#}");
+    assert_eq!(told["client"]["id"], json!(client));
+    let delivered =
+        t.until_deliveries(&endpoint, |all| all.iter().all(|one| one["status"] == "DELIVERED")).await;
+    assert_eq!(delivered.len(), 1, "{delivered:#?}");
+    assert_eq!(delivered[0]["eventId"], told["id"]);
+    assert_eq!(delivered[0]["attempts"][0]["httpStatus"], 200);
+    assert_eq!(
+        (&delivered[0]["nextAttemptAt"], &delivered[0]["attempts"][0]["error"]),
+        (&Value::Null, &Value::Null)
+    );
+}
+
+/// Whether everything in `part` is in `whole`.
+fn contains(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => {
+            part.iter().all(|(name, value)| whole.get(name).is_some_and(|whole| contains(whole, value)))
+        }
+        _ => whole == part,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s08_what_the_app_sends_contacts_and_reads_come_as_webhooks() {
+    let t = Tandem::new().await;
+    let receiver = Receiver::new().await;
+    // Listen before you onboard: nobody is warned who has an endpoint.
+    let query = "mutation { createOnboarding(input: { businessName: \"X\" }) { warnings } }";
+    let warned = t.data(query, json!({})).await;
+    assert_eq!(warned["createOnboarding"]["warnings"].as_array().unwrap().len(), 1);
+    t.endpoint(&receiver.url, json!({})).await;
+    let warned = t.data(query, json!({})).await;
+    assert_eq!(warned["createOnboarding"]["warnings"], json!([]));
+
+    let client = t.connected(SHOP).await;
+    let sent = t.app_writes(SHOP, ADA, "Bis gleich").await;
+    t.settle().await;
+    t.customer_sees(SHOP, &sent, "READ").await;
+    let read = |one: &Received| one.kind() == "MESSAGE_STATUS" && one.json()["data"]["status"] == "READ";
+    let all = receiver.until(|all| all.iter().any(read)).await;
+    let outgoing = all.iter().find(|one| one.kind() == "MESSAGE_OUTGOING").unwrap().json();
+    assert_eq!(outgoing["data"]["message"]["text"], "Bis gleich");
+    assert_eq!(outgoing["data"]["message"]["origin"], "APP");
+    assert_eq!(outgoing["data"]["message"]["conversation"]["contact"]["phoneNumber"], ADA);
+    assert_eq!(outgoing["data"]["client"]["id"], json!(client));
+    let read = all.iter().find(|one| read(one)).unwrap().json();
+    assert_eq!(read["data"]["message"]["origin"], "APP");
+    let contact = all.iter().find(|one| one.kind() == "CONTACT_ADDED").unwrap().json();
+    assert_eq!(contact["data"]["contact"]["inPhoneBook"], true);
+    assert!(contact["data"]["contact"]["fullName"].is_string());
+    // The whole stream came, each event once, in the order of the stream for each client.
+    t.settle().await;
+    let told = t.told_since(&start(&t).await).await;
+    let expected: Vec<String> = told.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    let all = receiver.until(|all| all.last().is_some_and(|last| Some(&last.id) == expected.last())).await;
+    let came: Vec<String> = all.iter().map(|one| one.id.clone()).collect();
+    let expected: Vec<String> = expected.into_iter().filter(|id| came.contains(id)).collect();
+    assert!(expected.len() > 5);
+    let of_client =
+        |id: &String| all.iter().any(|one| one.id == *id && one.json()["data"]["client"]["id"] == client);
+    let came: Vec<&String> = came.iter().filter(|id| of_client(id)).collect();
+    let expected: Vec<&String> = expected.iter().filter(|id| of_client(id)).collect();
+    assert_eq!(came, expected);
+}
+
+/// The place before everything.
+async fn start(t: &Tandem) -> String {
+    let app = &t.running().app;
+    use tandem::ids::PublicId;
+    app.cursor(entity::PartnerId::parse(&t.partner).unwrap(), 0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s05_the_endpoint_that_asked_gets_the_clients_key_and_nobody_else_sees_it() {
+    let t = Tandem::new().await;
+    let (keyed, plain) =
+        (Receiver::scripted(vec![Reply::Status(500), Reply::Status(503)]).await, Receiver::new().await);
+    let only = json!({ "eventTypes": ["CLIENT_CONNECTED"], "includeClientKey": true });
+    let (endpoint, _) = t.endpoint(&keyed.url, only.clone()).await;
+    let (other, _) = t.endpoint(&plain.url, json!({ "eventTypes": ["CLIENT_CONNECTED"] })).await;
+    let input = json!({ "url": plain.url, "includeClientKey": true });
+    let second = t.mutate("createWebhookEndpoint", input, "endpoint { id }").await;
+    assert_eq!(second["userErrors"][0]["field"], json!(["includeClientKey"]), "{second:#}");
+
+    let query = "subscription { events { __typename ... on Event { id type }
+        ... on ClientEvent { reason client { id reference } } } }";
+    let mut live = t.subscribe(query, json!({})).await;
+    let place = t.cursor().await;
+    let client = t.connected(SHOP).await;
+    // Twice in vain, and the third time: the same bytes, the same key.
+    for tries in 1..=2 {
+        keyed.count(tries).await;
+        t.until_deliveries(&endpoint, |all| all[0]["attempts"].as_array().unwrap().len() == tries).await;
+        t.time_passes(60).await;
+    }
+    let came = keyed.until(|all| all.iter().any(|one| one.status == 200)).await;
+    assert_eq!(came.iter().map(|one| one.status).collect::<Vec<_>>(), [500, 503, 200]);
+    assert!(came.iter().all(|one| one.body == came[0].body && one.id == came[0].id));
+    let body = came[0].json();
+    let key = body["data"]["clientKey"].as_str().unwrap().to_owned();
+    // The real number has replaced the temporary one, and the key is for this client alone.
+    assert_eq!(body["data"]["client"]["phoneNumber"], SHOP);
+    assert_eq!(body["data"]["client"]["phoneNumberIsTemporary"], false);
+    let viewer =
+        t.ask_as(Some(&key), "{ viewer { scopes clientIds } clients { nodes { id } } }", json!({})).await;
+    assert_eq!(viewer["data"]["viewer"]["clientIds"], json!([client]));
+    assert_eq!(viewer["data"]["viewer"]["scopes"], json!(["READ", "SEND"]));
+    assert_eq!(viewer["data"]["clients"]["nodes"], json!([{ "id": client }]));
+
+    // Nobody else saw it: not the other endpoint, the stream, its replay, or the list of deliveries.
+    let elsewhere = plain.count(1).await[0].clone();
+    assert_eq!(elsewhere.id, came[0].id);
+    assert!(elsewhere.json()["data"].get("clientKey").is_none());
+    let connected = live.until(|data| data["events"]["type"] == "CLIENT_CONNECTED").await;
+    let told = t.told(&place, &[], "id").await;
+    let told = format!("{connected} {told:?} {:?}", t.told_since(&place).await);
+    let listed = t.until_deliveries(&endpoint, |all| all[0]["status"] == "DELIVERED").await;
+    let replayed = t
+        .mutate("replayWebhooks", json!({ "endpointId": endpoint, "after": place }), "endpoint { pending }")
+        .await;
+    assert_eq!(replayed["userErrors"], json!([]), "{replayed:#}");
+    let again = keyed.count(4).await[3].clone();
+    assert_eq!((again.id.as_str(), again.json()["data"].get("clientKey")), (came[0].id.as_str(), None));
+    let others = format!("{:?} {listed:?}", t.deliveries(&other).await);
+    for (place, text) in [("stream", told), ("deliveries", others), ("replay", format!("{replayed}"))] {
+        assert!(!text.contains("tdm_") && !text.contains("clientKey"), "{place}: {text}");
+    }
+    // In the database it was sealed, and is erased since the first success.
+    use sea_orm::EntityTrait;
+    #[expect(clippy::disallowed_methods, reason = "the database's view")]
+    let rows = entity::webhook_delivery::Entity::find().all(t.running().app.db.read()).await.unwrap();
+    assert!(rows.iter().all(|row| row.client_key_sealed.is_none()));
+    assert!(rows.iter().all(|row| !row.data.as_deref().unwrap_or_default().contains(&key)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_waits_for_its_failed_event_and_other_clients_do_not() {
+    let (t, _) = Tandem::shop().await;
+    let other = "+4915120000002";
+    t.connected(other).await;
+    let receiver =
+        Receiver::answering(|one| Reply::Status(if one.text() == "eins" { 500 } else { 200 })).await;
+    let (endpoint, _) = t.endpoint(&receiver.url, json!({ "eventTypes": ["MESSAGE_INCOMING"] })).await;
+    t.customer_writes(SHOP, ADA, "eins").await;
+    t.customer_writes(SHOP, ADA, "zwei").await;
+    t.customer_writes(SHOP, BEN, "drei").await;
+    t.settle().await;
+    t.customer_writes(other, ADA, "vier").await;
+    receiver.hears("vier").await;
+    t.until_deliveries(&endpoint, |all| all.iter().any(|one| one["attempts"][0]["httpStatus"] == 500)).await;
+    assert_eq!(texts(&receiver.all()), ["vier"]);
+    // It is taken, and the others follow in order.
+    receiver.answer(|_| Reply::Status(200));
+    t.time_passes(10).await;
+    receiver.hears("drei").await;
+    assert_eq!(texts(&receiver.all()), ["vier", "eins", "zwei", "drei"]);
+    let tried: Vec<_> = receiver.all().into_iter().filter(|one| one.text() == "eins").collect();
+    assert_eq!(tried.len(), 2);
+    assert!(tried.iter().all(|one| one.id == tried[0].id && one.body == tried[0].body));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_hour_of_failures_later_events_of_the_client_pass() {
+    let (t, _) = Tandem::shop().await;
+    let receiver =
+        Receiver::answering(|one| Reply::Status(if one.text() == "eins" { 500 } else { 200 })).await;
+    let (endpoint, _) = t.endpoint(&receiver.url, json!({ "eventTypes": ["MESSAGE_INCOMING"] })).await;
+    t.customer_writes(SHOP, ADA, "eins").await;
+    receiver.count(1).await;
+    t.customer_writes(SHOP, ADA, "zwei").await;
+    t.settle().await;
+    let mut tries = 1;
+    while texts(&receiver.all()).is_empty() {
+        t.until_deliveries(&endpoint, |all| {
+            all.last().unwrap()["attempts"].as_array().unwrap().len() >= tries
+        })
+        .await;
+        t.time_passes(HOUR / 2).await;
+        tries += 1;
+        receiver.until(|all| all.len() >= tries).await;
+    }
+    assert_eq!(texts(&receiver.all()), ["zwei"]);
+    assert!((3..=4).contains(&tries), "{tries}");
+    // It goes on alone, and arrives in the end.
+    receiver.answer(|_| Reply::Status(200));
+    t.time_passes(3 * HOUR).await;
+    receiver.hears("eins").await;
+    let all = t.until_deliveries(&endpoint, |all| all.iter().all(|one| one["status"] == "DELIVERED")).await;
+    assert_eq!(all.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_in_parallel_waits_for_nothing() {
+    let (t, _) = Tandem::shop().await;
+    let receiver =
+        Receiver::answering(|one| Reply::Status(if one.text() == "eins" { 500 } else { 200 })).await;
+    let wanted = json!({ "eventTypes": ["MESSAGE_INCOMING"], "parallel": true });
+    t.endpoint(&receiver.url, wanted).await;
+    t.customer_writes(SHOP, ADA, "eins").await;
+    t.customer_writes(SHOP, ADA, "zwei").await;
+    receiver.hears("zwei").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_410_switches_the_endpoint_off_and_it_goes_on_where_it_was() {
+    let (t, _) = Tandem::shop().await;
+    let receiver = Receiver::scripted(vec![Reply::Status(410)]).await;
+    let witness = Receiver::new().await;
+    let (endpoint, _) = t.endpoint(&receiver.url, json!({ "eventTypes": ["MESSAGE_INCOMING"] })).await;
+    t.endpoint(&witness.url, json!({ "eventTypes": ["WEBHOOK_ENDPOINT_DISABLED"] })).await;
+    let place = t.cursor().await;
+    t.customer_writes(SHOP, ADA, "eins").await;
+    let told = witness.count(1).await[0].json();
+    assert_eq!(told["data"]["endpoint"]["id"], json!(endpoint));
+    assert_eq!(told["data"]["disabledReason"], "GONE");
+    let event = &t
+        .told(
+            &place,
+            &["WEBHOOK_ENDPOINT_DISABLED"],
+            "... on WebhookEndpointEvent { endpointId endpoint { enabled disabledReason } }",
+        )
+        .await[0];
+    assert_eq!(event["endpoint"], json!({ "enabled": false, "disabledReason": "GONE" }));
+    let waiting = t.deliveries(&endpoint).await;
+    assert_eq!(
+        (&waiting[0]["status"], &waiting[0]["attempts"][0]["httpStatus"]),
+        (&json!("PENDING"), &json!(410))
+    );
+    // Nothing comes while it is off; then it goes on.
+    t.customer_writes(SHOP, ADA, "zwei").await;
+    t.settle().await;
+    let test = t.mutate("sendTestEvent", json!({ "endpointId": endpoint }), "eventCursor").await;
+    assert_eq!(test["userErrors"][0]["code"], "INVALID");
+    let input = json!({ "endpointId": endpoint, "enabled": true });
+    let on = t.mutate("updateWebhookEndpoint", input, "endpoint { enabled disabledAt disabledReason }").await;
+    assert_eq!(on["endpoint"], json!({ "enabled": true, "disabledAt": null, "disabledReason": null }));
+    t.time_passes(10).await;
+    receiver.hears("zwei").await;
+    assert_eq!(texts(&receiver.all()), ["eins", "zwei"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_days_of_nothing_but_failures_switch_an_endpoint_off() {
+    let (t, _) = Tandem::shop().await;
+    let receiver = Receiver::answering(|_| Reply::Status(500)).await;
+    let (endpoint, _) = t.endpoint(&receiver.url, json!({ "eventTypes": ["MESSAGE_INCOMING"] })).await;
+    let mut disabled = t
+        .subscribe(
+            "subscription($after: EventCursor) { events(after: $after, filter: { types: [WEBHOOK_ENDPOINT_DISABLED] }) {
+                ... on WebhookEndpointEvent { endpointId disabledReason } } }",
+            json!({}),
+        )
+        .await;
+    t.customer_writes(SHOP, ADA, "eins").await;
+    for tries in 1..=4 {
+        let tried = |all: &[Value]| all[0]["attempts"].as_array().unwrap().len() >= tries;
+        let all = t.until_deliveries(&endpoint, |all| !all.is_empty() && tried(all)).await;
+        assert_eq!(all[0]["status"], if tries == 4 { "FAILED" } else { "PENDING" });
+        if tries < 4 {
+            t.time_passes(DAY + 60).await;
+        }
+    }
+    let told = disabled.next().await;
+    assert_eq!(told["events"], json!({ "endpointId": endpoint, "disabledReason": "FAILING" }));
+    let query = "{ webhookEndpoints { nodes { enabled disabledReason pending } } }";
+    let off = t.data(query, json!({})).await["webhookEndpoints"]["nodes"][0].clone();
+    assert_eq!(off, json!({ "enabled": false, "disabledReason": "FAILING", "pending": 0 }));
+    // The operator lets it be tried once more, when the receiver works again.
+    receiver.answer(|_| Reply::Status(200));
+    t.mutate("updateWebhookEndpoint", json!({ "endpointId": endpoint, "enabled": true }), "endpoint { id }")
+        .await;
+    let output = t.command(&["webhooks", "retry", "--endpoint", &endpoint]).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.starts_with("1 deliveries"), "{said}");
+    receiver.hears("eins").await;
+    let all = t.until_deliveries(&endpoint, |all| all[0]["status"] == "DELIVERED").await;
+    assert_eq!(all[0]["attempts"].as_array().unwrap().len(), 5);
+    let bodies: BTreeSet<_> = receiver.all().into_iter().map(|one| one.body.to_vec()).collect();
+    assert_eq!(bodies.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_to_be_left_alone_is() {
+    let (t, _) = Tandem::shop().await;
+    let receiver = Receiver::scripted(vec![Reply::With(429, "retry-after", "600".to_owned())]).await;
+    let (endpoint, _) = t.endpoint(&receiver.url, json!({ "eventTypes": ["MESSAGE_INCOMING"] })).await;
+    t.customer_writes(SHOP, ADA, "eins").await;
+    t.until_deliveries(&endpoint, |all| all.iter().any(|one| one["attempts"][0]["httpStatus"] == 429)).await;
+    // Others wait too: it is the receiver that is asked to be left alone.
+    let other = "+4915120000002";
+    t.connected(other).await;
+    t.customer_writes(other, ADA, "zwei").await;
+    t.settle().await;
+    t.time_passes(550).await;
+    assert_eq!(receiver.all().len(), 1);
+    t.time_passes(60).await;
+    receiver.hears("eins").await;
+    receiver.hears("zwei").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_are_not_followed_and_long_answers_not_read() {
+    let (t, _) = Tandem::shop().await;
+    let elsewhere = Receiver::new().await;
+    let receiver =
+        Receiver::scripted(vec![Reply::With(307, "location", elsewhere.url.clone()), Reply::Long(8 << 20)])
+            .await;
+    let (endpoint, _) = t.endpoint(&receiver.url, json!({ "eventTypes": ["MESSAGE_INCOMING"] })).await;
+    t.customer_writes(SHOP, ADA, "eins").await;
+    t.until_deliveries(&endpoint, |all| {
+        let error = all.first().and_then(|one| one["attempts"][0]["error"].as_str());
+        error.is_some_and(|error| error.contains("redirects are not followed"))
+    })
+    .await;
+    t.time_passes(10).await;
+    t.until_deliveries(&endpoint, |all| all[0]["status"] == "DELIVERED").await;
+    assert_eq!((receiver.all().len(), elsewhere.all().len()), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rotation_both_secrets_sign_for_a_day() {
+    let (t, _) = Tandem::shop().await;
+    let receiver = Receiver::new().await;
+    let (endpoint, old) = t.endpoint(&receiver.url, json!({ "eventTypes": ["TEST"] })).await;
+    let test = async || t.mutate("sendTestEvent", json!({ "endpointId": endpoint }), "eventCursor").await;
+    let rotated = t
+        .mutate(
+            "rotateWebhookSecret",
+            json!({ "endpointId": endpoint }),
+            "secret endpoint { formerSecretUntil }",
+        )
+        .await;
+    let new = rotated["secret"].as_str().unwrap();
+    assert!(rotated["endpoint"]["formerSecretUntil"].is_string());
+    test().await;
+    let both = receiver.count(1).await[0].clone();
+    assert!(both.is_signed_by(&old) && both.is_signed_by(new));
+    assert_eq!(both.json()["data"]["endpoint"]["id"], json!(endpoint));
+    t.time_passes(DAY + 1).await;
+    test().await;
+    let one = receiver.count(2).await[1].clone();
+    assert!(!one.is_signed_by(&old) && one.is_signed_by(new));
+    let query = "{ webhookEndpoints { nodes { formerSecretUntil } } }";
+    let now = t.data(query, json!({})).await["webhookEndpoints"]["nodes"][0].clone();
+    assert_eq!(now["formerSecretUntil"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_brings_a_part_of_the_stream_once_more() {
+    let (t, _) = Tandem::shop().await;
+    let receiver = Receiver::new().await;
+    let types = json!({ "eventTypes": ["MESSAGE_INCOMING", "MESSAGE_OUTGOING"] });
+    let (endpoint, _) = t.endpoint(&receiver.url, types).await;
+    let says = async |text: &str| {
+        t.customer_writes(SHOP, ADA, text).await;
+        receiver.hears(text).await;
+        t.settle().await;
+    };
+    says("eins").await;
+    let after = t.cursor().await;
+    says("zwei").await;
+    t.time_passes(HOUR).await;
+    let up_to = t.cursor().await;
+    says("drei").await;
+    t.app_writes(SHOP, ADA, "vier").await;
+    receiver.hears("vier").await;
+    let replay = async |extra: Value| {
+        let before = receiver.all().len();
+        let mut input = json!({ "endpointId": endpoint });
+        input.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let asked = t.mutate("replayWebhooks", input, "upTo endpoint { id }").await;
+        assert_eq!(asked["userErrors"], json!([]), "{asked:#}");
+        before
+    };
+    let first_id = receiver.all()[0].id.clone();
+    let before = replay(json!({})).await;
+    let again = receiver.count(before + 4).await;
+    assert_eq!(texts(&again[before..]), ["eins", "zwei", "drei", "vier"]);
+    assert_eq!(again[before].id, first_id);
+    let before = replay(json!({ "after": after, "upTo": up_to })).await;
+    let again = receiver.count(before + 1).await;
+    assert_eq!(texts(&again[before..]), ["zwei"]);
+    let before = replay(json!({ "types": ["MESSAGE_OUTGOING"] })).await;
+    let again = receiver.count(before + 1).await;
+    assert_eq!(texts(&again[before..]), ["vier"]);
+    let deliveries = t.deliveries(&endpoint).await;
+    assert_eq!(deliveries.iter().filter(|one| one["replay"] == true).count(), 6);
+    let backwards =
+        json!({ "endpointId": endpoint, "since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z" });
+    let refused = t.mutate("replayWebhooks", backwards, "upTo").await;
+    assert_eq!(refused["userErrors"][0]["field"], json!(["until"]));
+}
+
+/// A receiver that fails at random, in every way that there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_arrives_at_a_receiver_that_fails_at_random() {
+    let t = Tandem::with(&[("TANDEM_WEBHOOKS_TIMEOUT_SECONDS", "1")]).await;
+    let shops = [SHOP, "+4915120000002", "+4915120000003"];
+    for shop in shops {
+        t.connected(shop).await;
+    }
+    let mut draw: u64 = 7;
+    let receiver = Receiver::answering(move |_| {
+        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        match (draw >> 33) % 24 {
+            0..=2 => Reply::Status(500),
+            3 => Reply::Silence,
+            4 | 5 => Reply::Cut,
+            6 => Reply::Status(410),
+            7 | 8 => Reply::With(429, "retry-after", "30".to_owned()),
+            9 => Reply::With(503, "retry-after", "soon".to_owned()),
+            10 => Reply::Long(1 << 20),
+            _ => Reply::Status(200),
+        }
+    })
+    .await;
+    let (endpoint, secret) = t.endpoint(&receiver.url, json!({ "eventTypes": ["MESSAGE_INCOMING"] })).await;
+    for number in 0..12 {
+        for shop in shops {
+            t.customer_writes(shop, ADA, &format!("{shop} {number}")).await;
+        }
+    }
+    t.settle().await;
+    let on = json!({ "endpointId": endpoint, "enabled": true });
+    for round in 0.. {
+        assert!(round < 500, "{:#?}", t.deliveries(&endpoint).await);
+        if texts(&receiver.all()).len() >= 36 {
+            break;
+        }
+        // Whoever said 410 did not mean it.
+        t.mutate("updateWebhookEndpoint", on.clone(), "endpoint { id }").await;
+        t.time_passes(60).await;
+        let before = receiver.all().len();
+        let more = receiver.until(|all| all.len() > before);
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(200), more).await;
+    }
+    let all = t.until_deliveries(&endpoint, |all| all.iter().all(|one| one["status"] == "DELIVERED")).await;
+    assert_eq!(all.len(), 36);
+    let received = receiver.all();
+    // Every client's in their order, and each event under one id with one body.
+    for shop in shops {
+        let of_shop: Vec<String> =
+            texts(&received).into_iter().filter(|text| text.starts_with(shop)).collect();
+        let expected: Vec<String> = (0..12).map(|number| format!("{shop} {number}")).collect();
+        assert_eq!(of_shop, expected);
+    }
+    for one in &received {
+        assert!(one.is_signed_by(&secret));
+        assert!(received.iter().all(|other| (other.id == one.id) == (other.body == one.body)));
+    }
+    // Every attempt is there to be seen.
+    for delivery in &all {
+        let attempts = delivery["attempts"].as_array().unwrap();
+        let posts: Vec<&Received> = received.iter().filter(|one| delivery["eventId"] == one.id).collect();
+        assert_eq!(attempts.len(), posts.len(), "{delivery:#}");
+        for (number, (attempt, post)) in attempts.iter().zip(&posts).enumerate() {
+            assert_eq!(attempt["number"], number + 1);
+            assert_eq!(attempt["httpStatus"].as_u64().unwrap_or(0), u64::from(post.status), "{attempt:#}");
+            assert_eq!(attempt["error"].is_null(), post.status == 200, "{attempt:#}");
+        }
+    }
+    assert!(received.len() > 40, "it hardly failed: {}", received.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_missed_over_a_restart() {
+    let (mut t, _) = Tandem::shop().await;
+    let receiver =
+        Receiver::answering(|one| if one.text() == "eins" { Reply::Silence } else { Reply::Status(500) })
+            .await;
+    let (endpoint, _) = t.endpoint(&receiver.url, json!({ "eventTypes": ["MESSAGE_INCOMING"] })).await;
+    t.customer_writes(SHOP, ADA, "eins").await;
+    t.customer_writes(SHOP, ADA, "zwei").await;
+    receiver.count(1).await;
+    t.settle().await;
+    // It ends while nobody knows whether the first one arrived.
+    t.restart().await;
+    receiver.answer(|_| Reply::Status(200));
+    t.customer_writes(SHOP, ADA, "drei").await;
+    receiver.hears("drei").await;
+    let received = receiver.all();
+    assert_eq!(texts(&received), ["eins", "zwei", "drei"]);
+    let eins: Vec<_> = received.iter().filter(|one| one.text() == "eins").collect();
+    assert!(eins.len() == 2 && eins[0].id == eins[1].id && eins[0].body == eins[1].body);
+    let all = t.until_deliveries(&endpoint, |all| all.iter().all(|one| one["status"] == "DELIVERED")).await;
+    assert_eq!(all.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_waits_in_the_stream() {
+    let t = Tandem::with(&[("TANDEM_WEBHOOKS_BACKLOG", "5")]).await;
+    t.connected(SHOP).await;
+    let receiver = Receiver::answering(|_| Reply::Status(500)).await;
+    let (endpoint, _) = t.endpoint(&receiver.url, json!({ "eventTypes": ["MESSAGE_INCOMING"] })).await;
+    let expected: Vec<String> = (0..30).map(|number| format!("Nummer {number}")).collect();
+    for text in &expected {
+        t.customer_writes(SHOP, ADA, text).await;
+        if text == "Nummer 9" {
+            t.settle().await;
+            t.until_deliveries(&endpoint, |all| all.iter().any(|one| one["attempts"][0].is_object())).await;
+        }
+    }
+    t.settle().await;
+    assert!(t.deliveries(&endpoint).await.len() < 30);
+    receiver.answer(|_| Reply::Status(200));
+    t.time_passes(60).await;
+    receiver.hears("Nummer 29").await;
+    assert_eq!(texts(&receiver.all()), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_gets_what_it_asked_for() {
+    let (t, known) = Tandem::shop().await;
+    t.disconnect(SHOP, "ACCOUNT_DISCONNECTED", "USER").await;
+    t.settle().await;
+    // The client that was made for a fresh link turns out to be the known one: the endpoint follows.
+    let onboarding = t.onboarding(json!({})).await;
+    let fresh = t.onboarding_now(&onboarding, "client { id }").await["client"]["id"].clone();
+    assert_ne!(fresh, json!(known));
+    let (of_client, of_all) = (Receiver::new().await, Receiver::new().await);
+    let wanted = json!({ "clientIds": [fresh], "eventTypes": ["MESSAGE_INCOMING", "CLIENT_MERGED"] });
+    t.endpoint(&of_client.url, wanted).await;
+    t.endpoint(&of_all.url, json!({ "eventTypes": ["MESSAGE_INCOMING"] })).await;
+    let signup = t.signup(SHOP, false).await;
+    t.complete(&onboarding, &signup).await;
+    let other = "+4915120000002";
+    t.connected(other).await;
+    t.customer_writes(other, ADA, "für den anderen").await;
+    t.settle().await;
+    t.customer_writes(SHOP, ADA, "für den einen").await;
+    of_client.hears("für den einen").await;
+    of_all.hears("für den einen").await;
+    let kinds: Vec<String> = of_client.all().iter().map(Received::kind).collect();
+    assert_eq!(kinds, ["CLIENT_MERGED", "MESSAGE_INCOMING"]);
+    assert_eq!(texts(&of_all.all()).into_iter().collect::<BTreeSet<_>>().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_address_that_is_none_is_refused_with_the_reason() {
+    let t = Tandem::with(&[("TANDEM_WEBHOOKS_ENDPOINTS_PER_PARTNER", "1")]).await;
+    let long = format!("https://example.org/{}", "x".repeat(2100));
+    for (url, code, reason) in [
+        ("ftp://example.org/", "INVALID", "https"),
+        ("example.org", "INVALID", "not an address"),
+        ("https://user:word@example.org/", "INVALID", "password"),
+        (long.as_str(), "INVALID", "too long"),
+        ("https://10.1.2.3/", "URL_NOT_ALLOWED", "private"),
+        ("https://169.254.169.254/latest/meta-data", "URL_NOT_ALLOWED", "private"),
+        ("https://[fe80::1]/", "URL_NOT_ALLOWED", "private"),
+        ("https://[::ffff:192.168.0.1]/", "URL_NOT_ALLOWED", "private"),
+    ] {
+        let refused =
+            t.mutate("createWebhookEndpoint", json!({ "url": url }), "secret endpoint { id }").await;
+        let error = &refused["userErrors"][0];
+        assert_eq!((&error["code"], &error["field"]), (&json!(code), &json!(["url"])), "{url}: {refused:#}");
+        assert!(error["message"].as_str().unwrap().contains(reason), "{error:#}");
+        assert_eq!((&refused["secret"], &refused["endpoint"]), (&Value::Null, &Value::Null));
+    }
+    let receiver = Receiver::new().await;
+    let (endpoint, _) = t.endpoint(&receiver.url, json!({})).await;
+    let input = json!({ "endpointId": endpoint, "url": "https://10.1.2.3/" });
+    let refused = t.mutate("updateWebhookEndpoint", input, "endpoint { id }").await;
+    assert_eq!(refused["userErrors"][0]["code"], "URL_NOT_ALLOWED");
+    for input in [
+        json!({ "endpointId": endpoint, "eventTypes": [] }),
+        json!({ "endpointId": endpoint, "clientIds": [] }),
+        json!({ "endpointId": endpoint, "description": "x".repeat(501) }),
+    ] {
+        let refused = t.mutate("updateWebhookEndpoint", input, "endpoint { id }").await;
+        assert_eq!(refused["userErrors"][0]["code"], "INVALID", "{refused:#}");
+    }
+    let full = t.mutate("createWebhookEndpoint", json!({ "url": receiver.url }), "endpoint { id }").await;
+    assert!(full["userErrors"][0]["message"].as_str().unwrap().contains("limit"), "{full:#}");
+    // Whose place is free again when it is deleted.
+    let gone = t.mutate("deleteWebhookEndpoint", json!({ "endpointId": endpoint }), "endpoint { id }").await;
+    assert_eq!(gone["endpoint"]["id"], json!(endpoint));
+    let node = t
+        .data(
+            "query($id: ID!) { node(id: $id) { id } webhookEndpoints { nodes { id } } }",
+            json!({ "id": endpoint }),
+        )
+        .await;
+    assert_eq!(node, json!({ "node": null, "webhookEndpoints": { "nodes": [] } }));
+    t.endpoint(&receiver.url, json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_for_some_clients_manages_endpoints_for_no_others() {
+    let (t, client) = Tandem::shop().await;
+    let receiver = Receiver::new().await;
+    let key = t.make_key(&[&client], &["ADMIN", "READ"], None).await;
+    let create = "mutation($input: CreateWebhookEndpointInput!) { createWebhookEndpoint(input: $input) {
+        endpoint { id } userErrors { code field } } }";
+    let ask = async |input: Value| {
+        let answer = t.ask_as(Some(&key), create, json!({ "input": input })).await;
+        answer["data"]["createWebhookEndpoint"].clone()
+    };
+    let all = ask(json!({ "url": receiver.url })).await;
+    assert_eq!(all["userErrors"], json!([{ "code": "INVALID", "field": ["clientIds"] }]));
+    let keys = ask(json!({ "url": receiver.url, "clientIds": [client], "includeClientKey": true })).await;
+    assert_eq!(keys["userErrors"], json!([{ "code": "INVALID", "field": ["includeClientKey"] }]));
+    let own = ask(json!({ "url": receiver.url, "clientIds": [client] })).await;
+    assert_eq!(own["userErrors"], json!([]));
+    t.endpoint(&receiver.url, json!({})).await;
+    let seen = t.ask_as(Some(&key), "{ webhookEndpoints { nodes { id } } }", json!({})).await;
+    assert_eq!(seen["data"]["webhookEndpoints"]["nodes"], json!([own["endpoint"]]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_shows_a_contact_is_erased_with_it() {
+    let (t, client) = Tandem::shop().await;
+    let receiver =
+        Receiver::answering(|one| Reply::Status(if one.text() == "Offen" { 500 } else { 200 })).await;
+    let (endpoint, _) = t.endpoint(&receiver.url, json!({ "eventTypes": ["MESSAGE_INCOMING"] })).await;
+    t.customer_writes(SHOP, BEN, "Bleibt").await;
+    t.customer_writes(SHOP, ADA, "Geheim").await;
+    t.customer_writes(SHOP, ADA, "Offen").await;
+    t.until_deliveries(&endpoint, |all| all.len() == 3 && all[0]["attempts"][0].is_object()).await;
+    let message = t.saying(&client, "Geheim").await;
+    let contact = message["conversation"]["contact"]["id"].as_str().unwrap();
+    use sea_orm::EntityTrait;
+    use tandem::ids::PublicId;
+    let app = t.running().app.clone();
+    let tx = app.db.begin_write().await.unwrap();
+    let partner = entity::PartnerId::parse(&t.partner).unwrap();
+    let (client, contact) =
+        (entity::ClientId::parse(&client).unwrap(), entity::ContactId::parse(contact).unwrap());
+    let erased = tandem::webhooks::keep::erase_contact(&tx, partner, client, contact).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(erased, 2);
+    #[expect(clippy::disallowed_methods, reason = "the database's view")]
+    let rows = entity::webhook_delivery::Entity::find().all(app.db.read()).await.unwrap();
+    let kept: Vec<&str> = rows.iter().filter_map(|row| row.data.as_deref()).collect();
+    assert!(kept.len() == 1 && kept[0].contains("Bleibt") && !kept[0].contains("Geheim"), "{kept:?}");
+    // What still waited is never sent.
+    receiver.answer(|_| Reply::Status(200));
+    t.time_passes(60).await;
+    let all = t.until_deliveries(&endpoint, |all| all[0]["status"] != "PENDING").await;
+    assert_eq!(all[0]["status"], "CANCELED");
+    assert_eq!(texts(&receiver.all()), ["Bleibt", "Geheim"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_deliveries_go_and_so_do_those_of_an_endpoint_that_went() {
+    let (t, _) = Tandem::shop().await;
+    let receiver = Receiver::new().await;
+    let types = json!({ "eventTypes": ["MESSAGE_INCOMING"] });
+    let (endpoint, _) = t.endpoint(&receiver.url, types.clone()).await;
+    let (other, _) = t.endpoint(&receiver.url, types).await;
+    t.customer_writes(SHOP, ADA, "eins").await;
+    for id in [&endpoint, &other] {
+        t.until_deliveries(id, |all| all.iter().any(|one| one["status"] == "DELIVERED")).await;
+    }
+    t.mutate("deleteWebhookEndpoint", json!({ "endpointId": other }), "endpoint { id }").await;
+    let app = t.running().app.clone();
+    use sea_orm::{EntityTrait, PaginatorTrait};
+    let left = async || {
+        for _ in 0..3 {
+            tandem::webhooks::keep::prune(&app).await.unwrap();
+        }
+        #[expect(clippy::disallowed_methods, reason = "the database's view")]
+        let counts = (
+            entity::webhook_endpoint::Entity::find().count(app.db.read()).await.unwrap(),
+            entity::webhook_delivery::Entity::find().count(app.db.read()).await.unwrap(),
+            entity::webhook_attempt::Entity::find().count(app.db.read()).await.unwrap(),
+        );
+        counts
+    };
+    assert_eq!(left().await, (1, 1, 1));
+    t.time_passes(3 * DAY + 60).await;
+    assert_eq!(left().await, (1, 0, 0));
+}
+
+/// The public library of the specification verifies our signatures. `npm ci` in tests/conformance brings it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standard_library_verifies_the_signature() {
+    let t = Tandem::new().await;
+    let receiver = Receiver::new().await;
+    let (endpoint, old) = t.endpoint(&receiver.url, json!({ "eventTypes": ["TEST"] })).await;
+    let rotated = t.mutate("rotateWebhookSecret", json!({ "endpointId": endpoint }), "secret").await;
+    t.mutate("sendTestEvent", json!({ "endpointId": endpoint }), "eventCursor").await;
+    let webhook = receiver.count(1).await[0].clone();
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance");
+    let case = json!({
+        "secrets": [old, rotated["secret"]],
+        "headers": { "webhook-id": webhook.id, "webhook-timestamp": webhook.timestamp, "webhook-signature": webhook.signature },
+        "body": String::from_utf8(webhook.body.to_vec()).unwrap(),
+    });
+    let mut verify = tokio::process::Command::new("node");
+    verify.current_dir(directory).args(["verify.mjs", &case.to_string()]).kill_on_drop(true);
+    let output = tokio::time::timeout(crate::harness::PATIENCE, verify.output()).await.unwrap().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(told.trim(), "verified by 2 secrets, refused when changed");
+}
