@@ -47,10 +47,15 @@ impl Subscriber {
     }
 
     async fn heard(&mut self, kind: &str) -> anyhow::Result<()> {
-        let text = self.text().await?;
-        let frame: Value = serde_json::from_str(&text)?;
-        ensure!(frame["type"] == kind, "{frame:#} instead of {kind}");
-        Ok(())
+        loop {
+            let text = self.text().await?;
+            let frame: Value = serde_json::from_str(&text)?;
+            // A heartbeat may come before.
+            if frame["type"] != "ping" {
+                ensure!(frame["type"] == kind, "{frame:#} instead of {kind}");
+                return Ok(());
+            }
+        }
     }
 
     async fn text(&mut self) -> anyhow::Result<Utf8Bytes> {
