@@ -72,7 +72,8 @@ impl Subscriber {
     pub(crate) async fn next(&mut self) -> anyhow::Result<Utf8Bytes> {
         loop {
             let text = self.text().await?;
-            if memchr::memmem::find(text.as_bytes(), b"\"payload\"").is_some() {
+            let is_beat = text.starts_with("{\"type\":\"ping\"");
+            if !is_beat && memchr::memmem::find(text.as_bytes(), b"\"payload\"").is_some() {
                 ensure!(memchr::memmem::find(text.as_bytes(), b"\"errors\"").is_none(), "{text}");
                 return Ok(text);
             }
