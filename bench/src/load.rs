@@ -60,6 +60,11 @@ impl Webhooks {
         webhooks
     }
 
+    /// To make more of them.
+    pub(crate) fn into_writer(self) -> Writer {
+        self.late.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How long ago a message went out.
     pub(crate) fn since_sent(&self, serial: u64) -> Option<Duration> {
         let (began, first, sent) = self.sent.as_ref()?;

@@ -76,6 +76,8 @@ enum Part {
     Ingest,
     /// From a webhook to a subscriber, at 500 a second.
     Live,
+    /// Many subscribers: those who ask the same, those who do not, and those who only wait.
+    Many,
     /// Webhooks to a partner's server.
     Webhooks,
     /// The import of a shop.
@@ -94,6 +96,9 @@ struct Lengths {
     ingest: Duration,
     live: Duration,
     deliveries: Duration,
+    many: Duration,
+    subscribers: usize,
+    idle: usize,
     page: Duration,
     page_shops: u32,
     page_messages: u32,
@@ -112,6 +117,9 @@ impl Lengths {
                 ingest: seconds(3),
                 live: seconds(2),
                 deliveries: seconds(1),
+                many: seconds(1),
+                subscribers: 20,
+                idle: 20,
                 page: seconds(2),
                 page_shops: 2,
                 page_messages: 300,
@@ -126,6 +134,9 @@ impl Lengths {
             ingest: seconds(60),
             live: seconds(20),
             deliveries: seconds(10),
+            many: seconds(10),
+            subscribers: 1_000,
+            idle: 5_000,
             page: seconds(20),
             page_shops: 8,
             page_messages: 5_000,
@@ -189,6 +200,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
             Part::Accept => parts::accept::measure(&bench).await?,
             Part::Ingest => parts::ingest::measure(&bench).await?,
             Part::Live => parts::live::measure(&bench).await?,
+            Part::Many => parts::many::measure(&bench).await?,
             Part::Webhooks => parts::deliveries::measure(&bench).await?,
             Part::Import => parts::import::measure(&bench).await?,
             Part::Page => parts::page::measure(&bench).await?,

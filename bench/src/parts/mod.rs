@@ -7,6 +7,7 @@ mod floor;
 pub(crate) mod import;
 pub(crate) mod ingest;
 pub(crate) mod live;
+pub(crate) mod many;
 pub(crate) mod memory;
 pub(crate) mod page;
 mod subscriber;

@@ -47,10 +47,15 @@ impl Subscriber {
     }
 
     async fn heard(&mut self, kind: &str) -> anyhow::Result<()> {
-        let text = self.text().await?;
-        let frame: Value = serde_json::from_str(&text)?;
-        ensure!(frame["type"] == kind, "{frame:#} instead of {kind}");
-        Ok(())
+        loop {
+            let text = self.text().await?;
+            let frame: Value = serde_json::from_str(&text)?;
+            // A heartbeat may come before.
+            if frame["type"] != "ping" {
+                ensure!(frame["type"] == kind, "{frame:#} instead of {kind}");
+                return Ok(());
+            }
+        }
     }
 
     async fn text(&mut self) -> anyhow::Result<Utf8Bytes> {
@@ -67,7 +72,8 @@ impl Subscriber {
     pub(crate) async fn next(&mut self) -> anyhow::Result<Utf8Bytes> {
         loop {
             let text = self.text().await?;
-            if memchr::memmem::find(text.as_bytes(), b"\"payload\"").is_some() {
+            let is_beat = text.starts_with("{\"type\":\"ping\"");
+            if !is_beat && memchr::memmem::find(text.as_bytes(), b"\"payload\"").is_some() {
                 ensure!(memchr::memmem::find(text.as_bytes(), b"\"errors\"").is_none(), "{text}");
                 return Ok(text);
             }
