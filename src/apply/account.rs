@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Halt;
 use super::work::Work;
+use crate::clients::connection::REMOVED;
 use crate::clients::disconnection::Reason;
 use crate::lanes;
 use crate::upstream::change::{AccountEvent, AccountSeen};
@@ -13,7 +14,6 @@ use crate::upstream::change::{AccountEvent, AccountSeen};
 /// Of two changes with one stamp the graver one holds.
 const RESUMED: i32 = 1;
 const PAUSED: i32 = 2;
-const REMOVED: i32 = 3;
 const DELETED: i32 = 4;
 
 /// A sign that the app on the phone is alive: the latest one counts.

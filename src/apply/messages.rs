@@ -288,7 +288,7 @@ fn join_file(winner: &mut Content, loser: &Content) -> Result<(), serde_json::Er
     let (Content::Media(winner), Content::Media(loser)) = (winner, loser) else { return Ok(()) };
     let file = |media: &Media| {
         let file = Media { caption: None, ..media.clone() };
-        serde_json::to_string(&file).map(|bytes| (media.upstream_id.is_some(), bytes))
+        serde_json::to_string(&file).map(|bytes| (media.upstream_id.is_some() || media.link.is_some(), bytes))
     };
     if file(loser)? > file(winner)? {
         *winner = Media { caption: winner.caption.take(), ..loser.clone() };

@@ -11,9 +11,9 @@ use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::lanes;
 
-/// Of a removal among the changes of an account: the last word of a connection, whatever WhatsApp tells of it later. The
-/// same as that of WhatsApp's own removals.
-const REMOVED: i32 = 3;
+/// The rank of a removal among the changes of an account, whoever removes: the last word of a connection, whatever WhatsApp
+/// tells of it later.
+pub const REMOVED: i32 = 3;
 
 /// A paused client sends again: for whoever removed the cause. If it is still there, the next send pauses it again.
 ///
