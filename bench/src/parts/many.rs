@@ -70,29 +70,39 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
         let (round, left) = round(bench, &stand, writer, &same, rate).await?;
         writer = left;
         let (deliveries, cpu) = (round.deliveries, round.cpu);
-        let names = match rate {
-            50 => ["same50", "same50cpu", "same50p50", "same50p99"],
-            200 => ["same200", "same200cpu", "same200p50", "same200p99"],
-            _ => ["same500", "same500cpu", "same500p50", "same500p99"],
+        let [rate_of, p50, p99, cpu_of] = match rate {
+            50 => [
+                ("same50", "at 50 webhooks/s, one question: deliveries"),
+                ("same50p50", "  webhook to subscriber p50"),
+                ("same50p99", "  webhook to subscriber p99"),
+                ("same50cpu", "  service CPU"),
+            ],
+            200 => [
+                ("same200", "at 200 webhooks/s, one question: deliveries"),
+                ("same200p50", "  webhook to subscriber p50"),
+                ("same200p99", "  webhook to subscriber p99"),
+                ("same200cpu", "  service CPU"),
+            ],
+            _ => [
+                ("same500", "at 500 webhooks/s, one question: deliveries"),
+                ("same500p50", "  webhook to subscriber p50"),
+                ("same500p99", "  webhook to subscriber p99"),
+                ("same500cpu", "  service CPU"),
+            ],
         };
-        section.note(format!(
-            "{rate} webhooks/s, one question{}:",
-            if round.late > 0.5 {
-                format!("; the rate was not reached, {:.1} s late", round.late)
-            } else {
-                String::new()
-            }
-        ));
-        section.figure(names[0], "deliveries", deliveries, "/s");
-        section.figure(names[2], "webhook to subscriber p50", percentile_ms(&round.latencies, 50.0), "ms");
-        section.figure(names[3], "webhook to subscriber p99", percentile_ms(&round.latencies, 99.0), "ms");
-        section.figure(names[1], "service CPU", cpu, "s per million");
+        if round.late > 0.5 {
+            section.note(format!("{rate} webhooks/s were not kept up with: told {:.1} s late", round.late));
+        }
+        section.figure(rate_of.0, rate_of.1, deliveries, "/s");
+        section.figure(p50.0, p50.1, percentile_ms(&round.latencies, 50.0), "ms");
+        section.figure(p99.0, p99.1, percentile_ms(&round.latencies, 99.0), "ms");
+        section.figure(cpu_of.0, cpu_of.1, cpu, "s per million");
     }
     let all_differ: Vec<String> = (0..count).map(|number| query(&format!("m{number}"))).collect();
     let (round, _) = round(bench, &stand, writer, &all_differ, ALONE).await?;
-    section.figure("differ", "deliveries at 5 webhooks/s where all questions differ", round.deliveries, "/s");
-    section.figure("differCpu", "service CPU", round.cpu, "s per million");
-    section.figure("differP99", "webhook to subscriber p99", percentile_ms(&round.latencies, 99.0), "ms");
+    section.figure("differ", "at 5 webhooks/s, a question each: deliveries", round.deliveries, "/s");
+    section.figure("differCpu", "  service CPU", round.cpu, "s per million");
+    section.figure("differP99", "  webhook to subscriber p99", percentile_ms(&round.latencies, 99.0), "ms");
     stand.end().await?;
     Ok(section)
 }
