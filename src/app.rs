@@ -15,6 +15,7 @@ use crate::db::{Db, Use};
 use crate::feed::Hub;
 use crate::inbound::Inbox;
 use crate::lifecycle::Tasks;
+use crate::media::Files;
 use crate::secrets::InstallationKey;
 use crate::upstream::meta::Meta;
 
@@ -110,6 +111,8 @@ pub struct App {
     pub lanes_wake: crate::lanes::Wake,
     /// Tells who delivers webhooks that an endpoint came or changed.
     pub webhooks_wake: tokio::sync::Notify,
+    /// Files of messages.
+    pub media: Files,
     /// Wakes the applier: bodies were accepted, or a number was connected.
     pub apply_wake: tokio::sync::Notify,
 }
@@ -120,6 +123,7 @@ impl App {
         installation: Installation,
         upstream: Meta,
         inbox: Inbox,
+        media: Files,
         public_url: String,
         tasks: Tasks,
     ) -> Self {
@@ -141,6 +145,7 @@ impl App {
             inbox,
             lanes_wake: crate::lanes::Wake::default(),
             webhooks_wake: tokio::sync::Notify::new(),
+            media,
             apply_wake: tokio::sync::Notify::new(),
         }
     }

@@ -1,8 +1,8 @@
 //! Ids: UUIDv7 inside, monotonic in order of making; outside a readable prefix and 32 hexadecimal digits, opaque.
 
 use entity::{
-    ApiKeyId, ClientId, ContactId, ConversationId, InboundId, LaneEntryId, MessageId, OnboardingId,
-    PartnerId, WebhookDeliveryId, WebhookEndpointId, WebhookReplayId,
+    ApiKeyId, BlobId, ClientId, ContactId, ConversationId, InboundId, LaneEntryId, MediaId, MessageId,
+    OnboardingId, PartnerId, WebhookDeliveryId, WebhookEndpointId, WebhookReplayId,
 };
 use uuid::Uuid;
 
@@ -61,6 +61,8 @@ public_id!(
     MessageId = "msg",
     InboundId = "inb",
     LaneEntryId = "lan",
+    MediaId = "med",
+    BlobId = "blb",
     WebhookEndpointId = "whe",
     WebhookDeliveryId = "whd",
     WebhookReplayId = "whr",

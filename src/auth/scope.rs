@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entity::{
-    ApiKeyId, ClientId, PartnerId, Timestamp, api_key, client, contact, conversation, event, message,
+    ApiKeyId, ClientId, PartnerId, Timestamp, api_key, client, contact, conversation, event, media, message,
     onboarding, webhook_delivery, webhook_endpoint,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
@@ -82,7 +82,9 @@ macro_rules! owned {
     };
 }
 
-owned!(client: Id, onboarding: ClientId, contact: ClientId, conversation: ClientId, message: ClientId);
+owned!(
+    client: Id, onboarding: ClientId, contact: ClientId, conversation: ClientId, message: ClientId, media: ClientId
+);
 
 impl OfPartner for api_key::Entity {
     const PARTNER: Self::Column = api_key::Column::PartnerId;

@@ -16,12 +16,12 @@ use crate::harness::meta::{Business, Customer, Shown, text};
 use crate::harness::{Subscription, database, http_client, is_soak};
 
 /// A child of the real binary; killed when it is dropped.
-struct Process {
-    child: Child,
-    address: String,
+pub struct Process {
+    pub child: Child,
+    pub address: String,
 }
 
-fn command(environment: &[(&str, String)]) -> Command {
+pub fn command(environment: &[(&str, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
     command.kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, value) in environment {
@@ -31,7 +31,7 @@ fn command(environment: &[(&str, String)]) -> Command {
 }
 
 /// Starts it and waits until its log says where it serves.
-async fn start(environment: &[(&str, String)], arguments: &[&str], says: &str) -> Process {
+pub async fn start(environment: &[(&str, String)], arguments: &[&str], says: &str) -> Process {
     let mut child = command(environment).args(arguments).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut log = String::new();
@@ -52,12 +52,12 @@ async fn start(environment: &[(&str, String)], arguments: &[&str], says: &str) -
 
 impl Process {
     /// SIGKILL.
-    async fn kill(mut self) {
+    pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 }
 
-async fn ask(address: &str, key: &str, query: &str, variables: Value) -> Value {
+pub async fn ask(address: &str, key: &str, query: &str, variables: Value) -> Value {
     let body = json!({ "query": query, "variables": variables });
     let request = http_client().post(format!("http://{address}/graphql")).bearer_auth(key).json(&body);
     let answer: Value = request.send().await.unwrap().json().await.unwrap();
@@ -65,12 +65,12 @@ async fn ask(address: &str, key: &str, query: &str, variables: Value) -> Value {
     answer["data"].clone()
 }
 
-async fn simulate(address: &str, query: &str) -> Value {
+pub async fn simulate(address: &str, query: &str) -> Value {
     ask(address, "none", query, json!({})).await
 }
 
 /// Connects a phone without a past: the client's id and the number as bodies name it.
-async fn connect(service: &str, simulator: &str, key: &str) -> (String, Business) {
+pub async fn connect(service: &str, simulator: &str, key: &str) -> (String, Business) {
     simulate(simulator, r#"mutation { createPhone(input: { phoneNumber: "+4915120000001", displayName: "Crash", contacts: 0, messages: 0 }) { connected } }"#).await;
     let create = r#"mutation { createOnboarding(input: { businessName: "Crash", history: NEVER }) { onboarding { id } } }"#;
     let data = ask(service, key, create, json!({})).await;
