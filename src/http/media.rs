@@ -336,7 +336,7 @@ mod tests {
             (Some("bytes=9-99"), Wanted::Part(9..10)),
             (Some("bytes=-3"), Wanted::Part(7..10)),
             (Some("bytes=-30"), Wanted::Part(0..10)),
-            (Some("bytes=-0"), Wanted::Nothing),
+            (Some("bytes=-0"), Wanted::All),
             (Some("bytes=10-"), Wanted::Nothing),
             (Some("bytes=5-2"), Wanted::Nothing),
             (Some("bytes=0-1,4-5"), Wanted::All),

@@ -157,7 +157,7 @@ mod tests {
             (b"ID3\x04\0\0\0\0\0\0", None, Some("audio/mpeg")),
             (b"\xff\xfb\x90\x64\0\0", None, Some("audio/mpeg")),
             (b"\xff\xf1\x50\x80\0\0", None, Some("audio/aac")),
-            (b"#!AMR\n", None, Some("audio/amr")),
+            (b"#!AMR\n\x3c\x91\x17\x16\xbe\x66", None, Some("audio/amr")),
             (b"%PDF-1.7\n", Some("application/pdf"), Some("application/pdf")),
             (OLE, Some(XLS), Some(XLS)),
             ("Größe: 5\n".as_bytes(), Some("text/plain"), Some("text/plain")),

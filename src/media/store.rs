@@ -74,7 +74,9 @@ impl Store {
             .with_bucket_name(bucket)
             .with_region(&media.s3_region)
             .with_access_key_id(&media.s3_access_key_id)
-            .with_secret_access_key(media.s3_secret_access_key.expose_secret());
+            .with_secret_access_key(media.s3_secret_access_key.expose_secret())
+            // One at a time, which every such store knows.
+            .with_disable_bulk_delete(true);
         if let Some(endpoint) = &media.s3_endpoint {
             builder = builder
                 .with_endpoint(endpoint.as_str().trim_end_matches('/'))
@@ -174,4 +176,137 @@ fn path(id: BlobId) -> Path {
     // The end is random, the beginning is the time.
     let (_, directory) = name.split_at(30);
     Path::from_iter([directory, name.as_str()])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use axum::Router;
+    use axum::extract::{DefaultBodyLimit, Query, Request, State};
+    use axum::http::{HeaderMap, Method, StatusCode, header};
+    use axum::response::{IntoResponse, Response};
+
+    use super::*;
+    use crate::ids::PublicId;
+
+    /// What of S3's protocol is spoken: uploads in parts, reading of parts, deleting.
+    #[derive(Default)]
+    struct S3 {
+        parts: Mutex<BTreeMap<(String, u32), Bytes>>,
+        objects: Mutex<BTreeMap<String, Vec<u8>>>,
+    }
+
+    async fn answer(
+        State(s3): State<Arc<S3>>,
+        Query(query): Query<BTreeMap<String, String>>,
+        headers: HeaderMap,
+        request: Request,
+    ) -> Response {
+        let signed =
+            headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        assert!(signed.starts_with("AWS4-HMAC-SHA256 Credential=key/"), "{signed}");
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let body = axum::body::to_bytes(request.into_body(), 16 << 20).await.unwrap();
+        let tagged = |status: StatusCode, body: Vec<u8>| {
+            let told = [(header::ETAG, "\"1\""), (header::LAST_MODIFIED, "Sun, 22 Nov 2026 11:00:00 GMT")];
+            (status, told, body).into_response()
+        };
+        let xml = |text: &str| tagged(StatusCode::OK, text.as_bytes().to_vec());
+        match (method, query.contains_key("uploads"), query.get("uploadId")) {
+            (Method::POST, true, _) => {
+                xml("<InitiateMultipartUploadResult><Bucket>b</Bucket><Key>k</Key><UploadId>u</UploadId>\
+                 </InitiateMultipartUploadResult>")
+            }
+            (Method::PUT, _, Some(_)) => {
+                let part = query["partNumber"].parse().unwrap();
+                s3.parts.lock().unwrap().insert((path, part), body);
+                tagged(StatusCode::OK, Vec::new())
+            }
+            (Method::POST, _, Some(_)) => {
+                let parts = std::mem::take(&mut *s3.parts.lock().unwrap());
+                let whole = parts.into_values().flatten().collect();
+                s3.objects.lock().unwrap().insert(path, whole);
+                xml("<CompleteMultipartUploadResult><ETag>\"1\"</ETag></CompleteMultipartUploadResult>")
+            }
+            (Method::GET, ..) => {
+                let objects = s3.objects.lock().unwrap();
+                let Some(whole) = objects.get(&path) else { return StatusCode::NOT_FOUND.into_response() };
+                let range = headers[header::RANGE].to_str().unwrap().strip_prefix("bytes=").unwrap();
+                let (from, to) = range.split_once('-').unwrap();
+                let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
+                let mut response = tagged(StatusCode::PARTIAL_CONTENT, whole[from..=to].to_vec());
+                let told = format!("bytes {from}-{to}/{}", whole.len()).parse().unwrap();
+                response.headers_mut().insert(header::CONTENT_RANGE, told);
+                response
+            }
+            (Method::DELETE, ..) => {
+                s3.objects.lock().unwrap().remove(&path);
+                StatusCode::NO_CONTENT.into_response()
+            }
+            (method, ..) => panic!("{method} {path} {query:?}"),
+        }
+    }
+
+    /// A store in a place, or in that of `address`.
+    fn open(directory: &std::path::Path, address: Option<String>) -> Store {
+        let mut environment = vec![("TANDEM_DATA_DIR".to_owned(), directory.display().to_string())];
+        for (name, value) in address.iter().flat_map(|address| {
+            [
+                ("STORE", "s3://files/of/tandem"),
+                ("S3_ENDPOINT", address),
+                ("S3_ACCESS_KEY_ID", "key"),
+                ("S3_SECRET_ACCESS_KEY", "secret"),
+            ]
+        }) {
+            environment.push((format!("TANDEM_MEDIA_{name}"), value.to_owned()));
+        }
+        Store::open(&Config::from_layers(None, &environment).unwrap()).unwrap()
+    }
+
+    async fn goes_in_and_out(store: &Store) {
+        let id = BlobId::generate();
+        let bytes: Vec<u8> = (0..6 << 20).map(|n: u32| n.to_le_bytes()[1]).collect();
+        let mut writing = store.write(id).await.unwrap();
+        for chunk in bytes.chunks(100_000) {
+            writing.put(chunk).await.unwrap();
+        }
+        let written = writing.finish().await.unwrap();
+        assert_eq!((written.size, written.sha256), (6 << 20, hex::encode(Sha256::digest(&bytes))));
+        for range in [0..6 << 20, (5 << 20) - 3..(5 << 20) + 3, 7..8, 9..9] {
+            let read: Vec<Bytes> = store.read(id, range.clone()).await.unwrap().try_collect().await.unwrap();
+            let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+            assert!(read.concat() == bytes[range]);
+        }
+        store.delete(id).await.unwrap();
+        store.delete(id).await.unwrap();
+        assert!(matches!(store.read(id, 0..1).await, Err(StoreError::NotFound { .. })));
+    }
+
+    #[tokio::test]
+    async fn bytes_go_into_a_directory_and_out_again() {
+        let dir = tempfile::tempdir().unwrap();
+        goes_in_and_out(&open(dir.path(), None)).await;
+    }
+
+    #[tokio::test]
+    async fn bytes_go_into_an_s3_store_and_out_again() {
+        let s3 = Arc::new(S3::default());
+        let router = Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(s3.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        #[expect(clippy::disallowed_methods, reason = "ends with the test")]
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path(), Some(address));
+        goes_in_and_out(&store).await;
+        let id = BlobId::generate();
+        let mut writing = store.write(id).await.unwrap();
+        writing.put(b"x").await.unwrap();
+        writing.finish().await.unwrap();
+        let names: Vec<String> = s3.objects.lock().unwrap().keys().cloned().collect();
+        assert_eq!(names.len(), 1);
+        assert!(names[0].starts_with("/files/of/tandem/"), "{names:?}");
+    }
 }

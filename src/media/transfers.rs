@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::{MediaId, MediaState, Timestamp, media};
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     Statement,
 };
+
+use tokio::sync::mpsc;
 
 use super::{deliver, fetch};
 use crate::app::App;
@@ -106,57 +106,71 @@ pub async fn run(app: Arc<App>) {
         tracing::warn!(%error, "files that were on their way are moved when their time is over");
     }
     let stopping = app.tasks.stopping().clone();
-    let mut moving: FuturesUnordered<BoxFuture<'static, MediaId>> = FuturesUnordered::new();
-    let mut ids: HashSet<MediaId> = HashSet::new();
+    // Each in a task of its own: one that holds the database's writer must never wait for the look for others.
+    let (ended, mut over) = mpsc::unbounded_channel();
+    let mut moving: HashSet<MediaId> = HashSet::new();
     while !stopping.is_cancelled() {
+        while let Ok(id) = over.try_recv() {
+            moving.remove(&id);
+        }
         let room = app.config.media.transfers.saturating_sub(moving.len());
         match claim(&app, room).await {
             Ok(jobs) => {
                 for job in jobs {
-                    ids.insert(job.id());
-                    moving.push(work(app.clone(), job));
+                    moving.insert(job.id());
+                    start(&app, job, ended.clone());
                 }
             }
             Err(error) => tracing::warn!(%error, "files that are to be moved cannot be looked for right now"),
         }
         tokio::select! {
-            Some(id) = moving.next() => {
-                ids.remove(&id);
-                app.media.over.send_modify(|count| *count += 1);
+            Some(id) = over.recv() => {
+                moving.remove(&id);
             }
             () = app.media.wake.notified() => {}
             () = tokio::time::sleep(LOOK) => {}
             () = stopping.cancelled() => {}
         }
     }
-    drop(moving);
-    if !ids.is_empty()
-        && let Err(error) = release(&app, Some(ids)).await
+    drop(ended);
+    while over.recv().await.is_some() {}
+    if !moving.is_empty()
+        && let Err(error) = release(&app, Some(moving)).await
     {
         tracing::debug!(%error, "files that were on their way are moved when their time is over");
     }
 }
 
-fn work(app: Arc<App>, job: Job) -> BoxFuture<'static, MediaId> {
-    async move {
-        let (Job::Fetch(row) | Job::Deliver(row)) = &job;
-        let done = async {
-            match &job {
-                Job::Fetch(row) => fetch::one(&app, row).await,
-                Job::Deliver(row) => deliver::one(&app, row).await,
-            }
-        };
-        let why = match AssertUnwindSafe(done).catch_unwind().await {
-            Ok(Ok(())) => return row.id,
-            Ok(Err(error)) => format!("what became of it cannot be written: {error}"),
-            Err(_) => "the transfer broke off".to_owned(),
-        };
-        tracing::error!(media.id = %row.id.public(), "a file cannot be moved: {why}");
-        // If that fails too, it is tried again when the claim is over.
-        let _ = fetch::put_off(app.db.write(), row, next_try(app.now(), row.attempts), &why).await;
-        row.id
-    }
-    .boxed()
+fn start(app: &Arc<App>, job: Job, ended: mpsc::UnboundedSender<MediaId>) {
+    let app = app.clone();
+    app.tasks.clone().spawn(async move {
+        let id = job.id();
+        tokio::select! {
+            () = work(&app, &job) => {}
+            () = app.tasks.stopping().cancelled() => {}
+        }
+        app.media.over.send_modify(|count| *count += 1);
+        // The engine outlives its transfers.
+        let _ = ended.send(id);
+    });
+}
+
+async fn work(app: &App, job: &Job) {
+    let done = async {
+        match job {
+            Job::Fetch(row) => fetch::one(app, row).await,
+            Job::Deliver(row) => deliver::one(app, row).await,
+        }
+    };
+    let why = match AssertUnwindSafe(done).catch_unwind().await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => format!("what became of it cannot be written: {error}"),
+        Err(_) => "the transfer broke off".to_owned(),
+    };
+    let (Job::Fetch(row) | Job::Deliver(row)) = job;
+    tracing::error!(media.id = %row.id.public(), "a file cannot be moved: {why}");
+    // If that fails too, it is tried again when the claim is over.
+    let _ = fetch::put_off(app.db.write(), row, next_try(app.now(), row.attempts), &why).await;
 }
 
 /// Files that are due, taken: nobody else begins them while we are at it.

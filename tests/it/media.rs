@@ -15,6 +15,7 @@ use tandem::ids::PublicId;
 use tandem::media::{keep, links};
 
 use crate::crash;
+use crate::harness::process::{command, start};
 use crate::harness::{ADA, BEN, DAY, SHOP, Subscription, Tandem, database, http_client};
 
 const CONTENT: &str = "content { __typename ... on MediaContent {
@@ -454,19 +455,6 @@ async fn what_a_broken_off_transfer_left_behind_is_removed() {
     assert_eq!(rows, []);
 }
 
-/// Kilobytes that a process has, and had at most since the last look.
-fn memory(process: &crash::Process) -> (u64, u64) {
-    let pid = process.child.id().unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let of = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
-    let found = (of("VmRSS:"), of("VmHWM:"));
-    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
-    found
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_of_100_mb_goes_up_and_down_with_flat_memory() {
     const SIZE: usize = 100 << 20;
@@ -478,7 +466,7 @@ async fn a_document_of_100_mb_goes_up_and_down_with_flat_memory() {
         ("TANDEM_DATA_DIR", dir.path().join("simulator").display().to_string()),
         ("TANDEM_SIMULATOR_LISTEN", "127.0.0.1:0".to_owned()),
     ];
-    let simulator = crash::start(&simulator, &["simulator"], "the simulator serves at http://").await;
+    let simulator = start(&simulator, &["simulator"], "the simulator serves at http://").await;
     let mut environment = vec![
         ("TANDEM_DATA_DIR", dir.path().join("data").display().to_string()),
         ("TANDEM_LISTEN", "127.0.0.1:0".to_owned()),
@@ -487,10 +475,10 @@ async fn a_document_of_100_mb_goes_up_and_down_with_flat_memory() {
     if let Some(url) = database().await {
         environment.push(("DATABASE_URL", url));
     }
-    let made = crash::command(&environment).args(["partner", "create", "--name", "Acme", "--json"]).output();
+    let made = command(&environment).args(["partner", "create", "--name", "Acme", "--json"]).output();
     let made: Value = serde_json::from_slice(&made.await.unwrap().stdout).unwrap();
     let key = made["apiKey"].as_str().unwrap().to_owned();
-    let service = crash::start(&environment, &["serve"], "serving at http://").await;
+    let service = start(&environment, &["serve"], "serving at http://").await;
     let (client, _) = crash::connect(&service.address, &simulator.address, &key).await;
     let place = crash::ask(&service.address, &key, "{ viewer { eventCursor } }", json!({})).await;
     let query = "subscription($after: EventCursor) { events(after: $after) { ... on Event { type }
@@ -508,7 +496,7 @@ async fn a_document_of_100_mb_goes_up_and_down_with_flat_memory() {
 
     // Up: from the partner to us, and from us to WhatsApp.
     let http = http_client();
-    let (rests, _) = memory(&service);
+    let (rests, _) = service.memory();
     let mut bytes = b"%PDF-1.7\n".to_vec();
     bytes.resize(SIZE, b'.');
     let part = Part::bytes(bytes).file_name("Katalog.pdf").mime_str("application/pdf").unwrap();
@@ -516,7 +504,7 @@ async fn a_document_of_100_mb_goes_up_and_down_with_flat_memory() {
     let request = request.multipart(Form::new().part("file", part)).timeout(Duration::from_secs(120));
     let made: Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(made["sizeBytes"], SIZE, "{made}");
-    let (_, most) = memory(&service);
+    let (_, most) = service.memory();
     assert!(most < rests + FLAT, "an upload took {} KB", most - rests);
 
     let send =
@@ -526,7 +514,7 @@ async fn a_document_of_100_mb_goes_up_and_down_with_flat_memory() {
     let sent = crash::ask(&service.address, &key, send, json!({ "input": input })).await;
     assert_eq!(sent["sendMessage"]["userErrors"], json!([]));
     events.until(|data| data["events"]["status"] == "SENT").await;
-    let (_, most) = memory(&service);
+    let (_, most) = service.memory();
     assert!(most < rests + FLAT, "handing it to WhatsApp took {} KB", most - rests);
 
     // Down: from WhatsApp to us, and from us to whoever has the address.
@@ -539,7 +527,7 @@ async fn a_document_of_100_mb_goes_up_and_down_with_flat_memory() {
     let there = events.until(|data| data["events"]["type"] == "MESSAGE_UPDATED").await;
     let file = &there["events"]["message"]["content"];
     assert_eq!((&file["state"], &file["sizeBytes"]), (&json!("READY"), &json!(SIZE)));
-    let (_, most) = memory(&service);
+    let (_, most) = service.memory();
     assert!(most < rests + FLAT, "fetching it took {} KB", most - rests);
     let request = http.get(file["url"].as_str().unwrap()).timeout(Duration::from_secs(120));
     let mut response = request.send().await.unwrap();
@@ -548,7 +536,7 @@ async fn a_document_of_100_mb_goes_up_and_down_with_flat_memory() {
         came += chunk.len();
     }
     assert_eq!(came, SIZE);
-    let (_, most) = memory(&service);
+    let (_, most) = service.memory();
     assert!(most < rests + FLAT, "serving it took {} KB", most - rests);
     service.kill().await;
     simulator.kill().await;

@@ -200,7 +200,7 @@ pub(crate) fn content<'m>(world: &World, message: &'m Message) -> (&'m str, Valu
             "sticker" => object["animated"] = json!(false),
             "document" => {
                 object["filename"] =
-                    told("filename").unwrap_or_else(|| json!(name.as_deref().unwrap_or("Dokument.pdf")))
+                    told("filename").unwrap_or_else(|| json!(name.as_deref().unwrap_or("Dokument.pdf")));
             }
             _ => {}
         }

@@ -109,8 +109,9 @@ impl Message {
 
     /// What it says.
     async fn content(&self, ctx: &Context<'_>) -> Result<MessageContent> {
-        let MessageContent::Media(media) = MessageContent::read(&self.0) else {
-            return Ok(MessageContent::read(&self.0));
+        let media = match MessageContent::read(&self.0) {
+            MessageContent::Media(media) => media,
+            other => return Ok(other),
         };
         let file = match FileOf::read(&self.0) {
             Some(FileOf::Message) => ctx.load(FilesOf(self.0.id)).await?.map(Arc::new),
