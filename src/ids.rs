@@ -2,7 +2,7 @@
 
 use entity::{
     ApiKeyId, ClientId, ContactId, ConversationId, InboundId, LaneEntryId, MessageId, OnboardingId,
-    PartnerId, WebhookDeliveryId, WebhookEndpointId, WebhookReplayId,
+    PartnerId, TemplateId, WebhookDeliveryId, WebhookEndpointId, WebhookReplayId,
 };
 use uuid::Uuid;
 
@@ -59,6 +59,7 @@ public_id!(
     ContactId = "con",
     ConversationId = "cnv",
     MessageId = "msg",
+    TemplateId = "tpl",
     InboundId = "inb",
     LaneEntryId = "lan",
     WebhookEndpointId = "whe",

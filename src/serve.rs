@@ -17,7 +17,7 @@ use crate::http::{self, Development};
 use crate::inbound::{self, Inbox};
 use crate::lifecycle::{Tasks, signal};
 use crate::upstream::meta::{KNOWN_FIELDS, Meta, Settings};
-use crate::{apply, graphql, lanes, partners, secrets, sync, upkeep, webhooks};
+use crate::{apply, graphql, lanes, partners, secrets, sync, templates, upkeep, webhooks};
 
 /// The file in `data_dir` that keeps the development partner's key, so that the next start finds it.
 const DEVELOPMENT_KEY: &str = "development.key";
@@ -92,6 +92,7 @@ impl Running {
         tasks.engine("applier", apply::engine::run(app.clone()));
         tasks.engine("lanes", lanes::run(app.clone()));
         tasks.engine("imports", sync::run(app.clone()));
+        tasks.engine("templates", templates::refresh::run(app.clone()));
         let render = Arc::new(graphql::WebhookData::new());
         tasks.engine("webhooks", webhooks::run(app.clone(), render));
         tasks.engine("upkeep", upkeep::run(app.clone()));

@@ -48,6 +48,8 @@ pub struct Config {
     pub inbound: InboundConfig,
     /// Sending.
     pub lanes: LanesConfig,
+    /// Templates.
+    pub templates: TemplatesConfig,
     /// The stream.
     pub events: EventsConfig,
     /// Webhooks to partners.
@@ -180,6 +182,14 @@ pub struct LanesConfig {
     pub keep_keys_hours: i64,
 }
 
+/// `[templates]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplatesConfig {
+    /// Hours after which a client's list is read again.
+    pub refresh_hours: i64,
+}
+
 /// `[events]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -244,6 +254,8 @@ pub struct GraphqlConfig {
     pub heartbeat_seconds: u64,
     /// How long a reader may take nothing.
     pub slow_reader_seconds: u64,
+    /// Days that one question about usage may span.
+    pub usage_days: i64,
     /// Introspection outside development.
     pub introspection: bool,
 }
@@ -318,7 +330,9 @@ impl Config {
     }
 
     fn checked(self) -> Result<Self, Invalid> {
-        let positive: [(&str, i64); 17] = [
+        let positive: [(&str, i64); 19] = [
+            ("templates.refresh_hours", self.templates.refresh_hours),
+            ("graphql.usage_days", self.graphql.usage_days),
             ("onboarding.expires_seconds", self.onboarding.expires_seconds),
             ("sync.stalled_seconds", self.sync.stalled_seconds),
             ("sync.settle_seconds", self.sync.settle_seconds),

@@ -165,6 +165,8 @@ impl World {
             display_name_at: Timestamp(0),
             profile: None,
             profile_at: now,
+            templates_at: now,
+            templates_due_at: now,
             business_name: "B".into(),
             business_email: None,
             reference: None,

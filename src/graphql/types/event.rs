@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_graphql::connection::PageInfo;
 use async_graphql::{Context, ID, Interface, Object, SimpleObject, Union};
 use entity::{
-    ContactId, ConversationId, MessageId, OnboardingId, WebhookEndpointId, contact, event, message,
-    onboarding,
+    ContactId, ConversationId, MessageId, OnboardingId, TemplateId, WebhookEndpointId, contact, event,
+    message, onboarding, template,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,10 +15,12 @@ use uuid::Uuid;
 
 use super::enums::{
     ClientStatus, DisconnectionInitiator, DisconnectionReason, EventType, MessageStatus, OnboardingStatus,
-    SyncKind, SyncState, WebhookDisabledReason,
+    SyncKind, SyncState, TemplateStatus, WebhookDisabledReason,
 };
 use super::message::MessageError;
-use super::{Client, Contact, Conversation, Message, Onboarding, SyncProgress, WebhookEndpoint, clamp};
+use super::{
+    Client, Contact, Conversation, Message, Onboarding, SyncProgress, Template, WebhookEndpoint, clamp,
+};
 use crate::app::App;
 use crate::auth::Permission;
 use crate::clients::disconnection;
@@ -195,6 +197,19 @@ events! {
         /// The step that it took.
         async fn status(&self) -> OnboardingStatus {
             self.entry.word::<entity::OnboardingStatus>("status").unwrap_or(self.onboarding.0.status).into()
+        }
+    }
+
+    /// A template came, changed or went: TEMPLATE_CHANGED.
+    TemplateEvent { template: Template } {
+        /// The template, as it is now. One that is gone has the status DELETED, and is in no list any more.
+        async fn template(&self) -> &Template {
+            &self.template
+        }
+
+        /// The status that it had after this change.
+        async fn status(&self) -> TemplateStatus {
+            TemplateStatus::of(self.entry.text("status").unwrap_or(&self.template.0.status))
         }
     }
 
@@ -416,6 +431,8 @@ pub enum Event {
     Onboarding(OnboardingEvent),
     /// An import went on.
     Sync(SyncEvent),
+    /// A template came, changed or went.
+    Template(TemplateEvent),
     /// Something happened to a client.
     Client(ClientEvent),
     /// Something happened to a webhook endpoint.
@@ -433,6 +450,7 @@ impl Event {
             Event::Contact(event) => &event.entry,
             Event::Onboarding(event) => &event.entry,
             Event::Sync(event) => &event.entry,
+            Event::Template(event) => &event.entry,
             Event::Client(event) => &event.entry,
             Event::WebhookEndpoint(event) => &event.entry,
         };
@@ -466,6 +484,8 @@ pub enum StreamItem {
     Onboarding(OnboardingEvent),
     /// An import went on.
     Sync(SyncEvent),
+    /// A template came, changed or went.
+    Template(TemplateEvent),
     /// Something happened to a client.
     Client(ClientEvent),
     /// Something happened to a webhook endpoint.
@@ -482,6 +502,7 @@ impl From<Event> for StreamItem {
             Event::Contact(event) => Self::Contact(event),
             Event::Onboarding(event) => Self::Onboarding(event),
             Event::Sync(event) => Self::Sync(event),
+            Event::Template(event) => Self::Template(event),
             Event::Client(event) => Self::Client(event),
             Event::WebhookEndpoint(event) => Self::WebhookEndpoint(event),
         }
@@ -494,11 +515,12 @@ enum Subject {
     Message(MessageId),
     Contact(ContactId),
     Onboarding(OnboardingId),
+    Template(TemplateId),
     /// Told whether it is still there or not.
     WebhookEndpoint(WebhookEndpointId),
     /// The entry itself says everything.
     Nothing,
-    /// No type shows it (yet), or it names nothing.
+    /// It names nothing.
     Untold,
 }
 
@@ -531,7 +553,9 @@ fn subject(row: &event::Model) -> Subject {
         Type::WebhookEndpointDisabled | Type::Test => {
             row.subject_id.map_or(Subject::Untold, |id| Subject::WebhookEndpoint(WebhookEndpointId(id)))
         }
-        Type::TemplateChanged => Subject::Untold,
+        Type::TemplateChanged => {
+            row.subject_id.map_or(Subject::Untold, |id| Subject::Template(TemplateId(id)))
+        }
     }
 }
 
@@ -540,6 +564,7 @@ struct Subjects {
     messages: HashMap<MessageId, Arc<message::Model>>,
     contacts: HashMap<ContactId, Arc<contact::Model>>,
     onboardings: HashMap<OnboardingId, Arc<onboarding::Model>>,
+    templates: HashMap<TemplateId, Arc<template::Model>>,
 }
 
 /// Makes events of rows of the log, reading what they are about together. An entry whose row is gone is left out.
@@ -547,21 +572,24 @@ struct Subjects {
 /// # Errors
 /// When the database is away.
 pub async fn events(app: &App, loaders: &Loaders, rows: Vec<Arc<event::Model>>) -> Result<Vec<Event>> {
-    let (mut messages, mut contacts, mut onboardings) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut messages, mut contacts, mut onboardings, mut templates) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in &rows {
         match subject(row) {
             Subject::Message(id) => messages.push(id),
             Subject::Contact(id) => contacts.push(id),
             Subject::Onboarding(id) => onboardings.push(id),
+            Subject::Template(id) => templates.push(id),
             Subject::WebhookEndpoint(_) | Subject::Nothing | Subject::Untold => {}
         }
     }
-    let (messages, contacts, onboardings) = futures_util::try_join!(
+    let (messages, contacts, onboardings, templates) = futures_util::try_join!(
         loaders.load_many(messages),
         loaders.load_many(contacts),
-        loaders.load_many(onboardings)
+        loaders.load_many(onboardings),
+        loaders.load_many(templates)
     )?;
-    let subjects = Subjects { messages, contacts, onboardings };
+    let subjects = Subjects { messages, contacts, onboardings, templates };
     Ok(rows.into_iter().filter_map(|row| event(app, &subjects, row)).collect())
 }
 
@@ -586,6 +614,9 @@ fn event(app: &App, subjects: &Subjects, row: Arc<event::Model>) -> Option<Event
         Subject::Onboarding(id) => {
             let onboarding = Onboarding(subjects.onboardings.get(&id)?.clone());
             Event::Onboarding(OnboardingEvent { entry, onboarding })
+        }
+        Subject::Template(id) => {
+            Event::Template(TemplateEvent { entry, template: Template(subjects.templates.get(&id)?.clone()) })
         }
         Subject::WebhookEndpoint(id_of_endpoint) => {
             Event::WebhookEndpoint(WebhookEndpointEvent { entry, id_of_endpoint })

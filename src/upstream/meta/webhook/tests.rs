@@ -685,7 +685,7 @@ fn what_the_business_offers_is_interactive() {
     let message = only_message(&echo(json!({ "type": "template", "template": template })));
     assert_eq!(
         message.content,
-        Content::Template { name: "hello".into(), language: "de".into(), components: json!([]) }
+        Content::Template { name: "hello".into(), language: "de".into(), components: json!([]), text: None }
     );
 }
 
