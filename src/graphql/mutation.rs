@@ -160,8 +160,8 @@ impl Mutation {
         template::create(ctx, input).await
     }
 
-    /// Deletes a message template in its language. WhatsApp keeps the name of an approved one free for 30 days. Needs the
-    /// scope ADMIN.
+    /// Deletes a message template in its language. The name of an approved one cannot be used again for 30 days. Needs
+    /// the scope ADMIN.
     async fn delete_template(
         &self,
         ctx: &Context<'_>,

@@ -16,7 +16,7 @@ use axum::routing::post;
 use entity::{
     ClientId, ClientMode, ClientStatus, EventType, HistoryImport, LaneEntryKind, MessageStatus, PartnerId,
     ReactionBy, Timestamp, client, contact_key, conversation, event, lane, lane_entry, message, message_key,
-    message_status, reaction,
+    message_status, reaction, template,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
 use secrecy::SecretString;
@@ -34,6 +34,7 @@ use crate::lifecycle::Tasks;
 use crate::messages::outgoing::Outgoing;
 use crate::messages::send::{Send, Sent, mark_as_read, send};
 use crate::partners;
+use crate::templates::state::{Owner, blank};
 use crate::upstream::meta::{Meta, Settings, common_part};
 
 /// What the endpoint does with the next send; `Accept` when nothing else was said.
@@ -192,6 +193,11 @@ impl World {
             .exec_without_returning(self.app.db.write())
             .await
             .unwrap();
+        let owner = Owner { partner: self.partner, client: id, waba_id: "9" };
+        let mut hello = blank(owner, "7", "hello", "de", now);
+        hello.status = "APPROVED".into();
+        hello.components = Some(json!([{ "type": "BODY", "text": "Hello" }]));
+        crate::db::insert::<template::Entity, _>(self.app.db.write(), vec![hello]).await.unwrap();
         id
     }
 

@@ -34,4 +34,6 @@ mod sending;
 mod shared;
 mod stream;
 mod tail;
+mod templates;
+mod usage;
 mod webhooks;
