@@ -60,7 +60,12 @@ pub(super) fn seen(work: &mut Work<'_>, client: ClientId, seen: &TemplateSeen, a
         let data = json!({ "status": status });
         work.tell(client, EventType::TemplateChanged, at, Some(id.uuid()), Some(data));
     }
-    if !knows_words || seen.news == TemplateNews::Components {
+    // Older than what holds, and yet not the same: it came late, or clocks differ.
+    let contradicts = match &seen.news {
+        TemplateNews::Status { status: Some(told), .. } => *told != status,
+        _ => false,
+    };
+    if !knows_words || contradicts || seen.news == TemplateNews::Components {
         read_again(work, client);
     }
 }

@@ -24,7 +24,7 @@ const ROUND: u64 = 10;
 /// Lists that callers wait for at once: the rest waits for its turn.
 const AT_ONCE: usize = 4;
 /// Seconds until a list that could not be read is asked for again.
-const RETRY: i64 = 300;
+const RETRY: i64 = 60;
 /// Templates that are gone and forgotten in one round.
 const FORGET: u64 = 500;
 const HOUR: i64 = 3_600;
@@ -96,6 +96,10 @@ pub async fn ensure(app: &App, client: &client::Model) -> Outcome<()> {
     if client.templates_at != Timestamp(0) {
         return Ok(());
     }
+    if client.templates_due_at > app.now() {
+        let error = anyhow::anyhow!("WhatsApp did not tell the client's templates a moment ago");
+        return Err(Failure::Unavailable(error));
+    }
     refresh(app, &client).await
 }
 
@@ -107,7 +111,7 @@ async fn by_id(app: &App, id: ClientId) -> Outcome<Option<client::Model>> {
 /// Reads a client's list and keeps it.
 ///
 /// # Errors
-/// Unavailable, when WhatsApp does not give it right now; then it is asked again in some minutes.
+/// Unavailable, when WhatsApp does not give it right now; then it is asked again in a minute.
 pub async fn refresh(app: &App, of: &client::Model) -> Outcome<()> {
     let asked_at = app.now();
     let listed = match (&of.waba_id, &of.token_sealed) {

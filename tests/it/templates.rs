@@ -171,11 +171,9 @@ async fn the_list_is_read_on_first_use_and_then_now_and_then() {
     let t = Tandem::new().await;
     let client = t.connected(SHOP).await;
     templates(&t, &client).await;
-    let deaf = ["messages", "account_update", "smb_message_echoes", "smb_app_state_sync", "history"];
-    t.simulate("mutation($f: [String!]!) { subscribeFields(fields: $f) }", json!({ "f": deaf })).await;
     let mut events = t.subscribe(EVENTS, json!({})).await;
-    change(&t, "weekly_offer", "de", json!({ "status": "PAUSED" })).await;
-    change(&t, "hello_world", "en_US", json!({ "status": "DELETED" })).await;
+    t.template_changes_unheard("weekly_offer", "de", json!({ "status": "PAUSED" })).await;
+    t.template_changes_unheard("hello_world", "en_US", json!({ "status": "DELETED" })).await;
     t.time_passes(DAY + 60).await;
     let mut told = Vec::new();
     for _ in 0..2 {

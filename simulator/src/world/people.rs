@@ -128,5 +128,6 @@ pub(crate) fn stranger(number: Number) -> Person {
         listed_at: 0,
         wrote_at: None,
         no_marketing: false,
+        preference_at: 0,
     }
 }

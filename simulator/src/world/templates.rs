@@ -140,9 +140,10 @@ impl World {
         let phone = self.phone_mut(number)?;
         let mut person = phone.person(customer);
         person.no_marketing = !wanted;
+        let at = stamp(&mut person.preference_at, ledger.now());
         ledger.put(Kind::Person, number.digits(), customer.digits(), &person);
         phone.admit(person.clone());
-        let value = bodies::preference(phone, &person, wanted, ledger.now());
+        let value = bodies::preference(phone, &person, wanted, at);
         let entry = phone.card.waba_id.clone();
         let notice = Notice { field: "user_preferences", entry, time: None, value, reach: Reach::Account };
         self.tell(ledger, number, notice);

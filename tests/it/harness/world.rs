@@ -57,6 +57,16 @@ impl Tandem {
         self.simulate(&query, json!({ "input": input })).await;
     }
 
+    /// WhatsApp changes a template of the shop, and the service does not hear of it.
+    pub async fn template_changes_unheard(&self, name: &str, language: &str, change: Value) {
+        let heard = ["messages", "account_update", "smb_message_echoes", "smb_app_state_sync", "history"];
+        let query = "mutation($fields: [String!]!) { subscribeFields(fields: $fields) }";
+        self.simulate(query, json!({ "fields": heard })).await;
+        let mut input = json!({ "phoneNumber": SHOP, "name": name, "language": language });
+        input.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        self.act("changeTemplate", input).await;
+    }
+
     /// Simulated time passes, and the service knows.
     pub async fn time_passes(&self, seconds: i64) {
         self.advance_clock(seconds).await;
