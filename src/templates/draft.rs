@@ -307,11 +307,11 @@ impl Words {
         if self.text.matches("{{").count() != self.text.matches("}}").count() {
             return invalid(&text, "Each {{ needs its }}.");
         }
-        let good = |place: &&str| {
+        let good = |place: &str| {
             let small = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
             !place.is_empty() && place.bytes().all(small)
         };
-        if !found.iter().all(|place| good(&place)) {
+        if !found.iter().all(|place| good(place)) {
             return invalid(
                 &text,
                 "A place has a number, or a name of small letters, digits and underscores.",

@@ -327,6 +327,8 @@ fn invalid<T>(field: &str, text: impl Into<String>) -> Result<T, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::needless_pass_by_value, reason = "tests write their values where they are used")]
+
     use entity::{ClientId, PartnerId, Timestamp};
     use serde_json::json;
     use uuid::Uuid;

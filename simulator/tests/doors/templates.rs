@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{ANNA, BEN, Line, SHOP, Town, code};
 
-fn body(text: &str, examples: Value) -> Value {
+fn body(text: &str, examples: &[&str]) -> Value {
     json!([{ "type": "BODY", "text": text, "example": { "body_text": [examples] } }])
 }
 
@@ -22,19 +22,19 @@ async fn change(town: &Town, what: Value) {
 #[tokio::test]
 async fn templates_are_reviewed_as_the_world_says() {
     let (town, line) = Town::with_shop(json!({})).await;
-    let (status, made) = create(&town, &line, "order", body("Hallo {{1}}!", json!(["Ada"]))).await;
+    let (status, made) = create(&town, &line, "order", body("Hallo {{1}}!", &["Ada"])).await;
     assert_eq!((status, &made["status"]), (200, &json!("PENDING")), "{made}");
     let told = town.heard("message_template_status_update").await;
     assert_eq!((&told[0]["event"], &told[0]["reason"]), (&json!("APPROVED"), &json!("NONE")));
     assert_eq!(told[0]["message_template_id"].as_u64().unwrap().to_string(), made["id"].as_str().unwrap());
     let review = json!({ "outcome": "REJECTED", "reason": "SCAM" });
     town.act("reviewTemplates", "ReviewTemplatesInput", review, "").await;
-    create(&town, &line, "another", body("Hallo {{1}}!", json!(["Ada"]))).await;
+    create(&town, &line, "another", body("Hallo {{1}}!", &["Ada"])).await;
     let told = town.heard("message_template_status_update").await;
     assert_eq!((&told[0]["event"], &told[0]["reason"]), (&json!("REJECTED"), &json!("SCAM")));
     assert!(told[0]["rejection_info"]["recommendation"].is_string());
     town.act("reviewTemplates", "ReviewTemplatesInput", json!({ "outcome": "PENDING" }), "").await;
-    create(&town, &line, "a_third", body("Hallo {{1}}!", json!(["Ada"]))).await;
+    create(&town, &line, "a_third", body("Hallo {{1}}!", &["Ada"])).await;
     assert_eq!(town.heard("message_template_status_update").await, Vec::<Value>::new());
     let list = format!("{}/message_templates?fields=name,status&limit=6", line.waba);
     let (_, page) = town.graph("GET", &list, &line.token, None).await;
@@ -50,13 +50,13 @@ async fn templates_are_reviewed_as_the_world_says() {
 async fn what_meta_refuses_to_review_is_told_with_its_subcode() {
     let (town, line) = Town::with_shop(json!({})).await;
     for (name, components, subcode) in [
-        ("Order", body("Hallo", json!([])), Value::Null),
+        ("Order", body("Hallo", &[]), Value::Null),
         ("a", json!([{ "type": "FOOTER", "text": "x" }]), Value::Null),
-        ("a", body("", json!([])), json!(2_388_072)),
-        ("a", body("Hallo {{1}}!", json!([])), json!(2_388_072)),
-        ("a", body("{{1}} Hallo", json!(["x"])), json!(2_388_299)),
-        ("a", body(&"x".repeat(1025), json!([])), json!(2_388_040)),
-        ("weekly_offer", body("Hallo", json!([])), json!(2_388_024)),
+        ("a", body("", &[]), json!(2_388_072)),
+        ("a", body("Hallo {{1}}!", &[]), json!(2_388_072)),
+        ("a", body("{{1}} Hallo", &["x"]), json!(2_388_299)),
+        ("a", body(&"x".repeat(1025), &[]), json!(2_388_040)),
+        ("weekly_offer", body("Hallo", &[]), json!(2_388_024)),
     ] {
         let answer = create(&town, &line, name, components).await;
         assert_eq!((code(&answer), &answer.1["error"]["error_subcode"]), (100, &subcode), "{answer:?}");
