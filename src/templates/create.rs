@@ -80,7 +80,9 @@ pub async fn delete(app: &App, scope: &Scope, id: TemplateId) -> Outcome<Done> {
     let tx = app.db.begin_for(&held).await?;
     let now = app.now();
     let mut row = by_upstream_id(&tx, client.id, &row.upstream_id).await?.unwrap_or(row);
-    state::set_status(&mut row, DELETED, None, now);
+    // Our own doing: it holds over whatever was told of it before, also if WhatsApp's clock is ahead.
+    let at = Ord::max(now, Timestamp(row.status_at.0.saturating_add(1)));
+    state::set_status(&mut row, DELETED, None, at);
     row.changed_at = row.changed_at.max(now);
     write(app, tx, &client, row, now).await
 }

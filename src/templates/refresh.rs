@@ -163,10 +163,11 @@ async fn keep(app: &App, of: &client::Model, asked_at: Timestamp, listed: &Templ
     let rows = template::Entity::find().filter(template::Column::ClientId.eq(client.id)).all(&reads).await?;
     let is_first = client.templates_at == Timestamp(0);
     let owner = Owner { partner: client.partner_id, client: client.id, waba_id: &waba };
-    let (rows, news) = compare(&client, owner, rows, listed, asked_at, is_first);
+    let Compared { rows, news, doubts } = compare(&client, owner, rows, listed, asked_at, is_first);
     // Whoever made it due meanwhile wants another look.
     if client.templates_due_at == of.templates_due_at {
-        client.templates_due_at = asked_at.plus_seconds(app.config.templates.refresh_hours * HOUR);
+        let wait = if doubts { RETRY } else { app.config.templates.refresh_hours.saturating_mul(HOUR) };
+        client.templates_due_at = asked_at.plus_seconds(wait);
     }
     client.templates_at = asked_at;
     let tx = match early {
@@ -179,6 +180,15 @@ async fn keep(app: &App, of: &client::Model, asked_at: Timestamp, listed: &Templ
     Ok(())
 }
 
+/// What a list changes.
+#[derive(Default)]
+struct Compared {
+    rows: Vec<template::Model>,
+    news: Vec<NewEvent>,
+    /// Something is not in the list of which we heard after it was asked for: it is gone, or too new.
+    doubts: bool,
+}
+
 /// The rows that a list changes, and what is told of it.
 fn compare(
     client: &client::Model,
@@ -187,11 +197,11 @@ fn compare(
     listed: &Templates,
     asked_at: Timestamp,
     is_first: bool,
-) -> (Vec<template::Model>, Vec<NewEvent>) {
+) -> Compared {
     let stamp = asked(asked_at);
     let mut known: HashMap<String, template::Model> =
         rows.into_iter().map(|row| (row.upstream_id.clone(), row)).collect();
-    let (mut written, mut news) = (Vec::new(), Vec::new());
+    let Compared { rows: mut written, mut news, mut doubts } = Compared::default();
     for told in &listed.all {
         let before = known.remove(&told.id);
         let is_new = before.is_none();
@@ -210,15 +220,17 @@ fn compare(
         }
     }
     // What a whole list does not show is gone, unless it was made after it was asked for.
-    let gone = known.into_values().filter(|row| listed.complete && row.created_at <= asked_at);
-    for mut row in gone.filter(|row| row.status != DELETED) {
-        if state::set_status(&mut row, DELETED, None, stamp) {
+    let missing = known.into_values().filter(|row| listed.complete && row.status != DELETED);
+    for mut row in missing {
+        if row.created_at <= asked_at && state::set_status(&mut row, DELETED, None, stamp) {
             row.changed_at = row.changed_at.max(asked_at);
             news.push(changed(client, &row, asked_at));
             written.push(row);
+        } else {
+            doubts = true;
         }
     }
-    (written, news)
+    Compared { rows: written, news, doubts }
 }
 
 /// Forgets templates that were gone before the oldest event that may tell of them.
