@@ -2,15 +2,18 @@
 //! themselves always come from the log, through a bounded ring of recent ones. A reader holds a cursor, not a queue:
 //! however slow it is, memory stays the same (invariant 6).
 
+pub mod about;
 pub mod stream;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use entity::{PartnerId, event, event_head};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::sync::watch;
 
+use self::about::About;
 use crate::db::Db;
 
 /// Events read from the log at once.
@@ -21,6 +24,10 @@ pub struct Hub {
     db: Db,
     ring: usize,
     feeds: Mutex<HashMap<PartnerId, Arc<Feed>>>,
+    /// Results of subscriptions that were executed, for one subscriber or for many.
+    pub executed: AtomicU64,
+    /// Results of subscriptions that were told to a subscriber.
+    pub told: AtomicU64,
 }
 
 /// Between which places a log lies.
@@ -39,12 +46,13 @@ pub struct Feed {
     ring: RwLock<VecDeque<Arc<event::Model>>>,
     most: usize,
     filling: tokio::sync::Mutex<()>,
+    about: about::Held,
 }
 
 impl Hub {
     /// No feed yet; they come with their first reader.
     pub fn new(db: Db, ring: usize) -> Self {
-        Self { db, ring, feeds: Mutex::default() }
+        Self { db, ring, feeds: Mutex::default(), executed: AtomicU64::new(0), told: AtomicU64::new(0) }
     }
 
     /// The log of this partner goes up to `head` now. May be doubled, late or lost: a feed that is read also asks the
@@ -70,6 +78,7 @@ impl Hub {
                     ring: RwLock::default(),
                     most: self.ring,
                     filling: tokio::sync::Mutex::default(),
+                    about: about::Held::default(),
                 })
             };
             feeds.entry(partner).or_insert_with(fresh).clone()
@@ -105,6 +114,7 @@ impl Hub {
         let partners: Vec<PartnerId> = {
             let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
             feeds.retain(|_, feed| feed.head.receiver_count() > 0 || Arc::strong_count(feed) > 1);
+            feeds.values().for_each(|feed| feed.about.forget());
             feeds.keys().copied().collect()
         };
         if partners.is_empty() {
@@ -129,6 +139,11 @@ impl Feed {
             *known = head.max(*known);
             newer
         });
+    }
+
+    /// What the event at this place is about, as far as somebody read it already.
+    pub fn about(&self, position: i64) -> Arc<About> {
+        self.about.of(position, self.head())
     }
 
     /// How many of the newest events memory holds for readers that are nearly live.

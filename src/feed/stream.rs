@@ -9,6 +9,7 @@ use sea_orm::DbErr;
 use tokio::sync::watch;
 
 use super::Feed;
+use super::about::About;
 use crate::app::App;
 use crate::auth::Scope;
 use crate::events::filter::Filter;
@@ -20,8 +21,8 @@ const FOUND: usize = 500;
 /// What a reader gets.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// Something happened.
-    Event(Arc<event::Model>),
+    /// Something happened; and what it is about, for all readers.
+    Event(Arc<event::Model>, Arc<About>),
     /// All that had happened when the reader came was told; from here on it is live.
     CaughtUp(i64),
 }
@@ -123,7 +124,10 @@ impl Reader {
                 continue;
             }
             match self.step() {
-                Step::Told(row) => items.push(Ok(Item::Event(row))),
+                Step::Told(row) => {
+                    let about = self.feed.about(row.position);
+                    items.push(Ok(Item::Event(row, about)));
+                }
                 Step::PassedOver => {}
                 // What is in hand goes first.
                 Step::Dry if !items.is_empty() => break,

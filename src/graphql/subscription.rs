@@ -18,6 +18,7 @@ use super::types::event::{
     OutgoingMessageEvent, SyncEvent,
 };
 use crate::app::App;
+use crate::auth::Scope;
 use crate::events::filter::Filter;
 use crate::events::queries::CursorError;
 use crate::feed::stream::{Item, Joined};
@@ -229,7 +230,7 @@ async fn follow<T: Send + 'static>(
     let after = resumes_after.or(after.as_ref().map(|cursor| cursor.0.as_str()));
     let quiet = tap.as_ref().is_some_and(CursorTap::continues);
     let reader = joined.read(after, filter, quiet).await?;
-    let loaders = ctx.rows().clone();
+    let (scope, loaders) = (ctx.scope().clone(), ctx.rows().clone());
     let idle = {
         let (app, tap) = (app.clone(), tap.clone());
         move |position, live| {
@@ -245,8 +246,8 @@ async fn follow<T: Send + 'static>(
     });
     let told = chunks
         .then(move |chunk| {
-            let (app, loaders) = (app.clone(), loaders.clone());
-            async move { stream::iter(tell(&app, &loaders, partner, chunk).await) }
+            let (app, scope, loaders) = (app.clone(), scope.clone(), loaders.clone());
+            async move { stream::iter(tell(&app, &scope, &loaders, chunk).await) }
         })
         .flatten()
         .filter_map(move |told| {
@@ -269,21 +270,23 @@ async fn follow<T: Send + 'static>(
 /// Makes what a subscription yields of what the feed gives, each with its cursor.
 async fn tell(
     app: &Arc<App>,
+    scope: &Scope,
     loaders: &Loaders,
-    partner: entity::PartnerId,
     chunk: Vec<Result<Item, CursorError>>,
 ) -> Vec<Result<(String, StreamItem)>> {
-    let rows = chunk
-        .iter()
-        .filter_map(|item| if let Ok(Item::Event(row)) = item { Some(row.clone()) } else { None });
-    let mut events = match event::events(app, loaders, rows.collect()).await {
+    let rows = chunk.iter().filter_map(|item| match item {
+        Ok(Item::Event(row, about)) => Some((row.clone(), about.clone())),
+        Ok(Item::CaughtUp(_)) | Err(_) => None,
+    });
+    let mut events = match event::events(app, scope, loaders, rows.collect()).await {
         Ok(events) => events.into_iter().peekable(),
         Err(error) => return vec![Err(error)],
     };
+    let partner = scope.partner();
     let mut told = Vec::with_capacity(chunk.len());
     for item in chunk {
         match item {
-            Ok(Item::Event(row)) => {
+            Ok(Item::Event(row, _)) => {
                 // An entry whose row is gone was left out.
                 let cursor = app.cursor(partner, row.position);
                 if let Some(event) = events.next_if(|event| event.place() == cursor) {

@@ -39,6 +39,16 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
             &app.inbox.accepted,
         ),
         ("tandem_webhooks_applied_total", "Webhook bodies whose fate is settled.", &app.inbox.applied),
+        (
+            "tandem_subscription_results_executed_total",
+            "Results of subscriptions that were executed, for one subscriber or for many.",
+            &app.hub.executed,
+        ),
+        (
+            "tandem_subscription_results_told_total",
+            "Results of subscriptions that were told to a subscriber.",
+            &app.hub.told,
+        ),
     ];
     for (name, help, counter) in counters {
         let value = counter.load(Ordering::Relaxed);

@@ -47,7 +47,7 @@ impl Asked {
     /// Begins after a place of the stream at which the subscriber was told already that it caught up.
     fn resume(&self, place: i64) -> Alone {
         let tap = CursorTap::continuing(self.app.cursor(self.partner, place));
-        Alone { responses: (self.execute)(tap.clone()), tap }
+        Alone { app: self.app.clone(), responses: (self.execute)(tap.clone()), tap }
     }
 }
 
@@ -95,7 +95,7 @@ impl Groups {
             asked,
             tap: outer,
             place: 0,
-            state: State::Alone { stream: Alone { responses, tap }, joining: None },
+            state: State::Alone { stream: Alone { app: app.clone(), responses, tap }, joining: None },
         }
         .boxed()
     }
@@ -120,8 +120,9 @@ impl Groups {
 /// A result, and its place in the stream with the cursor that says so.
 type Heard = (Response, Option<(i64, String)>);
 
-/// A subscription's own execution.
+/// One execution of a subscription.
 struct Alone {
+    app: Arc<App>,
     responses: BoxStream<'static, Response>,
     tap: CursorTap,
 }
@@ -130,7 +131,9 @@ impl Alone {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard>> {
         self.responses.poll_next_unpin(context).map(|response| {
             let place = self.tap.take().and_then(|cursor| Some((Cursor::decode(&cursor)?.position, cursor)));
-            response.map(|response| (response, place))
+            let response = response?;
+            self.app.hub.executed.fetch_add(1, Ordering::Relaxed);
+            Some((response, place))
         })
     }
 
@@ -271,6 +274,7 @@ impl Stream for Member {
                             this.place = place;
                             this.tap.set(cursor);
                         }
+                        this.asked.app.hub.told.fetch_add(1, Ordering::Relaxed);
                         return Poll::Ready(Some(response.into()));
                     }
                     let Some(place) = stream.complete() else { return Poll::Pending };
@@ -302,6 +306,7 @@ impl Stream for Member {
                         Poll::Ready(Some(Ok(told))) if told.place <= this.place => {}
                         Poll::Ready(Some(Ok(told))) => {
                             this.place = told.place;
+                            this.asked.app.hub.told.fetch_add(1, Ordering::Relaxed);
                             let (payload, cursor) = (told.payload.clone(), Some(told.cursor.clone()));
                             return Poll::Ready(Some(Item::Ready { payload, cursor }));
                         }

@@ -162,7 +162,7 @@ async fn a_replay_that_retention_overtakes_ends_with_cursor_expired() {
             let Some(items) = reader.next(64, &|_, _| ()).await else { panic!("it ended without an error") };
             for item in &items {
                 match item {
-                    Ok(Item::Event(row)) => {
+                    Ok(Item::Event(row, _)) => {
                         told += 1;
                         assert_eq!(row.position, told);
                     }

@@ -49,24 +49,50 @@ async fn who_asks_the_same_shares_one_execution() {
         let told = one.next().await;
         assert_eq!((text(&told), &told["incomingMessages"]["message"]["id"]), ("first", &id));
     }
-    let statements = "tandem_sql_statements_total";
-    let before = t.metric(statements).await;
+    let (executed, told) =
+        ("tandem_subscription_results_executed_total", "tandem_subscription_results_told_total");
+    let before = (t.metric(executed).await, t.metric(told).await);
     t.customer_writes(SHOP, ADA, "to many").await;
     for one in &mut all {
         assert_eq!(text(&one.next().await), "to many");
     }
-    let many = t.metric(statements).await - before;
-    all.truncate(1);
-    let before = t.metric(statements).await;
-    t.customer_writes(SHOP, ADA, "to one").await;
-    assert_eq!(text(&all[0].next().await), "to one");
-    let one = t.metric(statements).await - before;
-    // Forty executions would be at least a hundred more.
-    assert!(many < one + 40, "{many} statements for {} subscribers, {one} for one", 2 * late);
+    assert_eq!(text(&streamed.payload().await["data"]), "to many");
+    assert_eq!(t.metric(executed).await - before.0, 1, "one execution");
+    assert_eq!(t.metric(told).await - before.1, 2 * late + 1, "for all of them");
     // Its places are those of the log, whoever executed.
     let place = all[0].cursor.clone().unwrap();
     let told = t.told(&place, &["MESSAGE_INCOMING"], "id").await;
     assert!(told.is_empty(), "{told:?} came after the last one of {client}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_something_else_is_told_of_the_same_rows_read_once() {
+    let t = Tandem::with(&[QUIET]).await;
+    t.phone(SHOP, 0, 0).await;
+    t.imported(SHOP, true, json!({})).await;
+    t.customer_writes(SHOP, ADA, "before").await;
+    t.settle().await;
+    let (now, mut all) = (t.cursor().await, Vec::new());
+    for number in 0..20 {
+        let query = ASKED.replace("message {", &format!("message {{ n{number}: id"));
+        all.push(together(&t, &t.key, &query, &now).await);
+    }
+    let (executed, statements) =
+        ("tandem_subscription_results_executed_total", "tandem_sql_statements_total");
+    let mut cost = Vec::new();
+    for words in ["to many", "to one"] {
+        let before = (t.metric(executed).await, t.metric(statements).await);
+        t.customer_writes(SHOP, ADA, words).await;
+        for one in &mut all {
+            assert_eq!(text(&one.next().await), words);
+        }
+        let (executions, read) = (t.metric(executed).await - before.0, t.metric(statements).await - before.1);
+        assert_eq!(executions, i64::try_from(all.len()).unwrap(), "each asks something of its own");
+        cost.push(read);
+        all.truncate(1);
+    }
+    // Message, conversation, contact and client for each of them would be 76 more.
+    assert!(cost[0] < cost[1] + 20, "{cost:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,16 +1,15 @@
 //! The entries of the stream, as types.
 
-use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use async_graphql::connection::PageInfo;
+use async_graphql::dataloader::Loader;
 use async_graphql::{Context, ID, Interface, Object, SimpleObject, Union};
-use entity::{
-    ContactId, ConversationId, MessageId, OnboardingId, TemplateId, WebhookEndpointId, contact, event,
-    message, onboarding, template,
-};
+use entity::{ContactId, ConversationId, MessageId, OnboardingId, TemplateId, WebhookEndpointId, event};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::enums::{
@@ -22,12 +21,15 @@ use super::{
     Client, Contact, Conversation, Message, Onboarding, SyncProgress, Template, WebhookEndpoint, clamp,
 };
 use crate::app::App;
-use crate::auth::Permission;
+use crate::auth::{Permission, Scope};
 use crate::clients::disconnection;
 use crate::events::queries::EventPage;
+use crate::feed::about::About;
 use crate::graphql::Loaders;
+use crate::graphql::beside::Beside;
 use crate::graphql::context::ContextExt;
-use crate::graphql::error::Result;
+use crate::graphql::error::{ApiError, Result};
+use crate::graphql::loaders::Rows;
 use crate::graphql::scalars::{DateTime, EventCursor, public};
 use crate::ids::{EventId, PublicId};
 
@@ -36,12 +38,13 @@ use crate::ids::{EventId, PublicId};
 pub struct Entry {
     row: Arc<event::Model>,
     cursor: String,
+    beside: Beside,
 }
 
 impl Entry {
-    fn new(app: &App, row: Arc<event::Model>) -> Self {
+    fn new(app: &App, row: Arc<event::Model>, about: &Arc<About>) -> Self {
         let cursor = app.cursor(row.partner_id, row.position);
-        Self { row, cursor }
+        Self { row, cursor, beside: Beside::event(about.clone()) }
     }
 
     fn id(&self) -> ID {
@@ -50,7 +53,7 @@ impl Entry {
 
     async fn client(&self, ctx: &Context<'_>) -> Result<Option<Client>> {
         let Some(id) = self.row.client_id else { return Ok(None) };
-        Ok(ctx.load(id).await?.map(Client))
+        Ok(self.beside.client(ctx, id).await?.map(Client))
     }
 
     fn value(&self, key: &str) -> Option<&Value> {
@@ -559,48 +562,67 @@ fn subject(row: &event::Model) -> Subject {
     }
 }
 
-/// The rows that some entries are about.
-struct Subjects {
-    messages: HashMap<MessageId, Arc<message::Model>>,
-    contacts: HashMap<ContactId, Arc<contact::Model>>,
-    onboardings: HashMap<OnboardingId, Arc<onboarding::Model>>,
-    templates: HashMap<TemplateId, Arc<template::Model>>,
-}
-
-/// Makes events of rows of the log, reading what they are about together. An entry whose row is gone is left out.
+/// Makes events of rows of the log, reading what they are about together, if nobody did so before. An entry whose row is
+/// gone is left out.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn events(app: &App, loaders: &Loaders, rows: Vec<Arc<event::Model>>) -> Result<Vec<Event>> {
-    let (mut messages, mut contacts, mut onboardings, mut templates) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for row in &rows {
-        match subject(row) {
-            Subject::Message(id) => messages.push(id),
-            Subject::Contact(id) => contacts.push(id),
-            Subject::Onboarding(id) => onboardings.push(id),
-            Subject::Template(id) => templates.push(id),
-            Subject::WebhookEndpoint(_) | Subject::Nothing | Subject::Untold => {}
-        }
-    }
-    let (messages, contacts, onboardings, templates) = futures_util::try_join!(
-        loaders.load_many(messages),
-        loaders.load_many(contacts),
-        loaders.load_many(onboardings),
-        loaders.load_many(templates)
-    )?;
-    let subjects = Subjects { messages, contacts, onboardings, templates };
-    Ok(rows.into_iter().filter_map(|row| event(app, &subjects, row)).collect())
+pub async fn events(
+    app: &App,
+    scope: &Scope,
+    loaders: &Loaders,
+    rows: Vec<(Arc<event::Model>, Arc<About>)>,
+) -> Result<Vec<Event>> {
+    let events = rows.into_iter().map(|(row, about)| event(app, scope, loaders, row, about));
+    let events = futures_util::future::join_all(events).await;
+    events
+        .into_iter()
+        .filter_map(|event| match event {
+            Ok(event) => Some(Ok(event)),
+            Err(Lacking::Gone) => None,
+            Err(Lacking::Failed(error)) => Some(Err(error)),
+        })
+        .collect()
 }
 
-fn event(app: &App, subjects: &Subjects, row: Arc<event::Model>) -> Option<Event> {
+/// Why there is no row.
+enum Lacking {
+    /// It is not there, or not for this caller.
+    Gone,
+    Failed(ApiError),
+}
+
+/// The row that an event is about: read by whoever asks for it first.
+async fn read<K, M>(
+    loaders: &Loaders,
+    cell: &OnceCell<Arc<M>>,
+    id: K,
+    is_admitted: impl Fn(&M) -> bool,
+) -> Result<Arc<M>, Lacking>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    Rows: Loader<K, Value = Arc<M>, Error = ApiError>,
+{
+    let read = async { loaders.load_one(id).await.map_err(Lacking::Failed)?.ok_or(Lacking::Gone) };
+    let row = cell.get_or_try_init(|| read).await?;
+    if is_admitted(row) { Ok(row.clone()) } else { Err(Lacking::Gone) }
+}
+
+async fn event(
+    app: &App,
+    scope: &Scope,
+    loaders: &Loaders,
+    row: Arc<event::Model>,
+    about: Arc<About>,
+) -> Result<Event, Lacking> {
     use entity::EventType as Type;
     let subject = subject(&row);
     let kind = row.kind;
-    let entry = Entry::new(app, row);
-    Some(match subject {
+    let entry = Entry::new(app, row, &about);
+    Ok(match subject {
         Subject::Message(id) => {
-            let message = Message::alone(subjects.messages.get(&id)?.clone());
+            let row = read(loaders, &about.message, id, |row| scope.admits(row.client_id)).await?;
+            let message = Message(row, Beside::event(about));
             match kind {
                 Type::MessageIncoming => Event::Incoming(IncomingMessageEvent { entry, message }),
                 Type::MessageOutgoing => Event::Outgoing(OutgoingMessageEvent { entry, message }),
@@ -609,21 +631,23 @@ fn event(app: &App, subjects: &Subjects, row: Arc<event::Model>) -> Option<Event
             }
         }
         Subject::Contact(id) => {
-            Event::Contact(ContactEvent { entry, contact: Contact(subjects.contacts.get(&id)?.clone()) })
+            let row = read(loaders, &about.contact, id, |row| scope.admits(row.client_id)).await?;
+            Event::Contact(ContactEvent { entry, contact: Contact(row) })
         }
         Subject::Onboarding(id) => {
-            let onboarding = Onboarding(subjects.onboardings.get(&id)?.clone());
-            Event::Onboarding(OnboardingEvent { entry, onboarding })
+            let row = read(loaders, &about.onboarding, id, |row| scope.admits(row.client_id)).await?;
+            Event::Onboarding(OnboardingEvent { entry, onboarding: Onboarding(row) })
         }
         Subject::Template(id) => {
-            Event::Template(TemplateEvent { entry, template: Template(subjects.templates.get(&id)?.clone()) })
+            let row = read(loaders, &about.template, id, |row| scope.admits(row.client_id)).await?;
+            Event::Template(TemplateEvent { entry, template: Template(row) })
         }
         Subject::WebhookEndpoint(id_of_endpoint) => {
             Event::WebhookEndpoint(WebhookEndpointEvent { entry, id_of_endpoint })
         }
         Subject::Nothing if kind == Type::SyncProgress => Event::Sync(SyncEvent { entry }),
         Subject::Nothing => Event::Client(ClientEvent { entry }),
-        Subject::Untold => return None,
+        Subject::Untold => return Err(Lacking::Gone),
     })
 }
 
@@ -657,7 +681,8 @@ impl EventConnection {
         let EventPage { rows, end, has_next } = page;
         let app = ctx.app();
         let end = app.cursor(ctx.scope().partner(), end);
-        let nodes = events(app, ctx.rows(), rows.into_iter().map(Arc::new).collect()).await?;
+        let rows = rows.into_iter().map(|row| (Arc::new(row), Arc::default())).collect();
+        let nodes = events(app, ctx.scope(), ctx.rows(), rows).await?;
         let edge =
             |node: &Event| EventEdge { cursor: EventCursor(node.place().to_owned()), node: node.clone() };
         let edges: Vec<EventEdge> = nodes.iter().map(edge).collect();
@@ -678,6 +703,6 @@ impl EventConnection {
 pub async fn by_id(ctx: &Context<'_>, id: EventId) -> Result<Option<Event>> {
     ctx.reader()?;
     let Some(row) = ctx.load(id).await? else { return Ok(None) };
-    let events = events(ctx.app(), ctx.rows(), vec![row]).await?;
+    let events = events(ctx.app(), ctx.scope(), ctx.rows(), vec![(row, Arc::default())]).await?;
     Ok(events.into_iter().next())
 }
