@@ -29,6 +29,10 @@ pub struct Model {
     pub profile: Option<Json>,
     /// When name and profile were last read; 0: to be read as soon as can be.
     pub profile_at: Timestamp,
+    /// When the templates were last read whole; 0: not since the connection.
+    pub templates_at: Timestamp,
+    /// When they are to be read again; 0: as soon as can be.
+    pub templates_due_at: Timestamp,
     pub business_name: String,
     pub business_email: Option<String>,
     /// The partner's own key.

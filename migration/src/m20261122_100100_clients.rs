@@ -35,6 +35,8 @@ impl MigrationTrait for Migration {
                         bigint("display_name_at"),
                         optional(json("profile")),
                         bigint("profile_at"),
+                        bigint("templates_at"),
+                        bigint("templates_due_at"),
                         text("business_name"),
                         optional(text("business_email")),
                         optional(text("reference")),

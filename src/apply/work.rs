@@ -6,7 +6,7 @@ use std::hash::Hash;
 use entity::{
     ClientId, ContactId, ContactKeyKind, ConversationId, EventType, MessageId, MessageStatus, PartnerId,
     ReactionBy, SyncKind, Timestamp, client, contact, contact_key, conversation, lane_entry, message,
-    message_key, message_status, pending, reaction, sync,
+    message_key, message_status, pending, reaction, sync, template,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
 use sea_orm::{
@@ -78,6 +78,8 @@ pub struct Work<'a> {
     pub(crate) reactions: HashMap<(MessageId, ReactionBy), Row<reaction::Model>>,
     waiting: Vec<Waiting>,
     syncs: HashMap<(ClientId, SyncKind), Row<sync::Model>>,
+    /// By the upstream's ids.
+    pub(crate) templates: HashMap<(ClientId, String), Row<template::Model>>,
     statuses: BTreeMap<(MessageId, &'static str), message_status::Model>,
     /// Conversations in which an API send has no WhatsApp id yet: echoes to them wait.
     unsettled: HashSet<ConversationId>,
@@ -102,6 +104,8 @@ struct Names {
     /// Of WhatsApp ids what all ids of a message have in common.
     tokens: BTreeSet<String>,
     callbacks: BTreeSet<MessageId>,
+    /// The upstream's ids.
+    templates: BTreeSet<String>,
     has_echo: bool,
     needs_syncs: bool,
 }
@@ -159,6 +163,10 @@ impl Names {
                 self.party(&identity.before);
                 self.party(&identity.after);
             }
+            ChangeKind::Preference(preference) => self.party(&preference.customer),
+            ChangeKind::Template(template) => {
+                self.templates.insert(template.upstream_id.clone());
+            }
             ChangeKind::HistoryChunk(_) | ChangeKind::HistoryDeclined(_) => self.needs_syncs = true,
             ChangeKind::Account(_) | ChangeKind::Notice(_) | ChangeKind::Ignored(_) => {}
         }
@@ -200,6 +208,7 @@ impl<'a> Work<'a> {
             reactions: HashMap::new(),
             waiting: Vec::new(),
             syncs: HashMap::new(),
+            templates: HashMap::new(),
             statuses: BTreeMap::new(),
             unsettled: HashSet::new(),
             told: BTreeSet::new(),
@@ -217,6 +226,7 @@ impl<'a> Work<'a> {
                 sync::Entity::find().filter(sync::Column::ClientId.is_in(clients)).all(&work.reads).await?;
             work.syncs.extend(rows.into_iter().map(|row| ((row.client_id, row.kind), Row::stored(row))));
         }
+        work.load_templates(&names).await?;
         work.load_waiting(&names).await?;
         for waiting in &work.waiting {
             names.change(&as_change(&waiting.model)?.change.kind);
@@ -238,6 +248,21 @@ impl<'a> Work<'a> {
                 .all(&self.reads)
                 .await?;
             self.clients.extend(rows.into_iter().map(|row| (row.id, Row::stored(row))));
+        }
+        Ok(())
+    }
+
+    async fn load_templates(&mut self, names: &Names) -> Result<(), DbErr> {
+        let clients: Vec<ClientId> = names.clients.iter().copied().collect();
+        for chunk in chunks(&names.templates) {
+            let rows = template::Entity::find()
+                .filter(template::Column::ClientId.is_in(db::padded(clients.iter().copied())))
+                .filter(template::Column::UpstreamId.is_in(chunk))
+                .all(&self.reads)
+                .await?;
+            let rows = rows.into_iter();
+            self.templates
+                .extend(rows.map(|row| ((row.client_id, row.upstream_id.clone()), Row::stored(row))));
         }
         Ok(())
     }
@@ -394,6 +419,7 @@ impl<'a> Work<'a> {
         keep::let_go(tx, &self.deleted).await?;
         db::upsert::<client::Entity, _>(tx, dirty(self.clients)).await?;
         db::upsert::<sync::Entity, _>(tx, dirty(self.syncs)).await?;
+        db::upsert::<template::Entity, _>(tx, dirty(self.templates)).await?;
         db::upsert::<contact::Entity, _>(tx, dirty(self.contacts)).await?;
         db::upsert::<contact_key::Entity, _>(tx, dirty(self.contact_keys)).await?;
         db::upsert::<conversation::Entity, _>(tx, dirty(self.conversations)).await?;

@@ -63,6 +63,9 @@ pub enum Content {
         language: String,
         /// Components as they go on the wire.
         components: Value,
+        /// The words of its body, filled in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
     },
     /// An interactive message that the business sent (buttons, list, link), as on the wire.
     Interactive {
@@ -205,7 +208,8 @@ impl Content {
             Content::Reply { title, .. } => title.as_deref(),
             Content::Interactive { body, .. } => body.as_deref(),
             Content::Order { text, .. } | Content::Unsupported { text, .. } => text.as_deref(),
-            Content::MediaPlaceholder | Content::Template { .. } | Content::Deleted => None,
+            Content::Template { text, .. } => text.as_deref(),
+            Content::MediaPlaceholder | Content::Deleted => None,
         }
     }
 

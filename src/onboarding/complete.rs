@@ -373,6 +373,9 @@ fn connected(
         display_name_at: profile::asked(confirmed.asked_at),
         profile: confirmed.profile.clone().or(client.profile),
         profile_at: if confirmed.profile.is_some() { confirmed.asked_at } else { Timestamp(0) },
+        // It may be another account, and nothing was heard of it meanwhile.
+        templates_at: Timestamp(0),
+        templates_due_at: Timestamp(0),
         token_sealed: Some(token),
         token_expires_at: confirmed.token_expires_at,
         history_import: onboarding.history_import,

@@ -189,6 +189,8 @@ fn new_client(scope: &Scope, input: &Create, now: Timestamp) -> client::Model {
         display_name_at: Timestamp(0),
         profile: None,
         profile_at: Timestamp(0),
+        templates_at: Timestamp(0),
+        templates_due_at: Timestamp(0),
         business_name: input.business_name.trim().to_owned(),
         business_email: input.business_email.clone(),
         reference: input.reference.clone(),

@@ -35,4 +35,6 @@ mod sending;
 mod shared;
 mod stream;
 mod tail;
+mod templates;
+mod usage;
 mod webhooks;

@@ -371,6 +371,7 @@ impl Tandem {
             "requestHistorySync" | "requestContactSync" | "confirmAppVisit" | "resumeClient"
             | "disconnectClient" => "ClientInput".to_owned(),
             "cancelMessage" | "resendMessage" => "MessageInput".to_owned(),
+            "deleteTemplate" => "TemplateInput".to_owned(),
             "deleteWebhookEndpoint" | "rotateWebhookSecret" | "sendTestEvent" => {
                 "WebhookEndpointInput".to_owned()
             }
