@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
 use entity::{
-    ClientId, ContactId, ContactKeyKind, ConversationId, EventType, MessageId, MessageStatus, PartnerId,
-    ReactionBy, SyncKind, Timestamp, client, contact, contact_key, conversation, lane_entry, message,
-    message_key, message_status, pending, reaction, sync,
+    ClientId, ContactId, ContactKeyKind, ConversationId, EventType, LaneEntryKind, MessageId, MessageStatus,
+    PartnerId, ReactionBy, SyncKind, Timestamp, client, contact, contact_key, conversation, lane_entry,
+    message, message_key, message_status, pending, reaction, sync,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbErr,
     EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set,
 };
+use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -22,6 +23,7 @@ use crate::app::App;
 use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
+use crate::messages::content::Content;
 use crate::upstream::change::{Author, ChangeKind, Party, Via};
 use crate::upstream::meta::{common_part, message_token};
 
@@ -78,8 +80,8 @@ pub struct Work<'a> {
     waiting: Vec<Waiting>,
     syncs: HashMap<(ClientId, SyncKind), Row<sync::Model>>,
     statuses: BTreeMap<(MessageId, &'static str), message_status::Model>,
-    /// Conversations in which an API send has no WhatsApp id yet: echoes to them wait.
-    unsettled: HashSet<ConversationId>,
+    /// What API sends say that have no WhatsApp id yet: an echo that says the same waits.
+    unsettled: HashMap<ConversationId, Vec<Content>>,
     recount: BTreeSet<ConversationId>,
     refresh: BTreeSet<ConversationId>,
     /// Contacts that took a name over from another: what waits under it may find their messages now.
@@ -195,7 +197,7 @@ impl<'a> Work<'a> {
             waiting: Vec::new(),
             syncs: HashMap::new(),
             statuses: BTreeMap::new(),
-            unsettled: HashSet::new(),
+            unsettled: HashMap::new(),
             recount: BTreeSet::new(),
             refresh: BTreeSet::new(),
             renamed: BTreeSet::new(),
@@ -336,22 +338,25 @@ impl<'a> Work<'a> {
         self.conversations.entry(row.id).or_insert_with(|| Row::stored(row));
     }
 
-    /// Which of the conversations have an API send whose WhatsApp id is not known yet (invariant 2).
+    /// What the conversations' API sends say whose WhatsApp id is not known yet (invariant 2).
     async fn load_unsettled(&mut self) -> Result<(), DbErr> {
         let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
         let recently = self.now.plus_seconds(-60);
         for chunk in ids.chunks(IN_LIST) {
-            let sending: SelectStatement = Query::select()
-                .column(lane_entry::Column::ConversationId)
+            let on_the_wire: SelectStatement = Query::select()
+                .column(lane_entry::Column::MessageId)
                 .from(lane_entry::Entity)
                 .and_where(lane_entry::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
                 .and_where(lane_entry::Column::Sending.eq(true))
+                .and_where(lane_entry::Column::Kind.eq(LaneEntryKind::Message))
                 .to_owned();
-            for row in self.reads.query_all(&sending).await? {
-                self.unsettled.insert(ConversationId(row.try_get("", "conversation_id")?));
-            }
+            let sending: SelectStatement = Query::select()
+                .columns([message::Column::ConversationId, message::Column::Content])
+                .from(message::Entity)
+                .and_where(message::Column::Id.in_subquery(on_the_wire))
+                .to_owned();
             let unknown: SelectStatement = Query::select()
-                .column(message::Column::ConversationId)
+                .columns([message::Column::ConversationId, message::Column::Content])
                 .from(message::Entity)
                 .and_where(message::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
                 .and_where(message::Column::SentAt.gt(recently.plus_seconds(-3600)))
@@ -359,8 +364,14 @@ impl<'a> Work<'a> {
                 .and_where(message::Column::StatusAt.gt(recently))
                 .and_where(message::Column::WhatsappId.is_null())
                 .to_owned();
-            for row in self.reads.query_all(&unknown).await? {
-                self.unsettled.insert(ConversationId(row.try_get("", "conversation_id")?));
+            for sent in [sending, unknown] {
+                for row in self.reads.query_all(&sent).await? {
+                    let conversation = ConversationId(row.try_get("", "conversation_id")?);
+                    let content: Value = row.try_get("", "content")?;
+                    let content =
+                        Content::deserialize(&content).map_err(|error| DbErr::Json(error.to_string()))?;
+                    self.unsettled.entry(conversation).or_default().push(content);
+                }
             }
         }
         Ok(())
@@ -513,9 +524,9 @@ impl Work<'_> {
         Some(&mut row.model)
     }
 
-    /// Whether an API send in this conversation has no WhatsApp id yet.
-    pub(crate) fn is_unsettled(&self, id: ConversationId) -> bool {
-        self.unsettled.contains(&id)
+    /// Whether an echo may be that of an API send in this conversation that has no WhatsApp id yet.
+    pub(crate) fn may_be_ours(&self, id: ConversationId, echo: &Content) -> bool {
+        self.unsettled.get(&id).is_some_and(|sent| sent.iter().any(|sent| sent.may_show_as(echo)))
     }
 
     /// The message that goes by this very WhatsApp id.
