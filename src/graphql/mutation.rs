@@ -117,8 +117,8 @@ impl Mutation {
         message::send(ctx, input).await
     }
 
-    /// Takes a message back that still waits (QUEUED): it becomes CANCELED and never leaves. INVALID once its turn has come;
-    /// a reaction cannot be taken back this way. Needs the scope SEND.
+    /// Takes a message back that still waits (QUEUED): it becomes CANCELED and never leaves. With the id of a message that we
+    /// reacted to: takes back the reactions that still wait. INVALID once its turn has come. Needs the scope SEND.
     async fn cancel_message(
         &self,
         ctx: &Context<'_>,
