@@ -49,7 +49,7 @@ impl Tandem {
             "customerSees" => "SeesInput".to_owned(),
             name => format!("{}{}Input", name[..1].to_uppercase(), &name[1..]),
         };
-        let selection = if mutation == "trouble" { "" } else { "{ __typename }" };
+        let selection = if matches!(mutation, "trouble" | "refuse") { "" } else { "{ __typename }" };
         let query = format!("mutation($input: {kind}!) {{ {mutation}(input: $input) {selection} }}");
         self.simulate(&query, json!({ "input": input })).await;
     }
