@@ -11,7 +11,7 @@ use sea_orm::{ActiveValue::Set, EntityTrait};
 use crate::auth::Keys;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::{Db, Use};
+use crate::db::{Db, Purpose};
 use crate::feed::Hub;
 use crate::inbound::Inbox;
 use crate::lifecycle::Tasks;
@@ -44,8 +44,8 @@ impl Installation {
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
         let key = InstallationKey::load(&config)?;
-        let db = Db::open(&config.database_url(), Use::Rows).await.context("cannot open the database")?;
-        let inbound_db = Db::open(&config.inbound_url(), Use::Queue)
+        let db = Db::open(&config.database_url(), Purpose::Rows).await.context("cannot open the database")?;
+        let inbound_db = Db::open(&config.inbound_url(), Purpose::Queue)
             .await
             .context("cannot open the database of raw bodies")?;
         Migrator::up(db.write(), None).await.context("cannot bring the database up to date")?;

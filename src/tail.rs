@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::upstream::http::{Reach, http_client};
 use crate::webhooks::signing;
 
-const DOCUMENT: &str = include_str!("tail.graphql");
+const DOCUMENT: &str = concat!(include_str!("tail.graphql"), include_str!("graphql/event_data.graphql"));
 /// Longest wait for a connection and its acknowledgement.
 const GREETING: Duration = Duration::from_secs(15);
 /// A service says something far more often than this: what says nothing is gone.

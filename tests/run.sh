@@ -11,6 +11,7 @@ if ! command -v npm >/dev/null; then
     echo "Node is missing, and the tests with stock GraphQL clients need it: install Node 20 or newer (Debian: apt-get install nodejs npm)" >&2
     exit 1
 fi
+command -v curl >/dev/null || { echo "curl is missing, and the README's journey needs it: install curl" >&2; exit 1; }
 (cd tests/conformance && npm ci --no-fund --no-audit --loglevel=error)
 (cd tests/clients && npm ci --no-fund --no-audit --loglevel=error && npm run --silent build)
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Halt;
 use super::work::Work;
 use crate::clients::connection::REMOVED;
-use crate::clients::disconnection::Reason;
+use crate::clients::disconnection::{self, Reason};
 use crate::lanes;
 use crate::upstream::change::{AccountEvent, AccountSeen};
 
@@ -101,17 +101,8 @@ async fn disconnect(
     row.dirty = true;
     row.model.account_at = at;
     row.model.account_rank = rank;
-    row.model.status = ClientStatus::Disconnected;
-    row.model.disconnected_at = Some(at);
-    row.model.disconnect_reason = Some(reason.code.to_owned());
-    row.model.disconnect_upstream_reason.clone_from(&reason.upstream);
-    row.model.disconnect_initiated_by.clone_from(&reason.initiated_by);
-    row.model.pause_reason = None;
-    // Worth nothing any more, and not to be kept (invariant 9).
-    row.model.token_sealed = None;
-    row.model.token_expires_at = None;
+    let data = disconnection::end(&mut row.model, at, reason);
     if was != ClientStatus::Disconnected {
-        let data = json!({ "reason": reason.code, "initiatedBy": reason.initiated_by });
         work.tell(client, EventType::ClientDisconnected, at, None, Some(data));
         let canceled = lanes::cancel_all(tx, client, now).await?;
         work.events.extend(canceled);

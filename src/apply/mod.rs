@@ -232,14 +232,14 @@ async fn one(work: &mut Work<'_>, routed: &Routed, span: &mut Span) -> Result<()
         ChangeKind::PhoneBook(entry) => contacts::phone_book(work, client, entry, at(entry.at))?,
         ChangeKind::Identity(identity) => contacts::identity(work, client, identity, at(identity.at))?,
         ChangeKind::Notice(_) | ChangeKind::Ignored(_) => {}
-        ChangeKind::HistoryChunk(_) | ChangeKind::HistoryDeclined(_) | ChangeKind::Account(_) => {
-            let tx = work.tx.ok_or(Halt::Interrupt(Interrupt::Transaction))?;
-            match &routed.change.kind {
-                ChangeKind::HistoryChunk(chunk) => sync::chunk(work, tx, client, *chunk, span).await?,
-                ChangeKind::HistoryDeclined(error) => sync::declined(work, tx, client, error).await?,
-                ChangeKind::Account(seen) => account::seen(work, tx, client, seen, at(seen.at)).await?,
-                _ => {}
-            }
+        ChangeKind::HistoryChunk(chunk) => {
+            sync::chunk(work, work.transaction()?, client, *chunk, span).await?
+        }
+        ChangeKind::HistoryDeclined(error) => {
+            sync::declined(work, work.transaction()?, client, error).await?
+        }
+        ChangeKind::Account(seen) => {
+            account::seen(work, work.transaction()?, client, seen, at(seen.at)).await?
         }
     }
     Ok(())

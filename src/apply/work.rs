@@ -18,7 +18,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::engine::{Named, as_change};
-use super::{ApplyError, Routed};
+use super::{ApplyError, Halt, Interrupt, Routed};
 use crate::app::App;
 use crate::db;
 use crate::events::NewEvent;
@@ -167,7 +167,8 @@ impl Names {
     reason = "the engine addresses rows by client and by names that its bodies carry"
 )]
 impl<'a> Work<'a> {
-    /// Reads all rows that the changes name, within the transaction or before it. `named`: ids that were given to messages elsewhere.
+    /// Reads all rows that the changes name, within the transaction or before it. `named`: ids that were given to messages
+    /// elsewhere.
     pub(crate) async fn load(
         app: &'a App,
         tx: Option<&'a DatabaseTransaction>,
@@ -418,7 +419,13 @@ impl<'a> Work<'a> {
     }
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    /// The transaction, for a change that writes more than the rows that it names. Before there is one the batch stops and
+    /// comes again with it.
+    pub(crate) fn transaction(&self) -> Result<&'a DatabaseTransaction, Halt> {
+        self.tx.ok_or(Halt::Interrupt(Interrupt::Transaction))
+    }
+
     /// The partner of a client in this batch.
     pub(crate) fn partner(&self, client: ClientId) -> Option<PartnerId> {
         self.clients.get(&client).map(|row| row.model.partner_id)

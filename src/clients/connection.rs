@@ -2,8 +2,8 @@
 
 use entity::{ClientId, ClientStatus, EventType, client};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
-use serde_json::json;
 
+use super::disconnection::{self, Reason};
 use super::{named, require_connected};
 use crate::app::App;
 use crate::auth::{Permission, Scope};
@@ -66,16 +66,9 @@ pub async fn disconnect(app: &App, scope: &Scope, client: ClientId) -> Outcome<(
     let mut row = held_row(&tx, id).await?;
     // Again: it may have ended by itself meanwhile.
     require_connection(&row)?;
-    row.status = ClientStatus::Disconnected;
     row.account_at = Ord::max(row.account_at, now.floor_second());
     row.account_rank = REMOVED;
-    row.disconnected_at = Some(now);
-    row.disconnect_reason = Some("BY_PARTNER".to_owned());
-    row.disconnect_upstream_reason = None;
-    row.disconnect_initiated_by = Some("PARTNER".to_owned());
-    row.pause_reason = None;
-    row.token_sealed = None;
-    row.token_expires_at = None;
+    let data = disconnection::end(&mut row, now, &Reason::by_partner());
     crate::db::upsert::<client::Entity, _>(&tx, vec![row.clone()]).await?;
     let mut news = vec![NewEvent {
         partner: row.partner_id,
@@ -83,7 +76,7 @@ pub async fn disconnect(app: &App, scope: &Scope, client: ClientId) -> Outcome<(
         occurred_at: now,
         client: Some(id),
         subject: None,
-        data: Some(json!({ "reason": "BY_PARTNER", "initiatedBy": "PARTNER" })),
+        data: Some(data),
     }];
     news.extend(lanes::cancel_all(&tx, id, now).await?);
     let heads = events::commit(&app.hub, tx, news).await?;

@@ -49,8 +49,8 @@ pub fn require_connected(client: &client::Model) -> Result<(), Failure> {
             client.pause_reason.as_deref().unwrap_or("WhatsApp does not take its messages right now")
         ),
         ClientStatus::Disconnected => {
-            let reason = client.disconnect_reason.as_deref().unwrap_or("OTHER");
-            format!("the client is disconnected: {}", disconnection::remedy(reason))
+            let remedy = disconnection::of(client).map_or("", |ended| ended.reason.remedy());
+            format!("the client is disconnected: {remedy}")
         }
     };
     Err(Refusal::new(RefusalCode::ClientNotConnected, "clientId", why).into())

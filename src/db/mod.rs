@@ -23,26 +23,26 @@ pub use write::{insert, least, padded, upsert};
 /// What a database is for: how many read it beside the writer, and how much of it each connection keeps in memory. SQLite
 /// only: Postgres has one pool for both, and a memory of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub enum Purpose {
     /// Rows that are looked up all the time.
     Rows,
     /// Bodies that are written once and read once, if at all.
     Queue,
 }
 
-impl Use {
+impl Purpose {
     fn readers(self) -> u32 {
         match self {
-            Use::Rows => 4,
-            Use::Queue => 1,
+            Purpose::Rows => 4,
+            Purpose::Queue => 1,
         }
     }
 
     /// MB of pages.
     fn caches(self) -> (u32, u32) {
         match self {
-            Use::Rows => (16, 4),
-            Use::Queue => (2, 1),
+            Purpose::Rows => (16, 4),
+            Purpose::Queue => (2, 1),
         }
     }
 }
@@ -65,7 +65,7 @@ impl Db {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub async fn open(url: &SecretString, purpose: Use) -> Result<Self, DbErr> {
+    pub async fn open(url: &SecretString, purpose: Purpose) -> Result<Self, DbErr> {
         let statements = Arc::new(AtomicU64::new(0));
         let url = url.expose_secret();
         if url.starts_with("sqlite") {

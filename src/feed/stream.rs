@@ -104,8 +104,9 @@ pub struct Reader {
 
 impl Reader {
     /// The next items, at most `most` and at least one: those that are ready together. Before it waits for any, it tells
-    /// `idle` up to which place everything was told or passed over, and whether it is live from there on; all that it gave before must have been told on by
-    /// then. None after an error. It ends by itself only then: whoever reads stops reading when the process ends.
+    /// `idle` up to which place everything was told or passed over, and whether it is live from there on; all that it gave
+    /// before must have been told on by then. None after an error. It ends by itself only then: whoever reads stops reading
+    /// when the process ends.
     pub async fn next(
         &mut self,
         most: usize,

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{Executor, Request, Value, Variables};
-use entity::{EventType, PartnerId};
+use entity::PartnerId;
 use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::json;
 
@@ -17,12 +17,11 @@ use crate::auth::Scope;
 use crate::ids::EventId;
 use crate::webhooks::{Place, Render};
 
-/// The operations, one for each type that events have in the schema.
-const OPERATIONS: &str = include_str!("webhook_data.graphql");
+const DOCUMENT: &str = concat!(include_str!("webhook_data.graphql"), include_str!("event_data.graphql"));
 
 /// Makes `data` of webhooks.
 pub struct WebhookData {
-    /// Without limits: the operations are ours.
+    /// Without limits: the document is ours.
     engine: Engine,
     document: ExecutableDocument,
 }
@@ -36,38 +35,11 @@ impl Default for WebhookData {
 impl WebhookData {
     /// Over the schema of the API.
     pub fn new() -> Self {
-        let document = match parse_query(OPERATIONS) {
+        let document = match parse_query(DOCUMENT) {
             Ok(document) => document,
-            Err(error) => unreachable!("webhook_data.graphql: {error}"),
+            Err(error) => unreachable!("the document of webhooks: {error}"),
         };
         Self { engine: Engine::new(Schema::new(Query, Mutation, Subscription)), document }
-    }
-
-    async fn group(
-        &self,
-        app: &Arc<App>,
-        partner: PartnerId,
-        operation: &str,
-        positions: &[i64],
-        made: &mut HashMap<i64, String>,
-    ) -> anyhow::Result<()> {
-        let ids: Vec<String> =
-            positions.iter().map(|position| EventId { partner, position: *position }.public()).collect();
-        let mut request =
-            Request::new("").operation_name(operation).variables(Variables::from_json(json!({ "ids": ids })));
-        request.set_parsed_query(self.document.clone());
-        let response = self.engine.execute(prepare(app, &Scope::of_webhooks(partner), request)).await;
-        if let Some(error) = response.errors.first() {
-            bail!("{operation}: {}", error.message);
-        }
-        let Value::Object(mut data) = response.data else { bail!("{operation}: no data") };
-        let Some(Value::List(nodes)) = data.swap_remove("nodes") else { bail!("{operation}: no nodes") };
-        for (position, node) in positions.iter().zip(nodes) {
-            if let Value::Object(_) = node {
-                made.insert(*position, serde_json::to_string(&node).context("a node is no JSON")?);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -79,17 +51,26 @@ impl Render for WebhookData {
         entries: Vec<Place>,
     ) -> BoxFuture<'a, anyhow::Result<HashMap<i64, String>>> {
         async move {
-            let mut groups: HashMap<&str, Vec<i64>> = HashMap::new();
-            for Place { position, kind } in entries {
-                if let Some(operation) = operation(kind) {
-                    groups.entry(operation).or_default().push(position);
-                }
+            let mut positions: Vec<i64> = entries.iter().map(|entry| entry.position).collect();
+            positions.sort_unstable();
+            positions.dedup();
+            let ids: Vec<String> =
+                positions.iter().map(|position| EventId { partner, position: *position }.public()).collect();
+            let mut request = Request::new("").variables(Variables::from_json(json!({ "ids": ids })));
+            request.set_parsed_query(self.document.clone());
+            let response = self.engine.execute(prepare(app, &Scope::of_webhooks(partner), request)).await;
+            if let Some(error) = response.errors.first() {
+                bail!("the data of events: {}", error.message);
             }
-            let mut made = HashMap::new();
-            for (operation, mut positions) in groups {
-                positions.sort_unstable();
-                positions.dedup();
-                self.group(app, partner, operation, &positions, &mut made).await?;
+            let Value::Object(mut data) = response.data else { bail!("the data of events: none") };
+            let Some(Value::List(nodes)) = data.swap_remove("nodes") else {
+                bail!("the data of events: no nodes")
+            };
+            let mut made = HashMap::with_capacity(positions.len());
+            for (position, node) in positions.iter().zip(nodes) {
+                if let Value::Object(_) = node {
+                    made.insert(*position, serde_json::to_string(&node).context("a node is no JSON")?);
+                }
             }
             Ok(made)
         }
@@ -97,49 +78,20 @@ impl Render for WebhookData {
     }
 }
 
-/// Which operation tells of this; none: no type of the schema does.
-fn operation(kind: EventType) -> Option<&'static str> {
-    Some(match kind {
-        EventType::MessageIncoming => "IncomingMessage",
-        EventType::MessageOutgoing => "OutgoingMessage",
-        EventType::MessageStatus => "MessageStatus",
-        EventType::MessageQueued
-        | EventType::MessageEdited
-        | EventType::MessageDeleted
-        | EventType::MessageReaction
-        | EventType::MessageUpdated
-        | EventType::MessageMerged => "MessageChanged",
-        EventType::ContactAdded
-        | EventType::ContactUpdated
-        | EventType::ContactRemoved
-        | EventType::ContactMerged => "Contact",
-        EventType::OnboardingChanged => "Onboarding",
-        EventType::SyncProgress => "Sync",
-        EventType::ClientConnected
-        | EventType::ClientPaused
-        | EventType::ClientResumed
-        | EventType::ClientDisconnected
-        | EventType::ClientProfileChanged
-        | EventType::ClientMerged
-        | EventType::AppVisitDue => "Client",
-        EventType::WebhookEndpointDisabled | EventType::Test => "WebhookEndpoint",
-        EventType::TemplateChanged => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use sea_orm::Iterable;
-
     use super::*;
 
     #[test]
-    fn every_type_of_event_has_an_operation() {
-        let document = WebhookData::new().document;
-        let operations = document.operations;
-        for kind in EventType::iter().filter(|kind| *kind != EventType::TemplateChanged) {
-            let name = operation(kind).unwrap();
-            assert!(operations.iter().any(|(known, _)| known.is_some_and(|known| known == name)), "{name}");
+    fn every_type_of_event_tells_what_it_is_about() {
+        let sdl = crate::graphql::sdl();
+        let implements =
+            |line: &str| Some(line.strip_prefix("type ")?.split_once(" implements ")?.0.to_owned());
+        let types: Vec<String> =
+            sdl.lines().filter_map(implements).filter(|name| name.ends_with("Event")).collect();
+        assert!(types.len() > 5, "{types:?}");
+        for name in types {
+            assert!(DOCUMENT.contains(&format!("... on {name} {{")), "{name}");
         }
     }
 }

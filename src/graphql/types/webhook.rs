@@ -173,7 +173,8 @@ impl WebhookDelivery {
     /// The attempts so far, first to last.
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<WebhookAttempt>> {
         let rows = ctx.load(AttemptsOf(self.0.id)).await?.unwrap_or_default();
-        Ok(rows.into_iter().map(Into::into).collect())
+        // The row was read before them: an attempt recorded in between is one that it does not know of yet.
+        Ok(rows.into_iter().filter(|row| row.number <= self.0.attempts).map(Into::into).collect())
     }
 
     /// When it is tried next, at the earliest: it may have to wait for others. Null: never again.

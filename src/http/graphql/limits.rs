@@ -34,7 +34,7 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Operations that run at once on one socket.
     pub operations_per_socket: usize,
-    /// Messages that wait for a socket to take them. Operations pause when it is full.
+    /// Server-sent events that wait to be taken. The operation pauses when it is full.
     pub outgoing_queue: usize,
     /// How long a socket may take nothing while messages wait.
     pub slow_reader: Duration,

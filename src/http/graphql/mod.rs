@@ -25,6 +25,7 @@ use axum::{
     routing::get,
 };
 
+use self::socket::Sockets;
 pub use self::{
     access::{Access, AccessError, EndReason, Item},
     error::Code,
@@ -37,7 +38,8 @@ pub use self::{
 /// `GET` and `POST /graphql`: queries and mutations over HTTP, everything over a WebSocket or as server-sent events, and
 /// the way to the page for a browser that comes by hand.
 pub fn router<E: Executor, A: Access>(executor: E, access: A, limits: Limits) -> Router {
-    let door = Door { executor, access, guard: Arc::new(Guard::new(&limits)), limits: Arc::new(limits) };
+    let guard = Arc::new(Guard::new(&limits));
+    let door = Door { executor, access, guard, limits: Arc::new(limits), sockets: Sockets::default() };
     let route = get(enter::<E, A>).post(enter::<E, A>).connect(enter::<E, A>);
     Router::new().route("/graphql", route).with_state(door)
 }
@@ -49,6 +51,7 @@ struct Door<E, A> {
     access: A,
     guard: Arc<Guard>,
     limits: Arc<Limits>,
+    sockets: Sockets,
 }
 
 async fn enter<E: Executor, A: Access>(State(door): State<Door<E, A>>, request: Request) -> Response {

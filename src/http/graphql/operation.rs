@@ -3,14 +3,17 @@
 
 use std::{
     collections::VecDeque,
-    future::poll_fn,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use async_graphql::{Executor, Response, ServerError, Value, parser::types::OperationType};
-use futures_util::{FutureExt, StreamExt, stream::BoxStream};
+use futures_util::{
+    FutureExt, Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use tokio::time::{self, Interval, MissedTickBehavior};
@@ -71,7 +74,7 @@ pub fn written(response: Response, cursor: &str) -> serde_json::Result<Arc<RawVa
 
 /// An operation's parts, one after another.
 #[derive(Default)]
-pub(super) struct Parts {
+struct Parts {
     ready: VecDeque<Part>,
     following: Option<Following>,
 }
@@ -91,8 +94,24 @@ struct Following {
 }
 
 impl<E: Executor, A: Access> Door<E, A> {
+    /// An operation's parts from its beginning on: it is checked, begun and told by whoever polls this.
+    pub(super) fn parts(
+        &self,
+        caller: A::Caller,
+        checked: impl Future<Output = Result<Checked, GuardError>> + Send + 'static,
+        resumes_after: Option<String>,
+    ) -> BoxStream<'static, Part> {
+        let door = self.clone();
+        let begin = async move { door.begin(&caller, checked.await, resumes_after).await };
+        // Boxed, so that its memory is given back while the subscription waits.
+        let begin = AssertUnwindSafe(Box::pin(begin)).catch_unwind();
+        let begin =
+            begin.map(|begun| begun.unwrap_or_else(|_| Parts::of([Part::Refused(vec![panicked("")])])));
+        stream::once(begin).flatten().boxed()
+    }
+
     /// Begins an operation. Queries and mutations are answered when this returns.
-    pub(super) async fn begin(
+    async fn begin(
         &self,
         caller: &A::Caller,
         checked: Result<Checked, GuardError>,
@@ -130,33 +149,40 @@ impl Parts {
     fn of<const N: usize>(parts: [Part; N]) -> Self {
         Self { ready: parts.into(), following: None }
     }
+}
 
-    /// The next part; none after the last one.
-    pub(super) async fn next(&mut self) -> Option<Part> {
+impl Stream for Parts {
+    type Item = Part;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Part>> {
         if let Some(part) = self.ready.pop_front() {
-            return Some(part);
+            return Poll::Ready(Some(part));
         }
-        let (part, then) = self.following.as_mut()?.next().await;
+        let Some(following) = &mut self.following else { return Poll::Ready(None) };
+        let (part, then) = ready!(following.next(context));
         if part.is_last() || then.is_some() {
             self.following = None;
             self.ready.extend(then);
         }
-        Some(part)
+        Poll::Ready(Some(part))
     }
 }
 
 impl Following {
     /// The next part, and a last one if one follows it at once.
-    async fn next(&mut self) -> (Part, Option<Part>) {
-        let heard = AssertUnwindSafe(poll_fn(|context| self.poll(context))).catch_unwind().await;
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<(Part, Option<Part>)> {
+        let heard = match catch_unwind(AssertUnwindSafe(|| self.poll(context))) {
+            Ok(heard) => Ok(ready!(heard)),
+            Err(panic) => Err(panic),
+        };
         let mut answer = match heard {
             Ok(Heard::Item(Some(Item::Response(response)))) => Answer::from(*response),
             Ok(Heard::Item(Some(Item::Ready { payload, cursor }))) => {
                 self.begun = true;
-                return (Part::Next { payload: Payload::Ready(payload), cursor }, None);
+                return Poll::Ready((Part::Next { payload: Payload::Ready(payload), cursor }, None));
             }
-            Ok(Heard::Item(None)) => return (Part::Complete, None),
-            Ok(Heard::Beat(place)) => return (self.heartbeat(place), None),
+            Ok(Heard::Item(None)) => return Poll::Ready((Part::Complete, None)),
+            Ok(Heard::Beat(place)) => return Poll::Ready((self.heartbeat(place), None)),
             Err(_) => panicked(self.name.as_deref().unwrap_or_default()).into(),
         };
         let cursor = self.tap.take();
@@ -165,7 +191,7 @@ impl Following {
             !self.begun && cursor.is_none() && answer.errors.iter().all(|error| error.path.len() <= 1);
         let void = answer.is_void();
         if void && unborn {
-            return (Part::Refused(answer.errors), None);
+            return Poll::Ready((Part::Refused(answer.errors), None));
         }
         self.begun = true;
         answer.data.get_or_insert(Value::Null);
@@ -173,7 +199,7 @@ impl Following {
             answer.extensions.insert("cursor".to_owned(), Value::String(cursor.clone()));
         }
         let next = Part::Next { payload: answer.into(), cursor: cursor.map(Arc::from) };
-        (next, void.then_some(Part::Complete))
+        Poll::Ready((next, void.then_some(Part::Complete)))
     }
 
     /// A result if there is one; else a beat when it is time for one, and at once when the first place is known.

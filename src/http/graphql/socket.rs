@@ -1,10 +1,19 @@
 //! GraphQL over WebSocket: the sub-protocol `graphql-transport-ws`, and the older `graphql-ws`.
 //!
-//! One task talks with the client and owns the socket; each operation runs in a task of its own and hands its messages
-//! over a bounded queue. What ends a socket from outside (shutdown, the credential's end, a reader that takes nothing)
-//! interrupts the talk wherever it stands, also in the middle of a write.
+//! One task talks with the client: it owns the socket and runs the operations, so that they pause by themselves while the
+//! client takes nothing, and what many subscribers are told takes one hop to each. What ends a socket from outside
+//! (shutdown, the credential's end) interrupts the talk wherever it stands, also in the middle of a write.
 
-use std::{borrow::Cow, collections::HashMap, panic::AssertUnwindSafe, pin::pin, sync::Arc};
+use std::{
+    borrow::Cow,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::Poll,
+};
 
 use async_graphql::{Executor, http::ALL_WEBSOCKET_PROTOCOLS};
 use async_graphql_axum::GraphQLProtocol;
@@ -16,28 +25,28 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::{FutureExt, SinkExt};
+use futures_util::{SinkExt, StreamExt, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
-use tokio::{
-    sync::mpsc::{self, error::SendTimeoutError},
-    time::{self, MissedTickBehavior},
-};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::time::{self, MissedTickBehavior};
+use tokio_stream::StreamMap;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Door,
     access::{Access, AccessError},
-    error::{Code, panicked},
+    error::Code,
     guard::Params,
-    operation::Part,
+    operation::{Part, Payload},
 };
 
 const KEEP_ALIVE: &str = r#"{"type":"ka"}"#;
-/// The library's buffers of 128 KiB are most of what an idle socket costs.
-const SOCKET_BUFFER: usize = 4 * 1024;
-/// Messages that are written before they are flushed together.
-const FLUSH_AFTER: usize = 16;
+/// What is read at once. The library's own 128 KiB are most of what an idle socket costs.
+const READ_BUFFER: usize = 4 * 1024;
+/// What is gathered for one write; nothing of it is held by a socket that was never told anything.
+const WRITE_BUFFER: usize = 32 * 1024;
+/// Messages that are flushed together at most.
+const FLUSH_AFTER: usize = 64;
 const LONGEST_ID: usize = 256;
 /// A close frame has 125 bytes; two are the code's.
 const LONGEST_REASON: usize = 123;
@@ -83,8 +92,8 @@ impl<E: Executor, A: Access> Door<E, A> {
         let authorization = parts.headers.get(header::AUTHORIZATION).cloned();
         let running = self.access.tracker().token();
         upgrade
-            .read_buffer_size(SOCKET_BUFFER)
-            .write_buffer_size(SOCKET_BUFFER)
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
             .max_message_size(self.limits.message_bytes)
             .max_frame_size(self.limits.message_bytes)
             .protocols(ALL_WEBSOCKET_PROTOCOLS)
@@ -112,7 +121,8 @@ impl<E: Executor, A: Access> Door<E, A> {
         };
         let (end, _permit) = match greeted {
             Ok((caller, permit)) => {
-                (self.attend(&mut socket, dialect, caller, &shutdown).await, Some(permit))
+                let open = self.sockets.open();
+                (self.attend(&mut socket, dialect, caller, &shutdown).await, Some((permit, open)))
             }
             Err(end) => (end, None),
         };
@@ -170,14 +180,12 @@ impl<E: Executor, A: Access> Door<E, A> {
         caller: A::Caller,
         shutdown: &CancellationToken,
     ) -> End {
-        let stalled = CancellationToken::new();
         let ends = pin!(self.access.ends(&caller));
-        let talk = Box::pin(Talk::new(self, dialect, caller.clone(), stalled.clone()).run(socket));
+        let talk = Box::pin(Talk::new(self, dialect, caller.clone()).run(socket));
         tokio::select! {
             biased;
             () = shutdown.cancelled() => End::going_away(),
             reason = ends => End::Close(4403, reason.as_str().into()),
-            () = stalled.cancelled() => End::try_again("Too slow: reconnect from your last cursor"),
             end = talk => end,
         }
     }
@@ -201,53 +209,49 @@ struct Talk<'a, E, A: Access> {
     door: &'a Door<E, A>,
     dialect: Dialect,
     caller: A::Caller,
-    running: HashMap<Arc<str>, Running>,
-    /// Counts operations, so that what an ended one left in the queue is not taken for a later one of the same id.
-    serial: u64,
-    /// Cancelled by an operation whose messages nobody takes.
-    stalled: CancellationToken,
-    queue: mpsc::Sender<Outgoing>,
-    outgoing: mpsc::Receiver<Outgoing>,
-}
-
-struct Running {
-    serial: u64,
-    /// Stops the operation's task when it is dropped.
-    _stop: DropGuard,
-}
-
-/// A message of an operation on its way to the client.
-struct Outgoing {
-    serial: u64,
-    id: Arc<str>,
-    text: String,
-    last: bool,
+    /// By the ids that the client gave them. Dropping one stops it.
+    operations: StreamMap<Arc<str>, BoxStream<'static, Part>>,
 }
 
 impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
-    fn new(door: &'a Door<E, A>, dialect: Dialect, caller: A::Caller, stalled: CancellationToken) -> Self {
-        let (queue, outgoing) = mpsc::channel(door.limits.outgoing_queue.max(1));
-        Self { door, dialect, caller, running: HashMap::new(), serial: 0, stalled, queue, outgoing }
+    fn new(door: &'a Door<E, A>, dialect: Dialect, caller: A::Caller) -> Self {
+        Self { door, dialect, caller, operations: StreamMap::new() }
     }
 
     async fn run(mut self, socket: &mut WebSocket) -> End {
-        let interval = self.door.limits.ping_interval;
+        let (interval, limit) = (self.door.limits.ping_interval, self.door.limits.slow_reader);
         let mut ping = time::interval_at(time::Instant::now() + interval, interval);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rest = pin!(time::sleep(time::Duration::ZERO));
         let mut heard = true;
+        let mut resting = false;
         loop {
             let step = tokio::select! {
                 message = receive(socket, self.dialect) => {
                     heard = true;
+                    // It may ask for something, and wait for that.
+                    resting = false;
                     match message {
                         Ok(message) => self.hear(socket, message).await,
                         Err(end) => Err(end),
                     }
                 }
-                Some(first) = self.outgoing.recv() => self.tell(socket, first).await,
+                Some((id, part)) = self.operations.next(), if !resting => {
+                    let told = self.tell(socket, id, part).await;
+                    let pause = self.door.sockets.pause();
+                    if !pause.is_zero() {
+                        rest.as_mut().reset(time::Instant::now() + pause);
+                        resting = true;
+                    }
+                    told
+                }
+                () = &mut rest, if resting => {
+                    resting = false;
+                    Ok(())
+                }
                 _ = ping.tick() => {
                     if std::mem::take(&mut heard) {
-                        self.in_time(self.keep_alive(socket)).await
+                        in_time(limit, keep_alive(socket, self.dialect)).await
                     } else {
                         Err(End::try_again("No answer to the ping"))
                     }
@@ -259,99 +263,97 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
         }
     }
 
-    /// The other side's library answers the frame by itself; clients of the older dialect also want a message.
-    async fn keep_alive(&self, socket: &mut WebSocket) -> Result<(), End> {
-        if self.dialect == Dialect::Legacy {
-            write(socket, Message::Text(KEEP_ALIVE.into())).await?;
-        }
-        write(socket, Message::Ping(axum::body::Bytes::new())).await
-    }
-
     async fn hear(&mut self, socket: &mut WebSocket, message: ClientMessage) -> Result<(), End> {
+        let limit = self.door.limits.slow_reader;
         match message {
             ClientMessage::Init { .. } => Err(End::Close(4429, "Too many initialisation requests".into())),
             ClientMessage::Subscribe { id, params } => {
-                if self.running.contains_key(&*id) {
+                if self.operations.contains_key(&id) {
                     return Err(End::Close(4409, format!("Subscriber for {id} already exists").into()));
                 }
-                if self.running.len() >= self.door.limits.operations_per_socket {
+                if self.operations.len() >= self.door.limits.operations_per_socket {
                     let error = Code::RateLimited.error_after(
                         "Too many operations at once on this socket.",
                         time::Duration::from_secs(1),
                     );
                     let refused = self.dialect.frame(&id, &Part::Refused(vec![error])).unwrap_or_default();
-                    return self.in_time(write(socket, Message::Text(refused.into()))).await;
+                    return in_time(limit, write(socket, Message::Text(refused.into()))).await;
                 }
-                self.start(id, *params);
+                let guard = self.door.guard.clone();
+                let checked = async move { guard.check(*params) };
+                self.operations.insert(id, self.door.parts(self.caller.clone(), checked, None));
                 Ok(())
             }
             ClientMessage::Complete { id } => {
-                self.running.remove(&*id);
+                self.operations.remove(&*id);
                 Ok(())
             }
-            ClientMessage::Ping(payload) => self.in_time(write(socket, pong(payload.as_deref()))).await,
+            ClientMessage::Ping(payload) => in_time(limit, write(socket, pong(payload.as_deref()))).await,
             ClientMessage::Terminate => Err(End::Close(1000, "Terminated by the client".into())),
             ClientMessage::Pong | ClientMessage::Alive => Ok(()),
         }
     }
 
-    fn start(&mut self, id: Arc<str>, params: Params) {
-        self.serial += 1;
-        let stop = CancellationToken::new();
-        let running = Running { serial: self.serial, _stop: stop.clone().drop_guard() };
-        self.running.insert(id.clone(), running);
-        let line = Line {
-            dialect: self.dialect,
-            serial: self.serial,
-            id,
-            queue: self.queue.clone(),
-            stalled: self.stalled.clone(),
-            patience: self.door.limits.slow_reader,
-        };
-        let (door, caller) = (self.door.clone(), self.caller.clone());
-        self.door.access.tracker().spawn(async move {
-            let work = async {
-                // Apart, so that its memory is given back while the subscription waits.
-                let begin =
-                    Box::pin(async move { door.begin(&caller, door.guard.check(params), None).await });
-                let Ok(mut parts) = AssertUnwindSafe(begin).catch_unwind().await else {
-                    return line.tell(&Part::Refused(vec![panicked("")])).await;
-                };
-                while let Some(part) = parts.next().await {
-                    line.tell(&part).await?;
-                }
-                Some(())
-            };
-            // `None` all the way: the socket is gone, and so is whoever wanted to know.
-            let _ = stop.run_until_cancelled(work).await;
-        });
-    }
-
     /// Writes what the operations have to say, several messages with one flush.
-    async fn tell(&mut self, socket: &mut WebSocket, first: Outgoing) -> Result<(), End> {
+    async fn tell(&mut self, socket: &mut WebSocket, id: Arc<str>, part: Part) -> Result<(), End> {
         let limit = self.door.limits.slow_reader;
         let writing = async {
-            let mut next = Some(first);
+            let mut next = Some((id, part));
             let mut fed = 0;
-            while let Some(message) = next.take() {
-                if self.running.get(&message.id).is_some_and(|running| running.serial == message.serial) {
-                    if message.last {
-                        self.running.remove(&message.id);
-                    }
-                    socket.feed(Message::Text(message.text.into())).await.map_err(|_| End::Gone)?;
-                    fed += 1;
+            while let Some((id, part)) = next.take() {
+                if let Some(text) = self.dialect.frame(&id, &part) {
+                    socket.feed(Message::Text(text.into())).await.map_err(|_| End::Gone)?;
                 }
+                if part.is_last() {
+                    self.operations.remove(&id);
+                }
+                fed += 1;
                 if fed < FLUSH_AFTER {
-                    next = self.outgoing.try_recv().ok();
+                    next = poll_fn(|context| match self.operations.poll_next_unpin(context) {
+                        Poll::Ready(next) => Poll::Ready(next),
+                        Poll::Pending => Poll::Ready(None),
+                    })
+                    .await;
                 }
             }
             socket.flush().await.map_err(|_| End::Gone)
         };
         in_time(limit, writing).await
     }
+}
 
-    async fn in_time(&self, writing: impl Future<Output = Result<(), End>>) -> Result<(), End> {
-        in_time(self.door.limits.slow_reader, writing).await
+/// How many sockets are open, and how long each rests after it was written to.
+///
+/// A write is a system call, and by far the dearest part of telling somebody something. Where many are told the same
+/// events, each socket rests for about as long as it takes to write to all of them; what comes meanwhile goes out with one
+/// write. Few sockets never rest.
+#[derive(Clone, Default)]
+pub(super) struct Sockets(Arc<AtomicU32>);
+
+impl Sockets {
+    /// What a write costs, roughly.
+    const WRITE: time::Duration = time::Duration::from_micros(10);
+    /// Nobody waits longer than this for company.
+    const LONGEST_PAUSE: time::Duration = time::Duration::from_millis(20);
+    /// Timers are no finer.
+    const SHORTEST_PAUSE: time::Duration = time::Duration::from_millis(1);
+
+    fn open(&self) -> OpenSocket {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OpenSocket(self.clone())
+    }
+
+    fn pause(&self) -> time::Duration {
+        let pause = (Self::WRITE * self.0.load(Ordering::Relaxed)).min(Self::LONGEST_PAUSE);
+        if pause < Self::SHORTEST_PAUSE { time::Duration::ZERO } else { pause }
+    }
+}
+
+struct OpenSocket(Sockets);
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -361,34 +363,16 @@ async fn in_time(limit: time::Duration, writing: impl Future<Output = Result<(),
         .unwrap_or_else(|_| Err(End::try_again("Too slow: reconnect from your last cursor")))
 }
 
+/// The other side's library answers the frame by itself; clients of the older dialect also want a message.
+async fn keep_alive(socket: &mut WebSocket, dialect: Dialect) -> Result<(), End> {
+    if dialect == Dialect::Legacy {
+        write(socket, Message::Text(KEEP_ALIVE.into())).await?;
+    }
+    write(socket, Message::Ping(axum::body::Bytes::new())).await
+}
+
 async fn write(socket: &mut WebSocket, message: Message) -> Result<(), End> {
     socket.send(message).await.map_err(|_| End::Gone)
-}
-
-/// An operation's way to its client; `None` when nobody is there any more.
-#[derive(Clone)]
-struct Line {
-    dialect: Dialect,
-    serial: u64,
-    id: Arc<str>,
-    queue: mpsc::Sender<Outgoing>,
-    stalled: CancellationToken,
-    patience: time::Duration,
-}
-
-impl Line {
-    async fn tell(&self, part: &Part) -> Option<()> {
-        let Some(text) = self.dialect.frame(&self.id, part) else { return Some(()) };
-        let message = Outgoing { serial: self.serial, id: self.id.clone(), text, last: part.is_last() };
-        match self.queue.send_timeout(message, self.patience).await {
-            Ok(()) => Some(()),
-            Err(SendTimeoutError::Timeout(_)) => {
-                self.stalled.cancel();
-                None
-            }
-            Err(SendTimeoutError::Closed(_)) => None,
-        }
-    }
 }
 
 /// The sub-protocols: what they call the same things.
@@ -412,6 +396,11 @@ impl Dialect {
     /// The message that tells a part; none where the dialect has no word for it.
     fn frame(self, id: &str, part: &Part) -> Option<String> {
         Some(match (part, self) {
+            (Part::Next { payload: Payload::Ready(payload), .. }, _) => {
+                let kind = if self == Self::Transport { "next" } else { "data" };
+                let id = serde_json::to_string(id).unwrap_or_default();
+                ["{\"id\":", &id, ",\"type\":\"", kind, "\",\"payload\":", payload.get(), "}"].concat()
+            }
             (Part::Next { payload, .. }, Self::Transport) => frame(Some(id), "next", Some(payload)),
             (Part::Next { payload, .. }, Self::Legacy) => frame(Some(id), "data", Some(payload)),
             (Part::Refused(errors), Self::Transport) => frame(Some(id), "error", Some(errors)),

@@ -1,22 +1,20 @@
 //! GraphQL over server-sent events: one operation a request, in the distinct connections mode of the graphql-sse
 //! protocol, with the events `next` and `complete`. Every event has its place in the stream as `id`.
 
-use std::panic::AssertUnwindSafe;
-
 use async_graphql::Executor;
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::{sync::mpsc, time::Duration};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     Door,
     access::{Access, AccessError},
-    error::{Answer, panicked},
+    error::Answer,
     guard::{Checked, GuardError},
     operation::Part,
 };
@@ -81,10 +79,7 @@ impl<E: Executor, A: Access> Door<E, A> {
                 Ok(()) | Err(mpsc::error::SendTimeoutError::Closed(_)) => Ok(()),
             }
         };
-        let begin = Box::pin(self.begin(caller, checked, resumes_after));
-        let Ok(mut parts) = AssertUnwindSafe(begin).catch_unwind().await else {
-            return send(&Part::Refused(vec![panicked("")])).await;
-        };
+        let mut parts = self.parts(caller.clone(), std::future::ready(checked), resumes_after);
         while let Some(part) = parts.next().await {
             send(&part).await?;
         }

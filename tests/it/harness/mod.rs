@@ -6,6 +6,7 @@
 mod cable;
 mod events;
 pub mod meta;
+pub mod process;
 pub mod receiver;
 mod socket;
 pub mod wire;

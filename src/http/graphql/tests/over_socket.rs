@@ -526,12 +526,8 @@ async fn who_answers_the_pings_stays() {
 
 #[tokio::test]
 async fn close_1013_for_a_reader_that_takes_nothing() {
-    let limits = Limits {
-        slow_reader: millis(50),
-        close_grace: Duration::from_secs(30),
-        outgoing_queue: 4,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { slow_reader: millis(50), close_grace: Duration::from_secs(30), ..Limits::default() };
     let served = Served::new(limits).await;
     let mut client = served.client().await;
     client.subscribe("1", "subscription { flood }").await;
