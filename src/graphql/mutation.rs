@@ -76,8 +76,8 @@ impl Mutation {
         client::confirm_app_visit(ctx, input).await
     }
 
-    /// Changes the profile that customers see. MANAGED_IN_APP in COEXISTENCE, where only the client can, in the
-    /// app. Needs the scope ADMIN.
+    /// Changes the profile that customers see, of a client that is API_ONLY. MANAGED_IN_APP in COEXISTENCE, where only the
+    /// client can, in the app. Needs the scope ADMIN.
     async fn update_profile(
         &self,
         ctx: &Context<'_>,

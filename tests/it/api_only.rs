@@ -78,6 +78,38 @@ async fn a_number_on_the_api_alone_is_registered_and_has_no_app() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_profile_of_a_number_on_the_api_alone_is_set_here() {
+    let t = Tandem::new().await;
+    number(&t, NUMBER).await;
+    let client = connect(&t, NUMBER, json!({})).await;
+    let before = t.cursor().await;
+    let set = async |change: Value| {
+        let mut input = change;
+        input["clientId"] = json!(client);
+        t.mutate("updateProfile", input, "client { profile { about } }").await
+    };
+    let payload = set(json!({ "about": "Täglich frisch", "websites": ["https://example.test/"] })).await;
+    assert_eq!(
+        (&payload["userErrors"], &payload["client"]["profile"]["about"]),
+        (&json!([]), &json!("Täglich frisch"))
+    );
+    assert_eq!(t.told(&before, &["CLIENT_PROFILE_CHANGED"], "... on Event { type }").await.len(), 1);
+    for (change, field) in [
+        (json!({ "displayName": "Another name" }), json!(["displayName"])),
+        (json!({ "about": "" }), json!(["about"])),
+        (json!({ "about": "x".repeat(140) }), json!(["about"])),
+        (json!({ "email": "x".repeat(129) }), json!(["email"])),
+        (json!({}), json!([])),
+    ] {
+        let error = set(change).await["userErrors"][0].clone();
+        assert_eq!((&error["code"], &error["field"]), (&json!("INVALID"), &field));
+    }
+    t.act("refuse", json!({ "path": "whatsapp_business_profile", "code": 100 })).await;
+    let error = set(json!({ "about": "Heute zu" })).await["userErrors"][0].clone();
+    assert_eq!(error["code"], "UPSTREAM_REJECTED", "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_is_in_the_app_is_never_registered() {
     let t = Tandem::new().await;
     t.phone(NUMBER, 2, 0).await;

@@ -273,7 +273,7 @@ async fn what_is_to_be_sent_arrives_at_most_once_however_often_the_process_is_ki
         }
         service.kill().await;
         service = start(&environment, &["serve"], "serving at http://").await;
-        address.send(service.address.clone()).unwrap();
+        address.send_replace(service.address.clone());
     }
     let ids = asked.join_next().await.unwrap().unwrap();
     assert_eq!(ids.len(), messages, "a key makes one message, however often it is asked");

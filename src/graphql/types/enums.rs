@@ -121,7 +121,7 @@ mirror! {
         Sending,
         /// It left, or it did not: the answer got lost. Settled by a later status.
         Unknown,
-        /// WhatsApp took it.
+        /// WhatsApp took it. Told only where the answer comes before the first status; otherwise SENT or a later one is.
         Accepted,
         /// It left WhatsApp's server.
         Sent,
