@@ -89,7 +89,7 @@ pub async fn queue<C: ConnectionTrait>(tx: &C, entry: lane_entry::Model) -> Resu
 /// What was taken back.
 pub enum Canceled {
     /// The message itself, as it is then.
-    Message(message::Model),
+    Message(Box<message::Model>),
     /// Our reactions to it that waited.
     Reactions,
 }
@@ -129,5 +129,5 @@ pub async fn cancel_one<C: ConnectionTrait>(
     // What waits for itself has no WhatsApp id yet, so that nobody can have reacted to it: it is one or the other.
     let Some(canceled) = canceled.into_iter().next() else { return Ok(Some(Canceled::Reactions)) };
     insert_rungs(tx, vec![rung]).await?;
-    Ok(Some(Canceled::Message(canceled)))
+    Ok(Some(Canceled::Message(Box::new(canceled))))
 }

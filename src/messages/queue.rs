@@ -40,7 +40,7 @@ pub async fn cancel(app: &App, scope: &Scope, id: MessageId) -> Outcome<Sent> {
         return Ok(Sent { message, position });
     }
     let (message, kind) = match lanes::cancel_one(&tx, &message, now).await? {
-        Some(Canceled::Message(canceled)) => (canceled, EventType::MessageStatus),
+        Some(Canceled::Message(canceled)) => (*canceled, EventType::MessageStatus),
         // They have no rows to hold what became of them: who watches hears it here.
         Some(Canceled::Reactions) => (message, EventType::MessageReaction),
         None => {

@@ -136,7 +136,7 @@ fn after(ctx: &Context<'_>, outcome: Outcome<(client::Model, i64)>) -> Result<Cl
 /// FORBIDDEN, UNAVAILABLE.
 pub async fn update_profile(ctx: &Context<'_>, input: UpdateProfileInput) -> Result<ClientPayload> {
     let UpdateProfileInput { client_id, display_name, about, description, address, email, websites } = input;
-    let websites = websites.map(|sites| sites.into_iter().map(|site| site.0.to_string()).collect());
+    let websites = websites.map(|sites| sites.into_iter().map(|site| site.0).collect());
     let change = clients::profile::Change { display_name, about, description, address, email, websites };
     let outcome = async {
         let client = client_id.of("clientId")?;
