@@ -106,6 +106,8 @@ pub struct App {
     pub lanes_wake: crate::lanes::Wake,
     /// Tells who delivers webhooks that an endpoint came or changed.
     pub webhooks_wake: tokio::sync::Notify,
+    /// What became of webhooks to partners.
+    pub deliveries: crate::webhooks::Counters,
     /// Wakes the applier: bodies were accepted, or a number was connected.
     pub apply_wake: tokio::sync::Notify,
 }
@@ -139,6 +141,7 @@ impl App {
             inbox,
             lanes_wake: crate::lanes::Wake::default(),
             webhooks_wake: tokio::sync::Notify::new(),
+            deliveries: crate::webhooks::Counters::default(),
             apply_wake: tokio::sync::Notify::new(),
         }
     }
