@@ -44,7 +44,7 @@ pub(crate) struct Webhooks {
     next: AtomicUsize,
     late: Mutex<Writer>,
     /// When each went out, in microseconds after `began`; by its place in the batch.
-    sent: Option<(Instant, u64, Vec<AtomicU32>)>,
+    sent: Option<(Instant, Vec<AtomicU32>)>,
 }
 
 impl Webhooks {
@@ -55,8 +55,7 @@ impl Webhooks {
     /// The same, noting when each goes out.
     pub(crate) fn noting(writer: Writer, count: usize) -> Self {
         let mut webhooks = Self::new(writer, count);
-        let first = webhooks.ready.get(0).map_or(0, |(serial, _)| serial);
-        webhooks.sent = Some((Instant::now(), first, (0..count).map(|_| AtomicU32::new(0)).collect()));
+        webhooks.sent = Some((Instant::now(), (0..count).map(|_| AtomicU32::new(0)).collect()));
         webhooks
     }
 
@@ -67,9 +66,8 @@ impl Webhooks {
 
     /// How long ago a message went out.
     pub(crate) fn since_sent(&self, serial: u64) -> Option<Duration> {
-        let (began, first, sent) = self.sent.as_ref()?;
-        let place = usize::try_from(serial.checked_sub(*first)?).ok()?;
-        let at = sent.get(place)?.load(Ordering::Relaxed);
+        let (began, sent) = self.sent.as_ref()?;
+        let at = sent.get(self.ready.place_of(serial)?)?.load(Ordering::Relaxed);
         let at = Duration::from_micros(u64::from(at));
         (!at.is_zero()).then(|| began.elapsed().saturating_sub(at))
     }
@@ -92,9 +90,8 @@ impl Source for Webhooks {
     }
 
     fn sending(&self, serial: u64) {
-        let Some((began, first, sent)) = &self.sent else { return };
-        let place = serial.checked_sub(*first).and_then(|place| usize::try_from(place).ok());
-        if let Some(at) = place.and_then(|place| sent.get(place)) {
+        let Some((began, sent)) = &self.sent else { return };
+        if let Some(at) = self.ready.place_of(serial).and_then(|place| sent.get(place)) {
             let micros = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
             at.store(micros.max(1), Ordering::Relaxed);
         }

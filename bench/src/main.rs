@@ -63,6 +63,9 @@ struct Cli {
     /// Answers pages from memory for another `bench`: the rows' file, and where to listen.
     #[arg(long, hide = true, num_args = 2, value_names = ["FILE", "ADDRESS"])]
     memory: Option<Vec<String>>,
+    /// Writes ready texts for another `bench`: where to listen, and for how many sockets.
+    #[arg(long, hide = true, num_args = 2, value_names = ["ADDRESS", "SOCKETS"])]
+    bare: Option<Vec<String>>,
 }
 
 /// A measurement.
@@ -156,9 +159,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // Fails only where a provider is installed already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let done = match &cli.memory {
-        Some(memory) => answer_from_memory(memory),
-        None => measure(&cli),
+    let done = match (&cli.memory, &cli.bare) {
+        (Some(memory), _) => answer_from_memory(memory),
+        (None, Some(bare)) => write_ready_texts(bare),
+        (None, None) => measure(&cli),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -181,6 +185,14 @@ fn answer_from_memory(arguments: &[String]) -> anyhow::Result<()> {
     let address: SocketAddr = address.parse()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(parts::memory::serve(file.as_ref(), address))
+}
+
+/// The same.
+fn write_ready_texts(arguments: &[String]) -> anyhow::Result<()> {
+    let [address, sockets] = arguments else { anyhow::bail!("--bare takes an address and a number") };
+    let (address, sockets) = (address.parse()?, sockets.parse()?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(parts::bare::serve(address, sockets))
 }
 
 async fn run(cli: &Cli) -> anyhow::Result<()> {

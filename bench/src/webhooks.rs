@@ -1,4 +1,4 @@
-//! Signed webhooks of one message each, as WhatsApp sends them when a customer writes.
+//! Signed webhooks as WhatsApp sends them when customers write: of one message each, or of several.
 
 use std::net::SocketAddr;
 
@@ -36,6 +36,8 @@ pub(crate) struct Writer {
     shops: Vec<Shop>,
     customers: u64,
     next: u64,
+    /// Messages of a request.
+    each: u64,
 }
 
 /// Before the serial number that each text begins with.
@@ -52,32 +54,48 @@ impl Writer {
     ) -> anyhow::Result<Self> {
         let key = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
         anyhow::ensure!(!shops.is_empty() && customers > 0, "nobody to write to");
-        Ok(Self { host, key, shops, customers, next: 0 })
+        Ok(Self { host, key, shops, customers, next: 0, each: 1 })
     }
 
-    /// Appends the next request: its serial number.
+    /// From here on a request has so many messages, all of one number: as WhatsApp does when there is much to tell.
+    pub(crate) fn messages(&mut self, each: u64) {
+        self.each = each.max(1);
+    }
+
+    /// Appends the next request: the serial number of its first message.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>) -> u64 {
         let serial = self.next;
-        self.next += 1;
-        // Neighbours in time are strangers to each other, as in life.
-        let customer = mix(serial) % self.customers;
+        self.next += self.each;
         let shops = self.shops.len() as u64;
-        let Some(shop) = self.shops.get(usize::try_from(customer % shops).unwrap_or(0)) else {
+        let at = mix(serial) % shops;
+        let Some(shop) = self.shops.get(usize::try_from(at).unwrap_or(0)) else {
             return serial;
         };
-        let number = format!("49157{:08}", 70_000_000 + customer);
-        let user = format!("DE.{:018}", 100_000_000_000_000_000 + customer);
-        let id = wamid(&number, serial);
-        let words = WORDS.get(usize::try_from(mix(!serial) % 8).unwrap_or(0)).copied().unwrap_or_default();
-        let seconds = seconds_now();
+        let (mut contacts, mut messages) = (Vec::new(), Vec::new());
+        for serial in serial..self.next {
+            // Neighbours in time are strangers to each other, as in life.
+            let customer = mix(!serial) % (self.customers / shops).max(1) * shops + at;
+            let number = format!("49157{:08}", 70_000_000 + customer);
+            let user = format!("DE.{:018}", 100_000_000_000_000_000 + customer);
+            let id = wamid(&number, serial);
+            let words =
+                WORDS.get(usize::try_from(mix(!serial) % 8).unwrap_or(0)).copied().unwrap_or_default();
+            let seconds = seconds_now();
+            contacts.push(format!(
+                "{{\"profile\":{{\"name\":\"Kundin {customer}\"}},\"wa_id\":\"{number}\",\"user_id\":\"{user}\"}}"
+            ));
+            messages.push(format!(
+                "{{\"from\":\"{number}\",\"from_user_id\":\"{user}\",\"id\":\"{id}\",\"timestamp\":\"{seconds}\",\
+                 \"type\":\"text\",\"text\":{{\"body\":\"nr {serial:010} {words}\"}}}}"
+            ));
+        }
+        let (contacts, messages) = (contacts.join(","), messages.join(","));
         let Shop { number_id, waba, number: own, .. } = shop;
         let body = format!(
             "{{\"object\":\"whatsapp_business_account\",\"entry\":[{{\"id\":\"{waba}\",\"changes\":[{{\"value\":{{\
              \"messaging_product\":\"whatsapp\",\"metadata\":{{\"display_phone_number\":\"{own}\",\
-             \"phone_number_id\":\"{number_id}\"}},\"contacts\":[{{\"profile\":{{\"name\":\"Kundin {customer}\"}},\
-             \"wa_id\":\"{number}\",\"user_id\":\"{user}\"}}],\"messages\":[{{\"from\":\"{number}\",\
-             \"from_user_id\":\"{user}\",\"id\":\"{id}\",\"timestamp\":\"{seconds}\",\"type\":\"text\",\
-             \"text\":{{\"body\":\"nr {serial:010} {words}\"}}}}]}},\"field\":\"messages\"}}]}}]}}"
+             \"phone_number_id\":\"{number_id}\"}},\"contacts\":[{contacts}],\"messages\":[{messages}]}},\
+             \"field\":\"messages\"}}]}}]}}"
         );
         let mut mac = self.key.clone();
         mac.update(body.as_bytes());
@@ -98,6 +116,7 @@ impl Writer {
     pub(crate) fn batch(&mut self, count: usize) -> Batch {
         let mut batch = Batch {
             first: self.next,
+            each: self.each,
             bytes: Vec::with_capacity(count * 1100),
             ends: Vec::with_capacity(count),
         };
@@ -112,16 +131,22 @@ impl Writer {
 /// Requests that are ready.
 pub(crate) struct Batch {
     first: u64,
+    each: u64,
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Batch {
-    /// The one at this place, with its serial number.
+    /// The one at this place, with the serial number of its first message.
     pub(crate) fn get(&self, place: usize) -> Option<(u64, &[u8])> {
         let end = *self.ends.get(place)?;
         let start = place.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-        Some((self.first + place as u64, self.bytes.get(start..end)?))
+        Some((self.first + place as u64 * self.each, self.bytes.get(start..end)?))
+    }
+
+    /// In which request a message is.
+    pub(crate) fn place_of(&self, serial: u64) -> Option<usize> {
+        usize::try_from(serial.checked_sub(self.first)? / self.each).ok()
     }
 
     /// Mean size of what is sent, head and body.
@@ -173,6 +198,12 @@ mod tests {
         let mut writer = Writer::new(([127, 0, 0, 1], 80).into(), "secret", vec![shop], 500).unwrap();
         let batch = writer.batch(1000);
         let mut ids = std::collections::BTreeSet::new();
+        writer.messages(10);
+        let many = writer.batch(2);
+        assert_eq!(
+            (many.get(1).unwrap().0, many.place_of(1009), many.place_of(1010)),
+            (1010, Some(0), Some(1))
+        );
         for place in 0..1000 {
             let (serial, request) = batch.get(place).unwrap();
             let start = memchr::memmem::find(request, b"\r\n\r\n").unwrap() + 4;

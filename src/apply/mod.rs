@@ -233,13 +233,13 @@ async fn one(work: &mut Work<'_>, routed: &Routed, span: &mut Span) -> Result<()
         ChangeKind::Identity(identity) => contacts::identity(work, client, identity, at(identity.at))?,
         ChangeKind::Notice(_) | ChangeKind::Ignored(_) => {}
         ChangeKind::HistoryChunk(chunk) => {
-            sync::chunk(work, work.transaction()?, client, *chunk, span).await?
+            sync::chunk(work, work.transaction()?, client, *chunk, span).await?;
         }
         ChangeKind::HistoryDeclined(error) => {
-            sync::declined(work, work.transaction()?, client, error).await?
+            sync::declined(work, work.transaction()?, client, error).await?;
         }
         ChangeKind::Account(seen) => {
-            account::seen(work, work.transaction()?, client, seen, at(seen.at)).await?
+            account::seen(work, work.transaction()?, client, seen, at(seen.at)).await?;
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! One measurement each.
 
 pub(crate) mod accept;
+pub(crate) mod bare;
 pub(crate) mod deliveries;
 pub(crate) mod disk;
 mod floor;

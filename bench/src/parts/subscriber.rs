@@ -1,18 +1,31 @@
-//! A subscriber over `graphql-transport-ws`.
+//! A subscriber over `graphql-transport-ws`: hand-made, since it shares the cores with the service, and a thousand of
+//! them read a great deal.
 
 use std::net::SocketAddr;
 
 use anyhow::{Context, bail, ensure};
-use futures_util::{SinkExt, StreamExt};
+use memchr::memmem;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+/// The largest frame that is read.
+const LARGEST: usize = 16 << 20;
+/// Read at once.
+const READ: usize = 16 << 10;
+const TEXT: u8 = 1;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
 
 /// One subscription on a socket of its own.
 pub(crate) struct Subscriber {
-    socket: WebSocketStream<TcpStream>,
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// What of the buffer was read already.
+    read: usize,
+    /// A heartbeat told its place.
+    placed: bool,
 }
 
 impl Subscriber {
@@ -23,12 +36,21 @@ impl Subscriber {
         query: &str,
         variables: &Value,
     ) -> anyhow::Result<Self> {
-        let mut request = format!("ws://{host}/graphql").into_client_request()?;
-        request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse()?);
-        let stream = TcpStream::connect(host).await?;
-        stream.set_nodelay(true)?;
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
-        let mut subscriber = Self { socket };
+        let mut subscriber = Self::bare(host).await?;
+        let upgrade = format!(
+            "GET /graphql HTTP/1.1\r\nhost: {host}\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+             sec-websocket-protocol: graphql-transport-ws\r\n\r\n"
+        );
+        subscriber.stream.write_all(upgrade.as_bytes()).await?;
+        let head = loop {
+            if let Some(end) = memmem::find(&subscriber.buffer, b"\r\n\r\n") {
+                break end + 4;
+            }
+            subscriber.more().await?;
+        };
+        ensure!(subscriber.buffer.starts_with(b"HTTP/1.1 101"), "the service opens no WebSocket");
+        subscriber.read = head;
         let init =
             json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {key}") } });
         subscriber.say(&init).await?;
@@ -42,47 +64,146 @@ impl Subscriber {
         Ok(subscriber)
     }
 
-    async fn say(&mut self, frame: &Value) -> anyhow::Result<()> {
-        Ok(self.socket.send(Message::text(frame.to_string())).await?)
+    /// Reads frames that somebody writes who asks nothing.
+    pub(crate) async fn bare(host: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(host).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::new(), read: 0, placed: false })
+    }
+
+    async fn say(&mut self, message: &Value) -> anyhow::Result<()> {
+        self.write(TEXT, message.to_string().as_bytes()).await
+    }
+
+    /// The mask is 0: the bytes stay as they are.
+    async fn write(&mut self, kind: u8, bytes: &[u8]) -> anyhow::Result<()> {
+        let mut frame = vec![0x80 | kind];
+        match u16::try_from(bytes.len()).context("too long for one frame")? {
+            short @ 0..126 => frame.push(0x80 | short as u8),
+            length => {
+                frame.push(0x80 | 126);
+                frame.extend_from_slice(&length.to_be_bytes());
+            }
+        }
+        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(bytes);
+        Ok(self.stream.write_all(&frame).await?)
+    }
+
+    async fn more(&mut self) -> anyhow::Result<()> {
+        if self.read > 0 {
+            self.buffer.drain(..self.read);
+            self.read = 0;
+        }
+        self.buffer.reserve(READ);
+        ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the service closed the socket");
+        Ok(())
+    }
+
+    /// The next frame's kind, and its payload within the buffer.
+    async fn frame(&mut self) -> anyhow::Result<(u8, &[u8])> {
+        let (kind, length) = loop {
+            if let Some((kind, head, length)) = head(self.buffer.get(self.read..).unwrap_or_default()) {
+                ensure!(length <= LARGEST, "a frame of {length} bytes");
+                if self.buffer.len() >= self.read + head + length {
+                    self.read += head + length;
+                    break (kind, length);
+                }
+            }
+            self.more().await?;
+        };
+        Ok((kind, self.buffer.get(self.read - length..self.read).unwrap_or_default()))
     }
 
     async fn heard(&mut self, kind: &str) -> anyhow::Result<()> {
         loop {
-            let text = self.text().await?;
-            let frame: Value = serde_json::from_str(&text)?;
+            let (frame, payload) = self.frame().await?;
+            ensure!(frame == TEXT, "the service closed the socket");
+            let message: Value = serde_json::from_slice(payload)?;
             // A heartbeat may come before.
-            if frame["type"] != "ping" {
-                ensure!(frame["type"] == kind, "{frame:#} instead of {kind}");
+            if message["type"] == "ping" {
+                self.placed |= !message["payload"]["cursors"].is_null();
+            } else {
+                ensure!(message["type"] == kind, "{message:#} instead of {kind}");
                 return Ok(());
             }
         }
     }
 
-    async fn text(&mut self) -> anyhow::Result<Utf8Bytes> {
+    /// The next result, as its text.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<String> {
+        let mut text = String::new();
+        self.told(|payload| {
+            text.push_str(std::str::from_utf8(payload)?);
+            Ok(())
+        })
+        .await?;
+        Ok(text)
+    }
+
+    /// Reads on until a result came.
+    pub(crate) async fn told(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         loop {
-            match self.socket.next().await.context("the service closed the socket")?? {
-                Message::Text(text) => return Ok(text),
-                Message::Close(close) => bail!("the service closed the socket: {close:?}"),
-                _ => {}
+            if self.step(&mut take).await? {
+                return Ok(());
             }
         }
     }
 
-    /// The next result, as its text.
-    pub(crate) async fn next(&mut self) -> anyhow::Result<Utf8Bytes> {
-        loop {
-            let text = self.text().await?;
-            let is_beat = text.starts_with("{\"type\":\"ping\"");
-            if !is_beat && memchr::memmem::find(text.as_bytes(), b"\"payload\"").is_some() {
-                ensure!(memchr::memmem::find(text.as_bytes(), b"\"errors\"").is_none(), "{text}");
-                return Ok(text);
-            }
-            let frame: Value = serde_json::from_str(&text)?;
-            match frame["type"].as_str() {
-                Some("ping") => self.say(&json!({ "type": "pong" })).await?,
-                Some("pong") => {}
-                _ => bail!("the subscription ended: {frame:#}"),
+    /// Reads what it missed, so many results, and that it is followed now.
+    pub(crate) async fn catch_up(&mut self, mut missed: usize) -> anyhow::Result<()> {
+        while missed > 0 || !self.placed {
+            if self.step(&mut |_| Ok(())).await? {
+                missed = missed.checked_sub(1).context("more was told than was missed")?;
             }
         }
+        Ok(())
     }
+
+    /// Reads one frame. True: it was a result.
+    async fn step(&mut self, take: &mut impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<bool> {
+        let (kind, payload) = self.frame().await?;
+        if kind == TEXT && payload.starts_with(b"{\"id\":\"1\",\"type\":\"next\"") {
+            ensure!(memmem::find(payload, b"\"errors\"").is_none(), "{}", String::from_utf8_lossy(payload));
+            take(payload)?;
+            return Ok(true);
+        }
+        match kind {
+            TEXT => {
+                let message: Value = serde_json::from_slice(payload)?;
+                match message["type"].as_str() {
+                    Some("ping") => {
+                        self.placed |= !message["payload"]["cursors"].is_null();
+                        self.say(&json!({ "type": "pong" })).await?;
+                    }
+                    Some("pong") => {}
+                    _ => bail!("the subscription ended: {message:#}"),
+                }
+            }
+            PING => {
+                let payload = payload.to_vec();
+                self.write(PONG, &payload).await?;
+            }
+            PONG => {}
+            CLOSE => bail!(
+                "the service closed the socket: {}",
+                String::from_utf8_lossy(payload.get(2..).unwrap_or_default())
+            ),
+            other => bail!("a frame of kind {other}"),
+        }
+        Ok(false)
+    }
+}
+
+/// A frame's kind, and the lengths of its head and its payload, once the head is whole. A server masks nothing.
+fn head(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+    let kind = bytes.first()? & 0x0f;
+    Some(match *bytes.get(1)? {
+        126 => (kind, 4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => (kind, 10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
+        short => (kind, 2, usize::from(short)),
+    })
 }

@@ -107,7 +107,7 @@ impl<E: Executor, A: Access> Door<E, A> {
         let begin = AssertUnwindSafe(Box::pin(begin)).catch_unwind();
         let begin =
             begin.map(|begun| begun.unwrap_or_else(|_| Parts::of([Part::Refused(vec![panicked("")])])));
-        stream::once(begin).flatten().boxed()
+        stream::once(begin).flatten().fuse().boxed()
     }
 
     /// Begins an operation. Queries and mutations are answered when this returns.

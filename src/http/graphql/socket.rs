@@ -1,18 +1,20 @@
 //! GraphQL over WebSocket: the sub-protocol `graphql-transport-ws`, and the older `graphql-ws`.
 //!
-//! One task talks with the client: it owns the socket and runs the operations, so that they pause by themselves while the
-//! client takes nothing, and what many subscribers are told takes one hop to each. What ends a socket from outside
-//! (shutdown, the credential's end) interrupts the talk wherever it stands, also in the middle of a write.
+//! One task talks with the client: it owns the socket and runs the operations, so that what many subscribers are told takes
+//! one hop to each. While the client takes nothing, each operation goes on up to its next message and pauses there: never
+//! in the middle, where it may hold what others wait for. What ends a socket from outside (shutdown, the credential's
+//! end) interrupts the talk wherever it stands, also in the middle of a write.
 
 use std::{
     borrow::Cow,
+    collections::VecDeque,
     future::poll_fn,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use async_graphql::{Executor, http::ALL_WEBSOCKET_PROTOCOLS};
@@ -25,7 +27,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures_util::{SinkExt, StreamExt, stream::BoxStream};
+use futures_util::{SinkExt, Stream, StreamExt, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 use tokio::time::{self, MissedTickBehavior};
@@ -210,7 +212,52 @@ struct Talk<'a, E, A: Access> {
     dialect: Dialect,
     caller: A::Caller,
     /// By the ids that the client gave them. Dropping one stops it.
-    operations: StreamMap<Arc<str>, BoxStream<'static, Part>>,
+    operations: StreamMap<Arc<str>, Operation>,
+}
+
+/// An operation, and what it has to say next.
+struct Operation {
+    parts: BoxStream<'static, Part>,
+    next: Option<Part>,
+}
+
+impl Operation {
+    /// Goes on up to the next part.
+    fn advance(&mut self, context: &mut Context<'_>) {
+        if self.next.is_none()
+            && let Poll::Ready(part) = self.parts.poll_next_unpin(context)
+        {
+            self.next = part;
+        }
+    }
+}
+
+impl Stream for Operation {
+    type Item = Part;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Part>> {
+        match self.next.take() {
+            Some(part) => Poll::Ready(Some(part)),
+            None => self.parts.poll_next_unpin(context),
+        }
+    }
+}
+
+/// Lets all operations go on up to their next parts, for as long as it is polled.
+async fn advance(operations: &mut StreamMap<Arc<str>, Operation>) {
+    poll_fn(|context| {
+        operations.values_mut().for_each(|operation| operation.advance(context));
+        Poll::Pending
+    })
+    .await
+}
+
+/// What is said next; nothing while the socket rests.
+async fn next(operations: &mut StreamMap<Arc<str>, Operation>, resting: bool) -> Option<(Arc<str>, Part)> {
+    if resting {
+        advance(operations).await;
+    }
+    operations.next().await
 }
 
 impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
@@ -236,7 +283,7 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
                         Err(end) => Err(end),
                     }
                 }
-                Some((id, part)) = self.operations.next(), if !resting => {
+                Some((id, part)) = next(&mut self.operations, resting) => {
                     let told = self.tell(socket, id, part).await;
                     let pause = self.door.sockets.pause();
                     if !pause.is_zero() {
@@ -281,7 +328,8 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
                 }
                 let guard = self.door.guard.clone();
                 let checked = async move { guard.check(*params) };
-                self.operations.insert(id, self.door.parts(self.caller.clone(), checked, None));
+                let parts = self.door.parts(self.caller.clone(), checked, None);
+                self.operations.insert(id, Operation { parts, next: None });
                 Ok(())
             }
             ClientMessage::Complete { id } => {
@@ -296,43 +344,48 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
 
     /// Writes what the operations have to say, several messages with one flush.
     async fn tell(&mut self, socket: &mut WebSocket, id: Arc<str>, part: Part) -> Result<(), End> {
-        let limit = self.door.limits.slow_reader;
+        let mut messages = VecDeque::new();
+        let mut next = Some((id, part));
+        while let Some((id, part)) = next.take() {
+            if let Some(text) = self.dialect.frame(&id, &part) {
+                messages.push_back(Message::Text(text.into()));
+            }
+            if part.is_last() {
+                self.operations.remove(&id);
+            }
+            if messages.len() < FLUSH_AFTER {
+                next = poll_fn(|context| match self.operations.poll_next_unpin(context) {
+                    Poll::Ready(next) => Poll::Ready(next),
+                    Poll::Pending => Poll::Ready(None),
+                })
+                .await;
+            }
+        }
         let writing = async {
-            let mut next = Some((id, part));
-            let mut fed = 0;
-            while let Some((id, part)) = next.take() {
-                if let Some(text) = self.dialect.frame(&id, &part) {
-                    socket.feed(Message::Text(text.into())).await.map_err(|_| End::Gone)?;
-                }
-                if part.is_last() {
-                    self.operations.remove(&id);
-                }
-                fed += 1;
-                if fed < FLUSH_AFTER {
-                    next = poll_fn(|context| match self.operations.poll_next_unpin(context) {
-                        Poll::Ready(next) => Poll::Ready(next),
-                        Poll::Pending => Poll::Ready(None),
-                    })
-                    .await;
-                }
+            while let Some(message) = messages.pop_front() {
+                socket.feed(message).await.map_err(|_| End::Gone)?;
             }
             socket.flush().await.map_err(|_| End::Gone)
         };
-        in_time(limit, writing).await
+        tokio::select! {
+            biased;
+            written = in_time(self.door.limits.slow_reader, writing) => written,
+            () = advance(&mut self.operations) => Ok(()),
+        }
     }
 }
 
 /// How many sockets are open, and how long each rests after it was written to.
 ///
 /// A write is a system call, and by far the dearest part of telling somebody something. Where many are told the same
-/// events, each socket rests for about as long as it takes to write to all of them; what comes meanwhile goes out with one
-/// write. Few sockets never rest.
+/// events, each socket rests for about as long as it takes to write to all of them and to be read; what comes meanwhile
+/// goes out with one write. Few sockets never rest.
 #[derive(Clone, Default)]
 pub(super) struct Sockets(Arc<AtomicU32>);
 
 impl Sockets {
-    /// What a write costs, roughly.
-    const WRITE: time::Duration = time::Duration::from_micros(10);
+    /// What a write and its reader cost, roughly.
+    const WRITE: time::Duration = time::Duration::from_micros(20);
     /// Nobody waits longer than this for company.
     const LONGEST_PAUSE: time::Duration = time::Duration::from_millis(20);
     /// Timers are no finer.
