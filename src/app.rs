@@ -113,6 +113,8 @@ pub struct App {
     pub webhooks_wake: tokio::sync::Notify,
     /// Files of messages.
     pub media: Files,
+    /// Bounds the lists of templates that callers make us read.
+    pub template_reads: crate::templates::Reads,
     /// Wakes the applier: bodies were accepted, or a number was connected.
     pub apply_wake: tokio::sync::Notify,
 }
@@ -146,6 +148,7 @@ impl App {
             lanes_wake: crate::lanes::Wake::default(),
             webhooks_wake: tokio::sync::Notify::new(),
             media,
+            template_reads: crate::templates::Reads::default(),
             apply_wake: tokio::sync::Notify::new(),
         }
     }

@@ -2,7 +2,7 @@
 
 use entity::{
     ApiKeyId, BlobId, ClientId, ContactId, ConversationId, InboundId, LaneEntryId, MediaId, MessageId,
-    OnboardingId, PartnerId, WebhookDeliveryId, WebhookEndpointId, WebhookReplayId,
+    OnboardingId, PartnerId, TemplateId, WebhookDeliveryId, WebhookEndpointId, WebhookReplayId,
 };
 use uuid::Uuid;
 
@@ -59,6 +59,7 @@ public_id!(
     ContactId = "con",
     ConversationId = "cnv",
     MessageId = "msg",
+    TemplateId = "tpl",
     InboundId = "inb",
     LaneEntryId = "lan",
     MediaId = "med",

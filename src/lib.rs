@@ -31,6 +31,7 @@ pub mod messages;
 pub mod onboarding;
 pub mod presence;
 pub mod sync;
+pub mod templates;
 
 // The engines.
 pub mod apply;

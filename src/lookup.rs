@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entity::{PartnerId, alias, client, contact, conversation, message, onboarding};
+use entity::{PartnerId, alias, client, contact, conversation, message, onboarding, template};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ macro_rules! identified {
     };
 }
 
-identified!(client, onboarding, contact, conversation, message);
+identified!(client, onboarding, contact, conversation, message, template);
 
 /// The rows that the scope admits, each under the id that it was asked by.
 ///

@@ -19,7 +19,7 @@ use crate::lifecycle::{Tasks, signal};
 use crate::media::Files;
 use crate::media::store::Store;
 use crate::upstream::meta::{KNOWN_FIELDS, Meta, Settings};
-use crate::{apply, graphql, lanes, media, partners, secrets, sync, upkeep, webhooks};
+use crate::{apply, graphql, lanes, media, partners, secrets, sync, templates, upkeep, webhooks};
 
 /// The file in `data_dir` that keeps the development partner's key, so that the next start finds it.
 const DEVELOPMENT_KEY: &str = "development.key";
@@ -97,6 +97,7 @@ impl Running {
         tasks.engine("files", media::transfers::run(app.clone()));
         tasks.engine("old files", media::keep::run(app.clone()));
         tasks.engine("imports", sync::run(app.clone()));
+        tasks.engine("templates", templates::refresh::run(app.clone()));
         let render = Arc::new(graphql::WebhookData::new());
         tasks.engine("webhooks", webhooks::run(app.clone(), render));
         tasks.engine("upkeep", upkeep::run(app.clone()));

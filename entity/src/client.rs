@@ -29,6 +29,10 @@ pub struct Model {
     pub profile: Option<Json>,
     /// When name and profile were last read; 0: to be read as soon as can be.
     pub profile_at: Timestamp,
+    /// When the templates were last read whole; 0: not since the connection.
+    pub templates_at: Timestamp,
+    /// When they are to be read again; 0: as soon as can be.
+    pub templates_due_at: Timestamp,
     pub business_name: String,
     pub business_email: Option<String>,
     /// The partner's own key.
@@ -36,6 +40,9 @@ pub struct Model {
     /// The upstream's access token, sealed (invariant 9).
     pub token_sealed: Option<Vec<u8>>,
     pub token_expires_at: Option<Timestamp>,
+    /// Of a number on the API alone: the PIN with which it was registered, and which alone registers it again, sealed
+    /// (invariant 9).
+    pub pin_sealed: Option<Vec<u8>>,
     /// Of the latest onboarding.
     pub history_import: HistoryImport,
     /// Known from the first history webhook or the refusal.

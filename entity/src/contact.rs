@@ -29,6 +29,10 @@ pub struct Model {
     pub in_phone_book: bool,
     /// Stamp of the phone book change that holds; 0: never in it.
     pub book_at: Timestamp,
+    /// They want no marketing messages of this client.
+    pub marketing_stopped: bool,
+    /// Stamp of that word; 0: they said nothing.
+    pub marketing_at: Timestamp,
     /// Its number was seen with two user ids.
     pub ambiguous: bool,
     /// CONTACT_ADDED was raised: it is in the phone book, or somebody wrote live. People of old chats alone are not.

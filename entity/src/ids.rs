@@ -28,6 +28,7 @@ id!(/** A journey from link to connected number. */ OnboardingId);
 id!(/** A person, as one client knows them. */ ContactId);
 id!(/** One client with one contact. */ ConversationId);
 id!(/** A message. */ MessageId);
+id!(/** A template. */ TemplateId);
 id!(/** A raw webhook body. */ InboundId);
 id!(/** A file of a client. */ MediaId);
 id!(/** Bytes in the store of files. */ BlobId);

@@ -31,6 +31,7 @@ pub mod reaction;
 pub mod send_key;
 pub mod sync;
 pub mod sync_chunk;
+pub mod template;
 pub mod webhook_attempt;
 pub mod webhook_delivery;
 pub mod webhook_endpoint;

@@ -77,7 +77,7 @@ pub(crate) fn unique(table: &str, columns: &[&str]) -> IndexCreateStatement {
 
 /// Tables whose rows or keys are too wide to be clustered: their tree would be deep, and every index would repeat the key
 /// (measured: half the writes a second).
-const WIDE: [&str; 3] = ["message", "inbound", "webhook_delivery"];
+const WIDE: [&str; 4] = ["message", "inbound", "webhook_delivery", "template"];
 
 /// Makes tables, then indexes. On SQLite narrow tables are clustered by their primary key (WITHOUT ROWID): one tree
 /// instead of two for each insert and look-up.

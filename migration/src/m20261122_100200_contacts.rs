@@ -36,6 +36,8 @@ impl MigrationTrait for Migration {
                         optional(text("first_name")),
                         boolean("in_phone_book"),
                         bigint("book_at"),
+                        boolean("marketing_stopped"),
+                        bigint("marketing_at"),
                         boolean("ambiguous"),
                         boolean("announced"),
                         text("search"),

@@ -7,7 +7,7 @@ use entity::{
 use super::work::Work;
 use super::{Halt, Interrupt, account, sync};
 use crate::ids::PublicId;
-use crate::upstream::change::{IdentitySeen, Party, PhoneBookSeen};
+use crate::upstream::change::{IdentitySeen, Party, PhoneBookSeen, PreferenceSeen};
 
 /// The contact that a party names, its names learnt on the way. A WhatsApp user id names the contact; a number belongs
 /// to the user id with which it was last seen; a number seen alone has a contact of its own until both are seen
@@ -109,6 +109,8 @@ fn blank(work: &Work<'_>, client: ClientId) -> Option<contact::Model> {
         first_name: None,
         in_phone_book: false,
         book_at: never,
+        marketing_stopped: false,
+        marketing_at: never,
         ambiguous: false,
         announced: false,
         search: String::new(),
@@ -253,6 +255,32 @@ pub(super) fn phone_book(
         (true, _) => tell_once(work, client, id, EventType::ContactUpdated, at),
         (false, true) => tell_once(work, client, id, EventType::ContactRemoved, at),
         (false, false) => {}
+    }
+    Ok(())
+}
+
+/// Somebody stopped marketing messages, or wants them again: the later word holds, of one second the stop.
+pub(super) fn preference(
+    work: &mut Work<'_>,
+    client: ClientId,
+    seen: &PreferenceSeen,
+    at: Timestamp,
+) -> Result<(), Halt> {
+    let Some(id) = resolve(work, client, &seen.customer, at)? else { return Ok(()) };
+    let Some(row) = work.contacts.get_mut(&id) else { return Ok(()) };
+    let contact = &mut row.model;
+    if (at, seen.stopped) <= (contact.marketing_at, contact.marketing_stopped) {
+        return Ok(());
+    }
+    let changed = contact.marketing_stopped != seen.stopped;
+    contact.marketing_at = at;
+    contact.marketing_stopped = seen.stopped;
+    row.dirty = true;
+    if changed {
+        contact.changed_at = contact.changed_at.max(at);
+        if contact.announced {
+            tell_once(work, client, id, EventType::ContactUpdated, at);
+        }
     }
     Ok(())
 }

@@ -138,6 +138,10 @@ fn join_contact(stays: &mut contact::Model, gone: &contact::Model) {
         stays.full_name.clone_from(&gone.full_name);
         stays.first_name.clone_from(&gone.first_name);
     }
+    if (gone.marketing_at, gone.marketing_stopped) > (stays.marketing_at, stays.marketing_stopped) {
+        stays.marketing_at = gone.marketing_at;
+        stays.marketing_stopped = gone.marketing_stopped;
+    }
     stays.ambiguous |= gone.ambiguous;
     stays.announced |= gone.announced;
     stays.changed_at = stays.changed_at.max(gone.changed_at);

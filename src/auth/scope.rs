@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use entity::{
     ApiKeyId, ClientId, PartnerId, Timestamp, api_key, client, contact, conversation, event, media, message,
-    onboarding, webhook_delivery, webhook_endpoint,
+    onboarding, template, webhook_delivery, webhook_endpoint,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
 use sea_orm::{ColumnTrait, EntityTrait, IntoSimpleExpr, QueryFilter, Select};
@@ -83,7 +83,13 @@ macro_rules! owned {
 }
 
 owned!(
-    client: Id, onboarding: ClientId, contact: ClientId, conversation: ClientId, message: ClientId, media: ClientId
+    client: Id,
+    onboarding: ClientId,
+    contact: ClientId,
+    conversation: ClientId,
+    message: ClientId,
+    media: ClientId,
+    template: ClientId,
 );
 
 impl OfPartner for api_key::Entity {

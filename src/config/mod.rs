@@ -48,6 +48,8 @@ pub struct Config {
     pub inbound: InboundConfig,
     /// Sending.
     pub lanes: LanesConfig,
+    /// Templates.
+    pub templates: TemplatesConfig,
     /// The stream.
     pub events: EventsConfig,
     /// Webhooks to partners.
@@ -182,6 +184,14 @@ pub struct LanesConfig {
     pub keep_keys_hours: i64,
 }
 
+/// `[templates]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplatesConfig {
+    /// Hours after which a client's list is read again.
+    pub refresh_hours: i64,
+}
+
 /// `[events]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -275,6 +285,8 @@ pub struct GraphqlConfig {
     pub heartbeat_seconds: u64,
     /// How long a reader may take nothing.
     pub slow_reader_seconds: u64,
+    /// Days that one question about usage may span.
+    pub usage_days: i64,
     /// Introspection outside development.
     pub introspection: bool,
 }
@@ -349,11 +361,13 @@ impl Config {
     }
 
     fn checked(self) -> Result<Self, Invalid> {
-        let positive: [(&str, i64); 21] = [
+        let positive: [(&str, i64); 23] = [
             ("media.transfers", i64::try_from(self.media.transfers).unwrap_or(i64::MAX)),
             ("media.uploads", i64::try_from(self.media.uploads).unwrap_or(i64::MAX)),
             ("media.timeout_seconds", i64::try_from(self.media.timeout_seconds).unwrap_or(i64::MAX)),
             ("media.url_seconds", self.media.url_seconds),
+            ("templates.refresh_hours", self.templates.refresh_hours),
+            ("graphql.usage_days", self.graphql.usage_days),
             ("onboarding.expires_seconds", self.onboarding.expires_seconds),
             ("sync.stalled_seconds", self.sync.stalled_seconds),
             ("sync.settle_seconds", self.sync.settle_seconds),

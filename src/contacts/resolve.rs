@@ -133,6 +133,8 @@ fn stranger(client: &client::Model, number: &str, now: Timestamp) -> (contact::M
         first_name: None,
         in_phone_book: false,
         book_at: never,
+        marketing_stopped: false,
+        marketing_at: never,
         ambiguous: false,
         announced: false,
         search: number.to_owned(),

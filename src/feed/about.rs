@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use entity::{client, contact, conversation, message, onboarding};
+use entity::{client, contact, conversation, message, onboarding, template};
 use tokio::sync::OnceCell;
 
 /// Newest events whose rows are held.
@@ -20,6 +20,8 @@ pub struct About {
     pub contact: OnceCell<Arc<contact::Model>>,
     /// The event's onboarding.
     pub onboarding: OnceCell<Arc<onboarding::Model>>,
+    /// The event's template.
+    pub template: OnceCell<Arc<template::Model>>,
     /// The conversation that its message belongs to.
     pub conversation: OnceCell<Arc<conversation::Model>>,
     /// The event's client.

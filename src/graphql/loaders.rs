@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_graphql::dataloader::Loader;
 use entity::{
-    ClientId, ContactId, ConversationId, MediaId, MessageId, OnboardingId, WebhookDeliveryId,
-    WebhookEndpointId, client, contact, conversation, event, media, message, message_status, onboarding,
-    onboarding_step, reaction, sync, webhook_attempt, webhook_endpoint,
+    ClientId, ContactId, ConversationId, MediaId, MessageId, OnboardingId, TemplateId, Timestamp,
+    WebhookDeliveryId, WebhookEndpointId, client, contact, conversation, event, media, message,
+    message_status, onboarding, onboarding_step, reaction, sync, template, webhook_attempt, webhook_endpoint,
 };
 use uuid::Uuid;
 
@@ -20,6 +20,7 @@ use crate::ids::{EventId, PublicId};
 use crate::lookup::{self, Identified};
 use crate::messages;
 use crate::messages::queries::WhatsappId;
+use crate::messages::usage::Count;
 use crate::webhooks;
 use crate::{onboarding as onboardings, sync as syncs};
 
@@ -65,6 +66,7 @@ by_id!(
     ContactId => contact,
     ConversationId => conversation,
     MessageId => message,
+    TemplateId => template,
 );
 
 impl Loader<WhatsappId> for Rows {
@@ -116,6 +118,37 @@ impl Loader<ConversationOf> for Rows {
         let rows =
             conversations::queries::of_contacts(&self.caller.app.db, &self.caller.scope, &contacts).await?;
         Ok(rows.into_iter().map(|(contact, row)| (ConversationOf(contact), row)).collect())
+    }
+}
+
+/// What a client, which came through the scope, sent and received between two instants, by day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UsageOf {
+    /// The client.
+    pub client: ClientId,
+    /// From this instant on.
+    pub since: Timestamp,
+    /// Up to this instant.
+    pub until: Timestamp,
+}
+
+impl Loader<UsageOf> for Rows {
+    type Value = Vec<Count>;
+    type Error = ApiError;
+
+    async fn load(&self, keys: &[UsageOf]) -> Result<HashMap<UsageOf, Self::Value>> {
+        let mut spans: HashMap<(Timestamp, Timestamp), Vec<ClientId>> = HashMap::new();
+        for key in keys {
+            spans.entry((key.since, key.until)).or_default().push(key.client);
+        }
+        let mut found = HashMap::with_capacity(keys.len());
+        for ((since, until), clients) in spans {
+            let counts = messages::usage::of_clients(&self.caller.app.db, &clients, since, until).await?;
+            found.extend(
+                counts.into_iter().map(|(client, counts)| (UsageOf { client, since, until }, counts)),
+            );
+        }
+        Ok(found)
     }
 }
 

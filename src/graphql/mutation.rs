@@ -9,6 +9,7 @@ use super::mutations::onboarding::{
     self, CompleteOnboardingInput, CompleteOnboardingPayload, CreateOnboardingInput, CreateOnboardingPayload,
     RevokeOnboardingInput, RevokeOnboardingPayload,
 };
+use super::mutations::template::{self, CreateTemplateInput, TemplateInput, TemplatePayload};
 use super::mutations::webhook::{
     self, CreateWebhookEndpointInput, ReplayWebhooksInput, ReplayWebhooksPayload, UpdateWebhookEndpointInput,
     WebhookEndpointInput, WebhookEndpointPayload,
@@ -76,8 +77,8 @@ impl Mutation {
         client::confirm_app_visit(ctx, input).await
     }
 
-    /// Changes the profile that customers see. MANAGED_IN_APP in COEXISTENCE, where only the client can, in the
-    /// app. Needs the scope ADMIN.
+    /// Changes the profile that customers see, of a client that is API_ONLY. MANAGED_IN_APP in COEXISTENCE, where only the
+    /// client can, in the app. Needs the scope ADMIN.
     async fn update_profile(
         &self,
         ctx: &Context<'_>,
@@ -117,8 +118,8 @@ impl Mutation {
         message::send(ctx, input).await
     }
 
-    /// Takes a message back that still waits (QUEUED): it becomes CANCELED and never leaves. INVALID once its turn has come;
-    /// a reaction cannot be taken back this way. Needs the scope SEND.
+    /// Takes a message back that still waits (QUEUED): it becomes CANCELED and never leaves. With the id of a message that we
+    /// reacted to: takes back the reactions that still wait. INVALID once its turn has come. Needs the scope SEND.
     async fn cancel_message(
         &self,
         ctx: &Context<'_>,
@@ -147,6 +148,26 @@ impl Mutation {
         #[graphql(desc = "Which message.")] input: MarkAsReadInput,
     ) -> Result<MessagePayload> {
         message::mark_as_read(ctx, input).await
+    }
+
+    /// Makes a message template. WhatsApp reviews it, which takes minutes to a day; TEMPLATE_CHANGED tells what came of it.
+    /// All that WhatsApp would refuse at once is checked here. Needs the scope ADMIN.
+    async fn create_template(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What the template shall be.")] input: CreateTemplateInput,
+    ) -> Result<TemplatePayload> {
+        template::create(ctx, input).await
+    }
+
+    /// Deletes a message template in its language. The name of an approved one cannot be used again for 30 days. Needs
+    /// the scope ADMIN.
+    async fn delete_template(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which template.")] input: TemplateInput,
+    ) -> Result<TemplatePayload> {
+        template::delete(ctx, input).await
     }
 
     /// Makes an endpoint that gets the stream as signed webhooks; see docs/webhooks.md. Needs the scope ADMIN.

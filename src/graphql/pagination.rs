@@ -7,7 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 use super::error::{ApiError, Result};
-use super::types::{Client, Contact, Conversation, Message, Onboarding, WebhookDelivery, WebhookEndpoint};
+use super::types::{
+    Client, Contact, Conversation, Message, Onboarding, Template, WebhookDelivery, WebhookEndpoint,
+};
 use crate::db::page::{self, Page, PageArgs, Place};
 
 /// What the lists of a kind have in common: how their rows are placed.
@@ -106,6 +108,7 @@ pub struct Connection<T: OutputType> {
     concrete(name = "MessageEdge", params(Message)),
     concrete(name = "ContactEdge", params(Contact)),
     concrete(name = "ConversationEdge", params(Conversation)),
+    concrete(name = "TemplateEdge", params(Template)),
     concrete(name = "WebhookEndpointEdge", params(WebhookEndpoint)),
     concrete(name = "WebhookDeliveryEdge", params(WebhookDelivery))
 )]
@@ -134,6 +137,7 @@ impl<T: Listed> Connection<T> {
     concrete(name = "MessageConnection", params(Message)),
     concrete(name = "ContactConnection", params(Contact)),
     concrete(name = "ConversationConnection", params(Conversation)),
+    concrete(name = "TemplateConnection", params(Template)),
     concrete(name = "WebhookEndpointConnection", params(WebhookEndpoint)),
     concrete(name = "WebhookDeliveryConnection", params(WebhookDelivery))
 )]

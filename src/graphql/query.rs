@@ -14,12 +14,13 @@ use super::types::event::EventConnection;
 use super::types::lists::{self, ContactFilter, ConversationFilter, HistoryFilter};
 use super::types::onboarding::OnboardingFilter;
 use super::types::{
-    Client, Contact, Conversation, Message, Node, Onboarding, Viewer, WebhookDelivery, WebhookEndpoint, node,
+    Client, Contact, Conversation, Message, Node, Onboarding, Template, Viewer, WebhookDelivery,
+    WebhookEndpoint, node,
 };
 use crate::db::page::{DEFAULT, MOST, Page};
 use crate::events::filter::Filter;
 use crate::messages::queries::Of;
-use crate::{clients, conversations, events, onboarding, webhooks};
+use crate::{clients, conversations, events, onboarding, templates, webhooks};
 
 /// Where reading begins.
 pub struct Query;
@@ -207,6 +208,30 @@ impl Query {
         let load = async {
             let clients = named_clients(ctx, client_ids).await?;
             lists::conversations(ctx, clients.as_deref(), filter, Asked { first, after, last, before }).await
+        };
+        Some(load.await)
+    }
+
+    /// The templates of one client's account, in the order in which they were seen first; those that are gone are left out.
+    /// They are kept in step with WhatsApp; the first one who asks after a connection may wait until WhatsApp has told them.
+    /// Null, with NOT_FOUND, where there is no such client that you may see.
+    #[graphql(complexity = "cost(first, None, child_complexity)")]
+    async fn templates(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Whose templates.")] client_id: Given<ClientId>,
+        #[graphql(desc = "How many, 1 to 100. Null: 50.")] first: Option<i32>,
+        #[graphql(desc = "Only what follows this cursor.")] after: Option<String>,
+    ) -> Option<Result<Connection<Template>>> {
+        let load = async {
+            let client = named_client(ctx, client_id).await?;
+            let args = Asked { first, after, ..Asked::default() }.page::<Template>()?;
+            let app = ctx.app();
+            if let Some(row) = ctx.load(client).await? {
+                Box::pin(templates::refresh::ensure(app, &row)).await?;
+            }
+            let page = templates::queries::list(&app.db, ctx.reader()?, client, args).await?;
+            Ok(Connection::new(page, |row| Template(Arc::new(row))))
         };
         Some(load.await)
     }

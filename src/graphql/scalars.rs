@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use async_graphql::registry::Registry;
 use async_graphql::{ID, InputType, InputValueError, InputValueResult, Scalar, ScalarType, Value};
-use chrono::SecondsFormat;
+use chrono::{Days, NaiveDate, SecondsFormat};
 use entity::Timestamp;
 
 use crate::clock::{from_datetime, to_datetime};
@@ -37,6 +37,35 @@ impl ScalarType for DateTime {
 
     fn to_value(&self) -> Value {
         Value::String(to_datetime(self.0).to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    }
+}
+
+/// A day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date(pub NaiveDate);
+
+impl Date {
+    /// The day that begins so many days after that of 1970-01-01.
+    pub fn of_days(days: i64) -> Option<Self> {
+        let days = u64::try_from(days).ok()?;
+        NaiveDate::from_ymd_opt(1970, 1, 1)?.checked_add_days(Days::new(days)).map(Self)
+    }
+}
+
+/// A day in UTC, such as `2026-11-22`.
+#[Scalar]
+impl ScalarType for Date {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                .map(Self)
+                .map_err(|_| InputValueError::custom("it needs a day such as 2026-11-22")),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.format("%Y-%m-%d").to_string())
     }
 }
 

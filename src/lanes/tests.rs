@@ -16,7 +16,7 @@ use axum::routing::post;
 use entity::{
     ClientId, ClientMode, ClientStatus, EventType, HistoryImport, LaneEntryKind, MessageStatus, PartnerId,
     ReactionBy, Timestamp, client, contact_key, conversation, event, lane, lane_entry, message, message_key,
-    message_status, reaction,
+    message_status, reaction, template,
 };
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
 use secrecy::SecretString;
@@ -36,6 +36,7 @@ use crate::media::store::Store;
 use crate::messages::outgoing::Outgoing;
 use crate::messages::send::{Send, Sent, mark_as_read, send};
 use crate::partners;
+use crate::templates::state::{Owner, blank};
 use crate::upstream::meta::{Meta, Settings, common_part};
 
 /// What the endpoint does with the next send; `Accept` when nothing else was said.
@@ -169,11 +170,14 @@ impl World {
             display_name_at: Timestamp(0),
             profile: None,
             profile_at: now,
+            templates_at: now,
+            templates_due_at: now,
             business_name: "B".into(),
             business_email: None,
             reference: None,
             token_sealed: Some(token),
             token_expires_at: None,
+            pin_sealed: None,
             history_import: HistoryImport::Never,
             shares_history: None,
             first_connected_at: Some(now),
@@ -194,6 +198,11 @@ impl World {
             .exec_without_returning(self.app.db.write())
             .await
             .unwrap();
+        let owner = Owner { partner: self.partner, client: id, waba_id: "9" };
+        let mut hello = blank(owner, "7", "hello", "de", now);
+        hello.status = "APPROVED".into();
+        hello.components = Some(json!([{ "type": "BODY", "text": "Hello" }]));
+        crate::db::insert::<template::Entity, _>(self.app.db.write(), vec![hello]).await.unwrap();
         id
     }
 

@@ -63,6 +63,9 @@ pub enum Content {
         language: String,
         /// Components as they go on the wire.
         components: Value,
+        /// The words of its body, filled in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
     },
     /// An interactive message that the business sent (buttons, list, link), as on the wire.
     Interactive {
@@ -205,7 +208,8 @@ impl Content {
             Content::Reply { title, .. } => title.as_deref(),
             Content::Interactive { body, .. } => body.as_deref(),
             Content::Order { text, .. } | Content::Unsupported { text, .. } => text.as_deref(),
-            Content::MediaPlaceholder | Content::Template { .. } | Content::Deleted => None,
+            Content::Template { text, .. } => text.as_deref(),
+            Content::MediaPlaceholder | Content::Deleted => None,
         }
     }
 
@@ -220,6 +224,31 @@ impl Content {
             }
             Content::Deleted => Substance::Deleted,
             _ => Substance::Full,
+        }
+    }
+
+    /// Whether what was sent like this may be echoed like that. WhatsApp may show templates and interactive messages as it
+    /// likes, and anything as something that it does not hand over; all else keeps its kind and its words.
+    pub fn may_show_as(&self, echo: &Content) -> bool {
+        let words = |content: &Content| -> Option<Vec<String>> {
+            content.text().map(|text| text.split_whitespace().map(str::to_owned).collect())
+        };
+        match (self, echo) {
+            (_, Content::Unsupported { .. } | Content::MediaPlaceholder | Content::Deleted) => true,
+            (Content::Text { .. }, Content::Text { .. }) => words(self) == words(echo),
+            (Content::Media(sent), Content::Media(shown)) => {
+                sent.media == shown.media && words(self) == words(echo)
+            }
+            (Content::Location { .. }, Content::Location { .. })
+            | (Content::Contacts { .. }, Content::Contacts { .. }) => true,
+            (
+                Content::Text { .. }
+                | Content::Media(_)
+                | Content::Location { .. }
+                | Content::Contacts { .. },
+                _,
+            ) => false,
+            (_, _) => true,
         }
     }
 

@@ -6,3 +6,4 @@ pub mod outgoing;
 pub mod queries;
 pub mod queue;
 pub mod send;
+pub mod usage;

@@ -262,7 +262,7 @@ impl Outgoing {
                 name: name.clone(),
                 address: address.clone(),
             }),
-            Content::Template { name, language, components } => Outgoing::Template {
+            Content::Template { name, language, components, text: _ } => Outgoing::Template {
                 name: name.clone(),
                 language: language.clone(),
                 components: Some(components.clone()),
@@ -369,6 +369,8 @@ impl Outgoing {
                 name: name.clone(),
                 language: language.clone(),
                 components: components.clone().unwrap_or_else(|| json!([])),
+                // Known to whoever knows the template.
+                text: None,
             },
             Outgoing::Again { content, .. } => content.clone(),
             Outgoing::Reaction { .. } => return None,

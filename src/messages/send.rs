@@ -3,7 +3,7 @@
 use entity::{
     ClientId, ClientStatus, ContactId, EventType, LaneEntryId, LaneEntryKind, MediaId, MediaState,
     MessageDirection, MessageId, MessageOrigin, MessageStatus, Timestamp, alias, client, contact,
-    conversation, event_head, lane_entry, media, message, message_status, send_key,
+    conversation, event_head, lane_entry, media, message, message_status, send_key, template,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr};
 use sea_orm::{
@@ -24,9 +24,12 @@ use crate::db::{self, Db};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
+use crate::lanes;
 use crate::media::kinds;
-use crate::messages::content::MediaKind;
+use crate::messages::content::{Content, MediaKind};
 use crate::messages::outgoing::{File, Outgoing};
+use crate::templates::fill::fill;
+use crate::templates::{self, refresh};
 
 /// Longest idempotency key, characters.
 const LONGEST_KEY: usize = 256;
@@ -66,7 +69,8 @@ pub struct Sent {
 /// Queues a message.
 ///
 /// # Errors
-/// NOT_FOUND, CLIENT_NOT_CONNECTED, INVALID, GROUPS_NOT_SUPPORTED, WINDOW_CLOSED, IDEMPOTENCY_CONFLICT.
+/// NOT_FOUND, CLIENT_NOT_CONNECTED, INVALID, GROUPS_NOT_SUPPORTED, WINDOW_CLOSED, TEMPLATE_NOT_APPROVED,
+/// RECIPIENT_OPTED_OUT, IDEMPOTENCY_CONFLICT; unavailable while WhatsApp does not tell which templates there are.
 pub async fn send(app: &App, scope: &Scope, mut input: Send) -> Outcome<Sent> {
     scope.require(Permission::Send)?;
     let now = app.now();
@@ -78,6 +82,12 @@ pub async fn send(app: &App, scope: &Scope, mut input: Send) -> Outcome<Sent> {
         .one(app.db.read())
         .await?
         .ok_or_else(|| refuse(RefusalCode::NotFound, "clientId", "There is no such client."))?;
+    if matches!(input.content, Outgoing::Template { .. })
+        && client.templates_at == Timestamp(0)
+        && used_key(app.db.read(), client.id, &input.idempotency_key).await?.is_none()
+    {
+        refresh::ensure(app, &client).await?;
+    }
 
     let held = app.db.hold([client.id]).await;
     let tx = app.db.begin_for(&held).await?;
@@ -117,7 +127,17 @@ pub async fn send(app: &App, scope: &Scope, mut input: Send) -> Outcome<Sent> {
     if input.content.needs_window() {
         check_window(&conversation, &client, now)?;
     }
-    let draft = Draft { input: &input, person: &person, hash, client: &client, target, now };
+    let words = match &input.content {
+        Outgoing::Template { name, language, components } => {
+            let template = template(&tx, &client, name, language).await?;
+            if template.category == templates::MARKETING {
+                check_wants_marketing(&tx, &conversation).await?;
+            }
+            Some(fill(&template, components.as_ref())?)
+        }
+        _ => None,
+    };
+    let draft = Draft { input: &input, person: &person, hash, client: &client, target, words, now };
     match &input.content {
         Outgoing::Reaction { emoji, .. } => {
             queue_reaction(app, tx, draft, &conversation, emoji.as_deref()).await
@@ -180,6 +200,8 @@ struct Draft<'a> {
     hash: String,
     client: &'a client::Model,
     target: Option<message::Model>,
+    /// Of a template: the filled-in body.
+    words: Option<String>,
     now: Timestamp,
 }
 
@@ -238,6 +260,7 @@ impl Draft<'_> {
             client_id: self.client.id,
             partner_id: self.client.partner_id,
             conversation_id: conversation.id,
+            urgent: self.input.content.needs_window(),
             due_at: self.due_at(),
             sending: false,
             fence: 0,
@@ -268,9 +291,12 @@ async fn queue_message(
     mut conversation: conversation::Model,
     fresh: Option<Fresh>,
 ) -> Outcome<Sent> {
-    let Some(content) = draft.input.content.content() else {
+    let Some(mut content) = draft.input.content.content() else {
         return Err(Failure::Internal(anyhow::anyhow!("a reaction is no message")));
     };
+    if let Content::Template { text, .. } = &mut content {
+        text.clone_from(&draft.words);
+    }
     let (client, now) = (draft.client, draft.now);
     let message = message::Model {
         id: MessageId::generate(),
@@ -334,7 +360,7 @@ async fn queue_message(
     db::upsert::<conversation::Entity, _>(&tx, vec![conversation]).await?;
     insert::<message::Entity>(&tx, message.clone()).await?;
     insert::<message_status::Entity>(&tx, rung).await?;
-    insert::<lane_entry::Entity>(&tx, entry).await?;
+    lanes::queue(&tx, entry).await?;
     // Last: the head is its place.
     news.push(NewEvent {
         partner: client.partner_id,
@@ -388,7 +414,7 @@ async fn queue_reaction(
         return Err(refuse(RefusalCode::Invalid, "content.reaction.messageId", text));
     }
     let entry = draft.entry(LaneEntryId::generate().uuid(), LaneEntryKind::Reaction, target.id, conversation);
-    insert::<lane_entry::Entity>(&tx, entry).await?;
+    lanes::queue(&tx, entry).await?;
     let position = head(&tx, draft.client).await?;
     insert::<send_key::Entity>(&tx, draft.key(target.id, position)).await?;
     tx.commit().await?;
@@ -713,6 +739,64 @@ fn check_window(conversation: &conversation::Model, client: &client::Model, now:
     };
     let message = format!("{why} Send an approved template, or wait until the customer writes.");
     Err(refuse(RefusalCode::WindowClosed, "content", message))
+}
+
+/// The template that can be sent under this name in this language.
+async fn template<C: ConnectionTrait>(
+    tx: &C,
+    client: &client::Model,
+    name: &str,
+    language: &str,
+) -> Outcome<template::Model> {
+    let rows = templates::queries::named(tx, client, name).await?;
+    let not_approved = |field: &str, text: String| Err(refuse(RefusalCode::TemplateNotApproved, field, text));
+    let Some(row) = templates::queries::in_language(&rows, language) else {
+        let mut languages: Vec<&str> = rows.iter().map(|row| row.language.as_str()).collect();
+        languages.sort_unstable();
+        languages.dedup();
+        return match languages.as_slice() {
+            [] => not_approved(
+                "content.template.name",
+                "The client's account has no template of this name; `templates` lists them.".to_owned(),
+            ),
+            known => not_approved(
+                "content.template.language",
+                format!("The template is not there in this language, but in {}.", known.join(", ")),
+            ),
+        };
+    };
+    if row.status != templates::APPROVED {
+        let why = row.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let text = format!(
+            "Only an approved template can be sent; this one is {}{why}. Wait for WhatsApp, or use another.",
+            row.status
+        );
+        return not_approved("content.template.name", text);
+    }
+    if row.components.is_none() {
+        return Err(Failure::Unavailable(anyhow::anyhow!("the words of a new template are not read yet")));
+    }
+    Ok(row.clone())
+}
+
+/// People can stop marketing messages; WhatsApp would refuse them with 131050.
+async fn check_wants_marketing<C: ConnectionTrait>(
+    tx: &C,
+    conversation: &conversation::Model,
+) -> Outcome<()> {
+    #[expect(clippy::disallowed_methods, reason = "the contact of a conversation that came through Scope")]
+    let contact = contact::Entity::find_by_id(conversation.contact_id).one(tx).await?;
+    match contact {
+        Some(contact) if contact.marketing_stopped => {
+            let since = to_datetime(contact.marketing_at).format("%Y-%m-%dT%H:%M:%SZ");
+            let text = format!(
+                "This person stopped marketing messages at {since}; templates of the category MARKETING do not reach them. \
+                 Others do."
+            );
+            Err(refuse(RefusalCode::RecipientOptedOut, "to", text))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Of all that makes a request the same one, however it was written.

@@ -150,9 +150,13 @@ pub enum ChangeKind {
     HistoryChunk(HistoryChunk),
     /// The client chose not to share the history (Meta error 2593109).
     HistoryDeclined(ReportedError),
+    /// Somebody stopped marketing messages, or wants them again.
+    Preference(PreferenceSeen),
+    /// Something became of a template of the account.
+    Template(TemplateSeen),
     /// Something happened to the account or the number itself.
     Account(AccountSeen),
-    /// Known to us, told by WhatsApp, and of no effect (yet): quality, limits, templates, preferences, alerts …
+    /// Known to us, told by WhatsApp, and of no effect (yet): quality, limits, alerts …
     Notice(Notice),
     /// Left out on purpose.
     Ignored(Ignored),
@@ -269,6 +273,59 @@ pub struct IdentitySeen {
     pub after: Party,
     /// When.
     pub at: Option<Timestamp>,
+}
+
+/// What somebody wants to get from the business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreferenceSeen {
+    /// Who.
+    pub customer: Party,
+    /// No marketing messages any more; false: again.
+    pub stopped: bool,
+    /// When they said so.
+    pub at: Option<Timestamp>,
+}
+
+/// What became of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateSeen {
+    /// The upstream's id of it.
+    pub upstream_id: String,
+    /// Its name, where told.
+    pub name: Option<String>,
+    /// Its language code, where told.
+    pub language: Option<String>,
+    /// What.
+    pub news: TemplateNews,
+    /// `entry.time`.
+    pub at: Option<Timestamp>,
+}
+
+/// News of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplateNews {
+    /// It has another status; none where the word says no more than `reason` (FLAGGED, LOCKED).
+    Status {
+        /// `APPROVED`, `REJECTED`, `PAUSED` …
+        status: Option<String>,
+        /// Its category, where told.
+        category: Option<String>,
+        /// Why, for people.
+        reason: Option<String>,
+    },
+    /// Customers like it more, or less: `GREEN`, `YELLOW`, `RED`, `UNKNOWN`.
+    Quality(String),
+    /// It has another category.
+    Category(String),
+    /// It will have another category.
+    NextCategory {
+        /// Which.
+        category: String,
+        /// From when on, where told.
+        from: Option<Timestamp>,
+    },
+    /// Its words were changed. What the webhook says of them is not the whole.
+    Components,
 }
 
 /// A chunk of the history.

@@ -43,7 +43,8 @@ const FIELDS: &[Field] = &[
         "nodes",
         "READ",
         Told::Nothing,
-        "{ nodes(ids: [$CLIENT, $ONBOARDING, $CONTACT, $CONVERSATION, $MESSAGE, $EVENT, $ENDPOINT]) { id } }",
+        "{ nodes(ids: [$CLIENT, $ONBOARDING, $CONTACT, $CONVERSATION, $MESSAGE, $EVENT, $ENDPOINT,
+            $TEMPLATE]) { id } }",
     ),
     field("client", "READ", Told::Null, "{ client(id: $CLIENT) { id } }"),
     field("clients", "READ", Told::Nothing, "{ clients(filter: { search: \"Shop\" }) { nodes { id } } }"),
@@ -67,6 +68,14 @@ const FIELDS: &[Field] = &[
         "READ",
         Told::NotFound,
         "{ conversations(clientIds: [$CLIENT]) { nodes { id } } }",
+    ),
+    field("templates", "READ", Told::NotFound, "{ templates(clientId: $CLIENT) { nodes { id } } }"),
+    field(
+        "createTemplate",
+        "ADMIN",
+        Told::Refused,
+        "mutation { createTemplate(input: { clientId: $CLIENT, name: \"new\", language: \"de\", category: UTILITY,
+            body: { text: \"Hallo\" } }) { template { id } eventCursor userErrors { code } } }",
     ),
     field("events", "READ", Told::NotFound, "{ events(filter: { clientIds: [$CLIENT] }) { nodes { id } } }"),
     field(
@@ -189,6 +198,14 @@ const FIELDS: &[Field] = &[
         Told::Refused,
         "mutation { resendMessage(input: { messageId: $MESSAGE }) { message { id } userErrors { code } } }",
     ),
+    // After all that names it.
+    field(
+        "deleteTemplate",
+        "ADMIN",
+        Told::Refused,
+        "mutation { deleteTemplate(input: { templateId: $TEMPLATE }) {
+            template { id } eventCursor userErrors { code } } }",
+    ),
     field(
         "resumeClient",
         "ADMIN",
@@ -271,7 +288,10 @@ impl Scene {
         // Nobody listens there, which is all the same to who may see it.
         let (endpoint, _) = t.endpoint("http://127.0.0.1:9/", json!({ "eventTypes": ["TEST"] })).await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let templates = "query($id: ID!) { templates(clientId: $id) { nodes { id } } }";
+        let templates = t.data(templates, json!({ "id": client })).await;
         let ids = vec![
+            ("$TEMPLATE", text(&templates["templates"]["nodes"][0]["id"])),
             ("$CLIENT", client),
             ("$ONBOARDING", onboarding),
             ("$ENDPOINT", endpoint),

@@ -54,6 +54,8 @@ async fn s11_no_operation_changes_the_phones_profile_groups_or_connection() {
     let hook = json!({ "url": "http://127.0.0.1:9/hook" });
     let made = t.mutate("createWebhookEndpoint", hook.clone(), "endpoint { id }").await;
     let endpoint = made["endpoint"]["id"].clone();
+    let templates = "query($id: ID!) { templates(clientId: $id) { nodes { id } } }";
+    let template = t.data(templates, json!({ "id": client })).await["templates"]["nodes"][0]["id"].clone();
     let before = own(&t).await;
     assert!(before["messages"].as_array().unwrap().iter().any(|message| !message["group"].is_null()));
 
@@ -80,6 +82,12 @@ async fn s11_no_operation_changes_the_phones_profile_groups_or_connection() {
             }),
         ),
         ("markAsRead", json!({ "messageId": message, "typing": true })),
+        (
+            "createTemplate",
+            json!({ "clientId": client, "name": "new", "language": "de", "category": "UTILITY",
+                "body": { "text": "Hallo" } }),
+        ),
+        ("deleteTemplate", json!({ "templateId": template })),
         ("createWebhookEndpoint", hook),
         ("updateWebhookEndpoint", json!({ "endpointId": endpoint, "description": "Another name" })),
         ("rotateWebhookSecret", json!({ "endpointId": endpoint })),
@@ -125,11 +133,18 @@ async fn s11_no_operation_changes_the_phones_profile_groups_or_connection() {
         .filter(|call| call["method"] != "GET")
         .map(|call| call["path"].as_str().unwrap().rsplit('/').next().unwrap())
         .collect();
-    assert_eq!(written, ["messages", "smb_app_data", "subscribed_apps", "subscriptions"].into());
+    assert_eq!(
+        written,
+        ["message_templates", "messages", "smb_app_data", "subscribed_apps", "subscriptions"].into()
+    );
     let deleted: Vec<&str> = calls
         .iter()
         .filter(|call| call["method"] == "DELETE")
         .map(|call| call["path"].as_str().unwrap().rsplit('/').next().unwrap())
         .collect();
-    assert_eq!(deleted, ["subscribed_apps"], "what the service itself set up: {calls:#?}");
+    assert_eq!(
+        deleted,
+        ["message_templates", "subscribed_apps"],
+        "what the service itself set up: {calls:#?}"
+    );
 }

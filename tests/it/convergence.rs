@@ -91,6 +91,12 @@ enum Unit {
         version: u64,
         name: usize,
     },
+    Preference {
+        who: usize,
+        shown: Shown,
+        version: u64,
+        stop: bool,
+    },
     Account {
         event: usize,
         version: u64,
@@ -161,6 +167,8 @@ fn unit() -> impl Strategy<Value = Unit> {
         ),
         2 => (0..CUSTOMERS, shown(), 0..3u64, 0..3usize)
             .prop_map(|(who, shown, version, name)| Unit::PhoneBook { who, shown, version, name }),
+        1 => (0..CUSTOMERS, shown(), 0..3u64, any::<bool>())
+            .prop_map(|(who, shown, version, stop)| Unit::Preference { who, shown, version, stop }),
         1 => (0..3usize, 0..4u64).prop_map(|(event, version)| Unit::Account { event, version }),
     ]
 }
@@ -178,6 +186,7 @@ fn at(unit: &Unit) -> i64 {
         Unit::Delete { token, .. } => 500 + token,
         Unit::React { token, version, .. } => 600 + token * 10 + version,
         Unit::PhoneBook { version, .. } => 800 + version,
+        Unit::Preference { version, .. } => 850 + version,
         Unit::Account { version, .. } => 900 + version,
     };
     i64::try_from(second).unwrap()
@@ -256,6 +265,9 @@ fn body(business: &Business, customers: &[Customer], base: i64, unit: &Unit) -> 
         Unit::PhoneBook { who, shown, name, .. } => {
             one(business.phone_book(&customers[*who], *shown, at, NAMES[*name]))
         }
+        Unit::Preference { who, shown, stop, .. } => {
+            one(business.preference(&customers[*who], *shown, at, *stop))
+        }
         Unit::Account { event, .. } => business.stamped_body(&business.account(ACCOUNT[*event], at)),
     }
 }
@@ -290,7 +302,7 @@ fn together(bodies: &[Vec<u8>]) -> Vec<u8> {
 const DUMP: &str = "query($id: ID!) {
   client(id: $id) { status disconnection { reason at } sharesHistory: historySync { percent items } contactSync { items } }
   contacts(clientId: $id, first: 100) { nodes {
-    phoneNumber waUserId username fullName firstName profileName inPhoneBook
+    phoneNumber waUserId username fullName firstName profileName inPhoneBook marketingStoppedAt
     conversation { unreadCount lastActivityAt lastMessage { text sentAt } window { closesAt openedBy { text } } } } }
   history(clientId: $id, first: 100) { nodes {
     whatsappId direction origin imported from to text status statusAt sentAt editedAt deletedAt forwarded

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod api_only;
 mod changes;
 mod chats;
 mod clients;
@@ -21,8 +22,10 @@ mod echoes;
 mod harness;
 mod imports;
 mod journey;
+mod lanes;
 mod leaving;
 mod limits;
+mod loads;
 mod media;
 mod onboarding;
 mod people;
@@ -35,4 +38,6 @@ mod sending;
 mod shared;
 mod stream;
 mod tail;
+mod templates;
+mod usage;
 mod webhooks;

@@ -447,10 +447,12 @@ async fn templates_are_filled_and_what_whatsapp_refuses_is_told() {
         json!({ "name": "appointment_confirmed", "language": "de", "components": components })
     );
 
-    // One that is not there, and one with too few values: refused by WhatsApp, with its own words.
-    let missing = json!({ "template": { "name": "no_such_template", "language": "de" } });
-    let unfilled = json!({ "template": { "name": "appointment_confirmed", "language": "de" } });
-    for (content, code, words) in [(missing, 132_001, "no_such_template"), (unfilled, 132_000, "number of")] {
+    // What WhatsApp changed a moment ago, and did not tell: refused by it, with its own words.
+    t.template_changes_unheard("appointment_confirmed", "de", json!({ "body": "Am {{1}}, ja." })).await;
+    t.template_changes_unheard("hello_world", "en_US", json!({ "status": "PAUSED" })).await;
+    let paused = json!({ "template": { "name": "hello_world", "language": "en_US" } });
+    let other = confirmed("Ada", "Mittwoch");
+    for (content, code, words) in [(paused, 132_015, "paused"), (other, 132_000, "number of")] {
         let payload = t.send(&client, ADA, content, words).await;
         let id = t.until(&payload, "FAILED").await;
         let row = t.message(&id).await;
@@ -460,7 +462,9 @@ async fn templates_are_filled_and_what_whatsapp_refuses_is_told() {
         assert_eq!(row["pricing"], Value::Null);
     }
     // The lane goes on.
-    let payload = t.send(&client, ADA, confirmed("Ada", "Dienstag"), "after").await;
+    let named = json!({ "template": { "name": "appointment_reminder", "language": "de", "components": [
+        { "type": "BODY", "parameters": [{ "parameterName": "first_name", "text": "Ben" }] }] } });
+    let payload = t.send(&client, ADA, named, "after").await;
     t.until(&payload, "SENT").await;
 }
 
@@ -576,8 +580,10 @@ async fn what_failed_or_is_unknown_can_be_sent_again_as_a_new_message() {
     assert_eq!(t.arrivals(SHOP).await.len(), count);
 
     // One that failed, and fails again.
-    let missing = json!({ "template": { "name": "no_such_template", "language": "de" } });
-    let first = t.until(&t.send(&client, ADA, missing, "missing").await, "FAILED").await;
+    let paused = json!({ "template": { "name": "hello_world", "language": "en_US" } });
+    t.until(&t.send(&client, ADA, paused.clone(), "not yet paused").await, "SENT").await;
+    t.template_changes_unheard("hello_world", "en_US", json!({ "status": "PAUSED" })).await;
+    let first = t.until(&t.send(&client, ADA, paused, "paused").await, "FAILED").await;
     let second = t.until(&resend(&first).await, "FAILED").await;
     let third = t.until(&resend(&second).await, "FAILED").await;
     assert_eq!(BTreeSet::from([&first, &second, &third]).len(), 3);

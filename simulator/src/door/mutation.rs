@@ -1,16 +1,17 @@
 //! What can be done in the world.
 
 use super::types::{
-    ChangeContactInput, CompleteSignupInput, CreatePhoneInput, DisconnectInput, EditInput, LinkInput,
-    MessageRef, PhoneMessage, PhoneNode, PhoneRef, ReactInput, SeesInput, SetAppInput, SetProfileInput,
-    Signup, SignupError, TroubleInput, WriteInput, engine, instant,
+    ChangeContactInput, ChangeTemplateInput, CompleteSignupInput, CreatePhoneInput, DisconnectInput,
+    EditInput, LinkInput, MessageRef, PhoneMessage, PhoneNode, PhoneRef, ReactInput, RefuseInput,
+    ReviewTemplatesInput, SeesInput, SetAppInput, SetMarketingInput, SetPricesInput, SetProfileInput, Signup,
+    SignupError, TroubleInput, WriteInput, engine, instant,
 };
 use crate::create::create_phone;
 use crate::number::Number;
 use crate::world::connection::SignupOutcome;
 use crate::world::message::{Device, MadeBy};
 use crate::world::past::Plan;
-use crate::world::{Ledger, Refusal, Trouble, World};
+use crate::world::{Ledger, Planned, Prices, Refusal, Review, Trouble, World};
 use async_graphql::{Context, ID, Object, Result};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -88,9 +89,10 @@ impl Mutation {
             .change(|world, ledger| world.complete_signup(ledger, number, input.share_history))
             .await??;
         Ok(match outcome {
-            SignupOutcome::Done { code, waba_id, event } => Signup {
+            SignupOutcome::Done { code, waba_id, phone_number_id, event } => Signup {
                 code: Some(code),
                 waba_id: Some(ID(waba_id)),
+                phone_number_id: phone_number_id.map(ID),
                 event: Some(event.to_owned()),
                 error: None,
             },
@@ -234,6 +236,44 @@ impl Mutation {
         Ok(instant(now))
     }
 
+    /// How reviews of templates end that are made from now on. APPROVED at first.
+    async fn review_templates(&self, ctx: &Context<'_>, input: ReviewTemplatesInput) -> Result<bool> {
+        engine(ctx)?
+            .change(|world, ledger| {
+                world.settings.review = Review { outcome: input.outcome, reason: input.reason };
+                world.keep_settings(ledger);
+            })
+            .await?;
+        Ok(true)
+    }
+
+    /// Meta changes a template: status, category, quality, words. A webhook tells of each.
+    async fn change_template(&self, ctx: &Context<'_>, input: ChangeTemplateInput) -> Result<PhoneNode> {
+        let number = input.phone_number.0;
+        let (name, language) = (input.name.clone(), input.language.clone());
+        with_phone(ctx, number, |w, l| w.change_template(l, number, (&name, &language), input.into())).await
+    }
+
+    /// A customer stops marketing messages of a business, or wants them again.
+    async fn set_marketing(&self, ctx: &Context<'_>, input: SetMarketingInput) -> Result<PhoneNode> {
+        let number = input.phone_number.0;
+        with_phone(ctx, number, |w, l| w.set_marketing(l, number, input.customer.0, input.wanted)).await
+    }
+
+    /// What messages cost from now on, and how it is told.
+    async fn set_prices(&self, ctx: &Context<'_>, input: SetPricesInput) -> Result<bool> {
+        let free_services = u32::try_from(input.free_services)
+            .map_err(|_| Refusal::new("freeServices cannot be negative"))?;
+        engine(ctx)?
+            .change(|world, ledger| {
+                world.settings.prices =
+                    Prices { rules: input.rules, free_services, tells_billable: input.tells_billable };
+                world.keep_settings(ledger);
+            })
+            .await?;
+        Ok(true)
+    }
+
     /// Trouble from now on, as probabilities and delays; `{}` ends it.
     async fn trouble(&self, ctx: &Context<'_>, input: TroubleInput) -> Result<bool> {
         let trouble = Trouble::try_from(input)?;
@@ -243,6 +283,21 @@ impl Mutation {
                 world.keep_settings(ledger);
             })
             .await?;
+        Ok(true)
+    }
+
+    /// The next calls of a kind are refused with an error of Meta's; those of earlier wishes come first.
+    async fn refuse(&self, ctx: &Context<'_>, input: RefuseInput) -> Result<bool> {
+        let amount = |name: &str, value: i32| {
+            u32::try_from(value).map_err(|_| Refusal(format!("{name} cannot be negative")))
+        };
+        let planned = Planned {
+            path: input.path,
+            to: input.to.map(|to| to.0),
+            code: amount("code", input.code)?,
+            times: amount("times", input.times)?,
+        };
+        engine(ctx)?.change(|world, _| world.planned.push(planned)).await?;
         Ok(true)
     }
 

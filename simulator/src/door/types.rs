@@ -7,7 +7,8 @@ use crate::world::media::WrittenFile;
 use crate::world::message::{Device, MadeBy, Message};
 use crate::world::people::Person;
 use crate::world::phone::{AppKind, Phone};
-use crate::world::{self, Refusal, Trouble};
+use crate::world::templates::{Change, Template};
+use crate::world::{self, PriceRules, Refusal, ReviewOutcome, Trouble};
 use async_graphql::{
     Context, ID, InputObject, InputValueError, InputValueResult, Json, Object, Scalar, ScalarType,
     SimpleObject, Value,
@@ -119,6 +120,11 @@ impl PhoneNode {
         self.look(ctx, |phone| phone.people.values().filter_map(PhoneContact::of).collect())
     }
 
+    /// The templates of its account.
+    async fn templates(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<PhoneTemplate>> {
+        self.look(ctx, |phone| phone.templates.iter().map(PhoneTemplate::of).collect())
+    }
+
     /// All that the phone's screen shows, groups and messages from the API included, newest first. With `with`, the
     /// chat with that person alone.
     async fn messages(
@@ -139,6 +145,30 @@ impl PhoneNode {
                 .collect(),
             None => phone.messages.iter().rev().take(first).map(|m| PhoneMessage::of(phone, m)).collect(),
         })
+    }
+}
+
+/// A template of the account.
+#[derive(SimpleObject)]
+pub(crate) struct PhoneTemplate {
+    /// WhatsApp's id of it.
+    id: ID,
+    /// Its name.
+    name: String,
+    /// Its language.
+    language: String,
+    /// Meta's word.
+    status: String,
+    /// Meta's word.
+    category: String,
+    /// Meta's word.
+    quality: String,
+}
+
+impl PhoneTemplate {
+    fn of(template: &Template) -> Self {
+        let Template { id, name, language, status, category, quality, .. } = template.clone();
+        Self { id: ID(id), name, language, status, category, quality }
     }
 }
 
@@ -227,6 +257,8 @@ pub(crate) struct Signup {
     pub(crate) code: Option<String>,
     /// The WhatsApp Business Account.
     pub(crate) waba_id: Option<ID>,
+    /// The number; only of one that lives on the API alone.
+    pub(crate) phone_number_id: Option<ID>,
     /// How the flow ended.
     pub(crate) event: Option<String>,
     /// Why it did not end well.
@@ -506,6 +538,21 @@ pub(crate) struct DisconnectInput {
     pub(crate) initiated_by: String,
 }
 
+/// Calls that are to be refused.
+#[derive(InputObject)]
+pub(crate) struct RefuseInput {
+    /// The last piece of their path.
+    #[graphql(default = "messages")]
+    pub(crate) path: String,
+    /// Only sends to this number. Null: all.
+    pub(crate) to: Option<PhoneNumber>,
+    /// Meta's code, such as 131056.
+    pub(crate) code: i32,
+    /// How many.
+    #[graphql(default = 1)]
+    pub(crate) times: i32,
+}
+
 /// A change of the phone book.
 #[derive(InputObject)]
 pub(crate) struct ChangeContactInput {
@@ -515,6 +562,70 @@ pub(crate) struct ChangeContactInput {
     pub(crate) contact: PhoneNumber,
     /// The name; without one the entry is removed.
     pub(crate) full_name: Option<String>,
+}
+
+/// How reviews of new templates end.
+#[derive(InputObject)]
+pub(crate) struct ReviewTemplatesInput {
+    /// How.
+    pub(crate) outcome: ReviewOutcome,
+    /// REJECTED: Meta's word for why, such as `INVALID_FORMAT`.
+    pub(crate) reason: Option<String>,
+}
+
+/// What becomes of a template; what is left out stays as it is.
+#[derive(InputObject)]
+pub(crate) struct ChangeTemplateInput {
+    /// The phone whose account has it.
+    pub(crate) phone_number: PhoneNumber,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its language.
+    pub(crate) language: String,
+    /// APPROVED, REJECTED, PAUSED, DISABLED, DELETED …
+    pub(crate) status: Option<String>,
+    /// Meta's word for why it has that status.
+    pub(crate) reason: Option<String>,
+    /// MARKETING, UTILITY or AUTHENTICATION.
+    pub(crate) category: Option<String>,
+    /// The category that it will have tomorrow; only announced.
+    pub(crate) upcoming_category: Option<String>,
+    /// GREEN, YELLOW or RED.
+    pub(crate) quality: Option<String>,
+    /// Other words.
+    pub(crate) body: Option<String>,
+}
+
+impl From<ChangeTemplateInput> for Change {
+    fn from(input: ChangeTemplateInput) -> Self {
+        let ChangeTemplateInput { status, reason, category, upcoming_category, quality, body, .. } = input;
+        Self { status, reason, category, upcoming_category, quality, body }
+    }
+}
+
+/// What a customer says of marketing messages.
+#[derive(InputObject)]
+pub(crate) struct SetMarketingInput {
+    /// The business's phone.
+    pub(crate) phone_number: PhoneNumber,
+    /// The customer, who is made if nobody knows them.
+    pub(crate) customer: PhoneNumber,
+    /// Whether they want them.
+    pub(crate) wanted: bool,
+}
+
+/// What messages cost.
+#[derive(InputObject)]
+pub(crate) struct SetPricesInput {
+    /// Whose rules hold.
+    #[graphql(default_with = "PriceRules::ByClock")]
+    pub(crate) rules: PriceRules,
+    /// Free-form messages a month that cost nothing, since October 2026.
+    #[graphql(default = 1_000)]
+    pub(crate) free_services: i32,
+    /// Whether statuses say `billable`, which Meta means to leave out some day.
+    #[graphql(default = true)]
+    pub(crate) tells_billable: bool,
 }
 
 /// What goes wrong from now on; what is left out goes right.

@@ -12,6 +12,8 @@ pub(crate) struct GraphError {
     kind: &'static str,
     message: String,
     details: Option<String>,
+    /// What the API's user may be shown: a title and a message.
+    shown: Option<(&'static str, String)>,
 }
 
 impl GraphError {
@@ -24,6 +26,7 @@ impl GraphError {
             kind: "OAuthException",
             message: format!("(#{code}) {message}"),
             details: None,
+            shown: None,
         }
     }
 
@@ -31,6 +34,16 @@ impl GraphError {
     pub(crate) fn details(mut self, details: impl Into<String>) -> Self {
         self.details = Some(details.into());
         self
+    }
+
+    /// A template that cannot be made so: Meta says why under a subcode, for people.
+    pub(crate) fn template(subcode: u32, title: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            subcode: Some(subcode),
+            shown: Some((title, message.into())),
+            message: "Invalid parameter".to_owned(),
+            ..Self::coded(100, "")
+        }
     }
 
     /// With another HTTP status than 400.
@@ -53,6 +66,7 @@ impl GraphError {
             kind: "OAuthException",
             message: "The access token is missing, unknown or no longer valid".to_owned(),
             details: None,
+            shown: None,
         }
     }
 
@@ -69,6 +83,7 @@ impl GraphError {
                 method.to_ascii_lowercase()
             ),
             details: None,
+            shown: None,
         }
     }
 
@@ -79,6 +94,11 @@ impl GraphError {
         });
         if let Some(subcode) = self.subcode {
             error["error_subcode"] = json!(subcode);
+        }
+        if let Some((title, message)) = self.shown {
+            error["is_transient"] = json!(false);
+            error["error_user_title"] = json!(title);
+            error["error_user_msg"] = json!(message);
         }
         if let Some(details) = self.details {
             error["error_data"] = json!({ "messaging_product": "whatsapp", "details": details });

@@ -11,7 +11,7 @@ use crate::webhooks::bodies::{self, Act};
 use crate::webhooks::queue::{Notice, Reach};
 use crate::world::message::{Device, MadeBy, Message, Pricing, Status};
 use crate::world::phone::{AppKind, Phone};
-use crate::world::{Arrival, Ledger, World, ordered, real_ms};
+use crate::world::{Arrival, Ledger, PriceRules, World, ordered, real_ms};
 use chrono::{DateTime, Datelike, Utc};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
@@ -25,8 +25,6 @@ const LONGEST_CALLBACK_DATA: usize = 512;
 /// Messages a second on a number that is in the app, and on one that is not.
 const RATE_WITH_APP: usize = 20;
 const RATE: usize = 80;
-/// Free-form messages a month that cost nothing.
-const FREE_SERVICES: u32 = 1_000;
 /// How long an answer waits for the echo that is to come before it.
 const ECHO_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -168,6 +166,9 @@ fn send(
     id: &str,
     arrival: &mut Arrival,
 ) -> Result<Sent, Failure> {
+    if let Some(error) = super::refusal(world, call) {
+        return Err(error.into());
+    }
     let trouble = world.settings.trouble.clone();
     let mut chance = Chance::fresh();
     if chance.hits(trouble.send_fails) {
@@ -175,7 +176,7 @@ fn send(
     }
     let phone = call.phone(world, id)?;
     let number = phone.card.number;
-    if !phone.card.connected {
+    if !phone.card.connected || !phone.card.is_registered() {
         return Err(GraphError::coded(133_010, "Account not registered").into());
     }
     let rate_limited =
@@ -224,6 +225,11 @@ fn send(
     if outgoing.category.is_none() && !window_open {
         return Err(GraphError::coded(131_047, "Re-engagement message")
             .details("more than 24 hours have passed since the customer last wrote; send a template")
+            .into());
+    }
+    if outgoing.category.as_deref() == Some("marketing") && person.no_marketing {
+        return Err(GraphError::coded(131_050, "Unable to deliver the message")
+            .details("this recipient has stopped marketing messages of this business")
             .into());
     }
     phone.recent.push_back(at);
@@ -386,15 +392,15 @@ fn understand(world: &World, phone: &Phone, call: &Call) -> Result<Outgoing, Gra
         }
         "template" => {
             let (name, language) = (needed("/name")?, needed("/language/code")?);
-            let template = phone
-                .templates
-                .iter()
-                .find(|t| t.name == name && t.language == language && t.status == "APPROVED")
-                .ok_or_else(|| {
-                    GraphError::coded(132_001, "Template name does not exist in the translation")
-                        .details(format!("template name ({name}) does not exist in {language}"))
-                        .status(404)
-                })?;
+            let template =
+                phone.templates.iter().find(|t| t.name == name && t.language == language).ok_or_else(
+                    || {
+                        GraphError::coded(132_001, "Template name does not exist in the translation")
+                            .details(format!("template name ({name}) does not exist in {language}"))
+                            .status(404)
+                    },
+                )?;
+            template.check_sendable()?;
             let given = content["components"].as_array().map_or(&[] as &[Value], Vec::as_slice);
             outgoing.text = template.fill(given)?;
             outgoing.category = Some(template.category.to_ascii_lowercase());
@@ -483,7 +489,12 @@ fn price(
 ) -> Pricing {
     let today = DateTime::<Utc>::from_timestamp_millis(ledger.now_ms).unwrap_or_default();
     let month = today.year() * 12 + today.month0() as i32;
-    let charged_since_october = month >= 2026 * 12 + 9;
+    let prices = world.settings.prices.clone();
+    let charged_since_october = match prices.rules {
+        PriceRules::ByClock => month >= 2026 * 12 + 9,
+        PriceRules::BeforeOctober2026 => false,
+        PriceRules::SinceOctober2026 => true,
+    };
     let free = match outgoing.category.as_deref() {
         Some("utility") => window_open && !charged_since_october,
         Some(_) => false,
@@ -494,7 +505,7 @@ fn price(
                 phone.card.services = 0;
             }
             phone.card.services = phone.card.services.saturating_add(1);
-            let free = !charged_since_october || phone.card.services <= FREE_SERVICES;
+            let free = !charged_since_october || phone.card.services <= prices.free_services;
             world.keep_card(ledger, number);
             free
         }

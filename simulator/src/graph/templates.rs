@@ -1,14 +1,17 @@
-//! Templates: listed, made and deleted. A new one is approved at once, and a webhook says so.
+//! Templates: listed, made and deleted. A new one is reviewed as the world's settings say, at first well and at once, and
+//! webhooks tell of it.
 
 use super::error::GraphError;
 use super::{Call, Reply};
 use crate::chance::Chance;
 use crate::engine::Engine;
 use crate::store::Kind;
-use crate::webhooks::queue::{Notice, Reach};
-use crate::world::templates::Template;
-use crate::world::{World, digits_of};
+use crate::world::templates::{Change, Template, status_value};
+use crate::world::{ReviewOutcome, World, digits_of};
 use serde_json::{Value, json};
+
+/// Most templates of an account.
+const MOST: usize = 250;
 
 /// The endpoint of an account's templates.
 pub(crate) async fn answer(engine: &Engine, call: &Call, waba: &str) -> Result<Reply, GraphError> {
@@ -69,6 +72,57 @@ fn is_name(name: &str) -> bool {
     (1..=512).contains(&name.len()) && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
 }
 
+/// Why Meta would not even review these components.
+fn check_components(components: &[Value]) -> Result<(), GraphError> {
+    let find = |kind: &str| {
+        components.iter().find(|c| c["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(kind)))
+    };
+    let text = |component: &Value| component["text"].as_str().unwrap_or_default().to_owned();
+    let body = find("BODY").ok_or_else(|| GraphError::parameter("components need one of the type BODY"))?;
+    let words = text(body);
+    let refuse = |subcode, title, message: &str| Err(GraphError::template(subcode, title, message));
+    if words.trim().is_empty() {
+        return refuse(2_388_072, "Message body is wrong", "The body needs words.");
+    }
+    if words.chars().count() > 1_024 {
+        return refuse(2_388_040, "Too many characters", "The body has more than 1024 characters.");
+    }
+    let trimmed = words.trim();
+    if trimmed.starts_with("{{") || trimmed.ends_with("}}") {
+        let message = "Variables can't be at the start or end of the template.";
+        return refuse(2_388_299, "Leading or trailing params not allowed", message);
+    }
+    let variables = words.matches("{{").count();
+    let examples = body.pointer("/example/body_text/0").or(body.pointer("/example/body_text_named_params"));
+    if variables > 0 && examples.and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        return refuse(2_388_072, "Message body is wrong", "The variables of the body need examples.");
+    }
+    if let Some(header) = find("HEADER") {
+        let shown = text(header);
+        if shown.chars().count() > 60 || shown.contains('\n') || shown.matches("{{").count() > 1 {
+            let message = "A header has at most 60 characters in one line and one variable.";
+            return refuse(2_388_047, "Message header is wrong", message);
+        }
+        let needs_file =
+            header["format"].as_str().is_some_and(|f| matches!(f, "IMAGE" | "VIDEO" | "DOCUMENT"));
+        if needs_file && header.pointer("/example/header_handle/0").is_none() {
+            return refuse(2_388_047, "Message header is wrong", "The header needs an example file.");
+        }
+    }
+    if let Some(footer) = find("FOOTER") {
+        let shown = text(footer);
+        if shown.chars().count() > 60 || shown.contains("{{") {
+            let message = "A footer has at most 60 characters and no variables.";
+            return refuse(2_388_073, "Message footer is wrong", message);
+        }
+    }
+    let buttons = find("BUTTONS").and_then(|c| c["buttons"].as_array());
+    if buttons.is_some_and(|buttons| buttons.len() > 10) {
+        return Err(GraphError::parameter("there are more than 10 buttons"));
+    }
+    Ok(())
+}
+
 async fn create(engine: &Engine, call: &Call, waba: &str) -> Result<Reply, GraphError> {
     engine
         .change(|world, ledger| {
@@ -82,46 +136,53 @@ async fn create(engine: &Engine, call: &Call, waba: &str) -> Result<Reply, Graph
                 return Err(GraphError::parameter("name takes small letters, digits and underscores"));
             }
             let language = needed("language")?;
+            let category = needed("category")?.to_ascii_uppercase();
+            if !matches!(category.as_str(), "MARKETING" | "UTILITY" | "AUTHENTICATION") {
+                return Err(GraphError::parameter(
+                    "category must be one of {AUTHENTICATION, MARKETING, UTILITY}",
+                ));
+            }
             if phone.templates.iter().any(|t| t.name == name && t.language == language) {
-                return Err(GraphError::parameter(format!(
-                    "there is already a template {name} in {language}"
-                )));
+                let message = format!("There is already {language} content for this template.");
+                let title = "Content in this language already exists";
+                return Err(GraphError::template(2_388_024, title, message));
+            }
+            if phone.templates.len() >= MOST {
+                let message = "This account has as many templates as it may have.";
+                return Err(GraphError::template(2_388_019, "Message template limit exceeded", message));
             }
             let components = match call.given.get("components") {
                 Some(Value::Array(all)) => all.clone(),
                 Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
                 _ => Vec::new(),
             };
-            if !components.iter().any(|c| c["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case("body")))
-            {
-                return Err(GraphError::parameter("components need one of the type BODY"));
-            }
+            check_components(&components)?;
+            let number = phone.card.number;
             let template = Template {
                 id: digits_of(Chance::fresh().next()),
                 name,
                 language,
-                status: "APPROVED".to_owned(),
-                category: needed("category")?.to_ascii_uppercase(),
+                status: "PENDING".to_owned(),
+                category,
                 parameter_format: call.text("parameter_format").unwrap_or("POSITIONAL").to_ascii_uppercase(),
                 components,
+                quality: "UNKNOWN".to_owned(),
             };
-            let number = phone.card.number;
-            template.keep(ledger, &number.digits());
             let body = json!({ "id": template.id, "status": "PENDING", "category": template.category });
-            let value = json!({
-                "event": "APPROVED", "message_template_id": template.id.parse::<u64>().unwrap_or_default(),
-                "message_template_name": template.name, "message_template_language": template.language,
-                "message_template_category": template.category, "reason": "NONE",
-            });
+            template.keep(ledger, &number.digits());
+            let (name, language) = (template.name.clone(), template.language.clone());
             world.phone_mut(number)?.templates.push(template);
-            let notice = Notice {
-                field: "message_template_status_update",
-                entry: waba.to_owned(),
-                time: Some(ledger.now()),
-                value,
-                reach: Reach::Account,
+            let review = world.settings.review.clone();
+            let status = match review.outcome {
+                ReviewOutcome::Approved => Some("APPROVED"),
+                ReviewOutcome::Rejected => Some("REJECTED"),
+                ReviewOutcome::Pending => None,
             };
-            world.tell(ledger, number, notice);
+            if let Some(status) = status {
+                let reason = review.reason.filter(|_| status == "REJECTED");
+                let change = Change { status: Some(status.to_owned()), reason, ..Change::default() };
+                world.change_template(ledger, number, (&name, &language), change)?;
+            }
             Ok(Reply::json(&body))
         })
         .await?
@@ -136,14 +197,16 @@ async fn delete(engine: &Engine, call: &Call, waba: &str) -> Result<Reply, Graph
             let id = call.text("hsm_id");
             let goes = |t: &Template| t.name == name && id.is_none_or(|id| t.id == id);
             let phone = world.phone_mut(number)?;
-            let gone: Vec<String> =
-                phone.templates.iter().filter(|t| goes(t)).map(|t| t.id.clone()).collect();
+            let gone: Vec<Template> = phone.templates.iter().filter(|t| goes(t)).cloned().collect();
             if gone.is_empty() {
-                return Err(GraphError::parameter(format!("there is no template {name}")));
+                let message = format!("There is no template {name} with this id.");
+                return Err(GraphError::template(2_593_002, "Message Template Not Found", message));
             }
             phone.templates.retain(|t| !goes(t));
-            for id in gone {
-                ledger.erase(Kind::Template, number.digits(), id);
+            for template in gone {
+                ledger.erase(Kind::Template, number.digits(), &template.id);
+                let value = status_value(&template, "DELETED", None);
+                world.tell_template(ledger, number, "message_template_status_update", value);
             }
             Ok(Reply::success())
         })

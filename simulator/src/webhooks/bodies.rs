@@ -38,7 +38,13 @@ pub(crate) fn message(
         }
     };
     if let Act::Seen(status, at) = act {
-        return ("messages", self::status(phone, message, &person, (*status, *at), &id_of(message)));
+        let mut value = self::status(phone, message, &person, (*status, *at), &id_of(message));
+        if !world.settings.prices.tells_billable
+            && let Some(pricing) = value.pointer_mut("/statuses/0/pricing").and_then(Value::as_object_mut)
+        {
+            pricing.remove("billable");
+        }
+        return ("messages", value);
     }
     let hidden = message.hidden && matches!(act, Act::Written);
     let from_customer = by == MadeBy::Customer;
@@ -213,6 +219,21 @@ pub(crate) fn content<'m>(world: &World, message: &'m Message) -> (&'m str, Valu
         (Some(content), "location" | "contacts" | "interactive") => (kind, content.clone()),
         _ => ("text", json!({ "body": message.text })),
     }
+}
+
+/// Whether somebody wants marketing messages, as they said just now.
+pub(crate) fn preference(phone: &Phone, person: &Person, wanted: bool, at: i64) -> Value {
+    let mut value = value(&phone.card);
+    value["contacts"] = json!([contact(phone, person, false, true)]);
+    let (word, detail) = match wanted {
+        true => ("resume", "User requested to resume marketing messages"),
+        false => ("stop", "User requested to stop marketing messages"),
+    };
+    value["user_preferences"] = json!([{
+        "wa_id": person.number.digits(), "user_id": phone.user_id(person.number), "detail": detail,
+        "category": "marketing_messages", "value": word, "timestamp": at,
+    }]);
+    value
 }
 
 /// Changes of the phone book.

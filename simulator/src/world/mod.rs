@@ -13,6 +13,7 @@ pub(crate) mod templates;
 use crate::number::Number;
 use crate::store::{Kind, Place, Row};
 use crate::webhooks::queue::Due;
+use async_graphql::Enum;
 use media::Media;
 use message::Message;
 use people::Person;
@@ -113,24 +114,88 @@ pub(crate) struct Settings {
     pub(crate) callback: Option<Callback>,
     pub(crate) fields: BTreeSet<String>,
     pub(crate) trouble: Trouble,
+    /// How reviews of new templates end.
+    #[serde(default)]
+    pub(crate) review: Review,
+    /// What messages cost.
+    #[serde(default)]
+    pub(crate) prices: Prices,
 }
+
+/// How reviews of new templates end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Review {
+    pub(crate) outcome: ReviewOutcome,
+    /// Meta's word for why it was refused.
+    pub(crate) reason: Option<String>,
+}
+
+/// How a review ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Enum)]
+pub(crate) enum ReviewOutcome {
+    /// Well, at once.
+    #[default]
+    Approved,
+    /// Badly, at once.
+    Rejected,
+    /// Not until somebody changes the template.
+    Pending,
+}
+
+/// What messages cost.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Prices {
+    pub(crate) rules: PriceRules,
+    /// Free-form messages a month that cost nothing, since October 2026.
+    pub(crate) free_services: u32,
+    /// Statuses say `billable`.
+    pub(crate) tells_billable: bool,
+}
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self { rules: PriceRules::ByClock, free_services: FREE_SERVICES, tells_billable: true }
+    }
+}
+
+/// Whose rules hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Enum)]
+pub(crate) enum PriceRules {
+    /// Those of the simulated day.
+    ByClock,
+    /// Those until 30 September 2026: free in an open window.
+    #[graphql(name = "BEFORE_OCTOBER_2026")]
+    BeforeOctober2026,
+    /// Those since 1 October 2026.
+    #[graphql(name = "SINCE_OCTOBER_2026")]
+    SinceOctober2026,
+}
+
+/// Free-form messages a month that cost nothing, if nobody says otherwise.
+const FREE_SERVICES: u32 = 1_000;
 
 impl Default for Settings {
     fn default() -> Self {
         let needed = [
             "account_update",
             "history",
+            "message_template_components_update",
+            "message_template_quality_update",
             "message_template_status_update",
             "messages",
             "phone_number_name_update",
             "smb_app_state_sync",
             "smb_message_echoes",
+            "template_category_update",
+            "user_preferences",
         ];
         Self {
             offset_ms: 0,
             callback: None,
             fields: needed.map(str::to_owned).into(),
             trouble: Trouble::default(),
+            review: Review::default(),
+            prices: Prices::default(),
         }
     }
 }
@@ -159,6 +224,19 @@ pub(crate) struct Arrival {
     pub(crate) text: Option<String>,
     pub(crate) callback_data: Option<String>,
     pub(crate) accepted: bool,
+}
+
+/// Calls that are to be refused; gone when the process ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    /// The last piece of the path.
+    pub(crate) path: String,
+    /// Only sends to this number.
+    pub(crate) to: Option<Number>,
+    /// Meta's code.
+    pub(crate) code: u32,
+    /// How many are left.
+    pub(crate) times: u32,
 }
 
 /// A call to one of the Graph endpoints.
@@ -223,6 +301,7 @@ pub(crate) struct World {
     pub(crate) codes: HashMap<String, Code>,
     pub(crate) media: HashMap<String, Media>,
     pub(crate) calls: VecDeque<GraphCall>,
+    pub(crate) planned: Vec<Planned>,
     /// Webhooks that are due, by their ids.
     pub(crate) pending: BTreeSet<u64>,
     pub(crate) last_id: u64,
@@ -266,6 +345,7 @@ impl World {
             codes: HashMap::new(),
             media: HashMap::new(),
             calls: VecDeque::new(),
+            planned: Vec::new(),
             pending: BTreeSet::new(),
             last_id: 0,
             last_sequence: 0,

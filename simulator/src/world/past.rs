@@ -116,6 +116,8 @@ fn card(plan: &Plan, made: u64) -> Card {
         account_at: 0,
         month: 0,
         services: 0,
+        registered: false,
+        pin: None,
     }
 }
 
@@ -140,6 +142,8 @@ fn people(plan: &Plan, phone: &mut Phone, chance: &mut Chance, now: i64) -> Vec<
             full_name: listed.then(|| full_name(chance)),
             listed_at: now - 60 - chance.below((plan.days.max(1) * DAY) as usize) as i64,
             wrote_at: None,
+            no_marketing: false,
+            preference_at: 0,
         };
         phone.admit(person);
         // One in five of the phone book never wrote.

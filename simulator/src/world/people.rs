@@ -16,6 +16,12 @@ pub(crate) struct Person {
     pub(crate) listed_at: i64,
     /// Milliseconds of their last live message since the number was connected.
     pub(crate) wrote_at: Option<i64>,
+    /// They want no marketing messages.
+    #[serde(default)]
+    pub(crate) no_marketing: bool,
+    /// Seconds of their last word about it, so that no two bear the same stamp.
+    #[serde(default)]
+    pub(crate) preference_at: i64,
 }
 
 impl Person {
@@ -115,5 +121,13 @@ pub(crate) fn own_name(chance: &mut Chance) -> String {
 /// Somebody who has never been heard of: their name follows from their number.
 pub(crate) fn stranger(number: Number) -> Person {
     let mut chance = Chance::of(&[number.0, 0x6e61_6d65]);
-    Person { number, name: own_name(&mut chance), full_name: None, listed_at: 0, wrote_at: None }
+    Person {
+        number,
+        name: own_name(&mut chance),
+        full_name: None,
+        listed_at: 0,
+        wrote_at: None,
+        no_marketing: false,
+        preference_at: 0,
+    }
 }

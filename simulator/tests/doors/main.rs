@@ -9,4 +9,5 @@ mod lasting;
 mod sends;
 mod signups;
 mod syncs;
+mod templates;
 mod troubles;

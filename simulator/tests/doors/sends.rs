@@ -116,7 +116,7 @@ async fn templates_go_out_of_the_window_and_their_parameters_count() {
 
     let path = format!("{}/message_templates", line.waba);
     let made = json!({ "name": "thanks", "language": "de", "category": "MARKETING",
-        "components": [{ "type": "BODY", "text": "Danke, {{1}}!" }] });
+        "components": [{ "type": "BODY", "text": "Danke, {{1}}!", "example": { "body_text": [["Ada"]] } }] });
     let (_, answer) = town.graph("POST", &path, &line.token, Some(made)).await;
     assert_eq!(answer["status"], "PENDING");
     assert_eq!(town.heard("message_template_status_update").await[0]["event"], "APPROVED");

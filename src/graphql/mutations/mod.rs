@@ -4,4 +4,5 @@ pub mod client;
 pub mod content;
 pub mod message;
 pub mod onboarding;
+pub mod template;
 pub mod webhook;

@@ -12,17 +12,20 @@ use super::enums::{
     DisconnectionInitiator, DisconnectionReason, HistoryImport,
 };
 use super::lists::{self, ContactFilter, ConversationFilter, HistoryFilter};
-use super::{Contact, Conversation, Message, SyncProgress};
+use super::{Contact, Conversation, Message, SyncProgress, Usage};
 use crate::clients::{capabilities, disconnection};
 use crate::db::page::Place;
 use crate::graphql::context::ContextExt;
-use crate::graphql::error::Result;
-use crate::graphql::loaders::{QueuedOf, SyncsOf};
+use crate::graphql::error::{ApiError, Result};
+use crate::graphql::loaders::{QueuedOf, SyncsOf, UsageOf};
 use crate::graphql::pagination::{Asked, Connection, Listed, cost};
 use crate::graphql::scalars::{DateTime, PhoneNumber, public};
 use crate::messages::queries::Of;
 use crate::presence::estimate;
 use crate::sync::queries::progress;
+
+/// Seconds in a day.
+const DAY: i64 = 86_400;
 
 /// A business number, or the place kept for it until it is connected.
 #[derive(Clone)]
@@ -155,6 +158,26 @@ impl Client {
         };
         let queued = ctx.load(QueuedOf(self.0.id)).await?.unwrap_or_default();
         Ok(SendLimit { messages_per_second: clamp(per_second.into()), queued: clamp(queued) })
+    }
+
+    /// How many messages it sent and received between two instants, and what they cost in WhatsApp's words. BAD_USER_INPUT
+    /// when `until` is not after `since`, or more than 92 days (a setting) after it.
+    #[graphql(complexity = "child_complexity.saturating_mul(10).saturating_add(50)")]
+    async fn usage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Messages sent at this instant or later.")] since: DateTime,
+        #[graphql(desc = "Messages sent before this instant.")] until: DateTime,
+    ) -> Result<Usage> {
+        let days = ctx.app().config.graphql.usage_days;
+        let (since, until) = (since.0, until.0);
+        if until <= since || until > since.plus_seconds(days.saturating_mul(DAY)) {
+            return Err(ApiError::bad_input(format!(
+                "`until` must be after `since`, by {days} days at most."
+            )));
+        }
+        let key = UsageOf { client: self.0.id, since, until };
+        Ok(Usage::new(ctx.load(key).await?.unwrap_or_default()))
     }
 
     /// Messages, newest first: imported history and live traffic alike.

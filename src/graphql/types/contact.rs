@@ -74,6 +74,12 @@ impl Contact {
         self.0.in_phone_book
     }
 
+    /// When they stopped marketing messages of this client: templates of the category MARKETING do not reach them
+    /// (`RECIPIENT_OPTED_OUT`), all else does. Null: they did not, or want them again.
+    async fn marketing_stopped_at(&self) -> Option<DateTime> {
+        self.0.marketing_stopped.then(|| self.0.marketing_at.into())
+    }
+
     /// When any of this changed last.
     async fn changed_at(&self) -> DateTime {
         self.0.changed_at.into()

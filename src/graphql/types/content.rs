@@ -273,7 +273,7 @@ impl MessageContent {
                 reply: Some(InteractiveReply { id, title, description, data: data.map(Json) }),
             }),
             Content::Interactive { body, data } => Self::Interactive(interactive(body, &data)),
-            Content::Template { name, language, components } => {
+            Content::Template { name, language, components, text: _ } => {
                 Self::Template(TemplateContent { name, language, components: Json(components) })
             }
             Content::Order { text, data } => Self::Order(order(text, &data)),

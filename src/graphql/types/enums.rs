@@ -121,7 +121,7 @@ mirror! {
         Sending,
         /// It left, or it did not: the answer got lost. Settled by a later status.
         Unknown,
-        /// WhatsApp took it.
+        /// WhatsApp took it. Told only where the answer comes before the first status; otherwise SENT or a later one is.
         Accepted,
         /// It left WhatsApp's server.
         Sent,
@@ -198,7 +198,7 @@ mirror! {
         ClientMerged,
         /// The app should be opened on the phone.
         AppVisitDue,
-        /// A template changed. Not raised yet.
+        /// A template came, changed or went.
         TemplateChanged,
         /// A webhook endpoint was switched off, because it is gone or nothing but failed for three days.
         WebhookEndpointDisabled,
@@ -355,6 +355,10 @@ mirror! {
         NumberInUse,
         /// The client chose another way than coexistence.
         NotCoexistence,
+        /// A number on the API alone was asked for, and this one lives in the WhatsApp Business app. Nothing was registered.
+        InBusinessApp,
+        /// WhatsApp did not register the number on the API; see `upstreamCode`.
+        RegistrationRefused,
         /// The client left before the end.
         Canceled,
         /// WhatsApp refused the permission that the client gave.
@@ -442,4 +446,100 @@ pub enum MediaState {
     Expired,
     /// The file cannot be had.
     Failed,
+}
+
+/// Where a template stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum TemplateStatus {
+    /// It can be sent.
+    Approved,
+    /// WhatsApp reviews it.
+    Pending,
+    /// WhatsApp refused it; see `reason`.
+    Rejected,
+    /// Too many people disliked it: it cannot be sent for a while.
+    Paused,
+    /// Too many people disliked it: it cannot be sent any more.
+    Disabled,
+    /// The refusal is being reviewed.
+    InAppeal,
+    /// It is about to go.
+    PendingDeletion,
+    /// It is gone.
+    Deleted,
+    /// Put away by WhatsApp.
+    Archived,
+    /// The account has too many templates.
+    LimitExceeded,
+    /// Something newer, or not told yet.
+    Other,
+}
+
+impl TemplateStatus {
+    /// From WhatsApp's word.
+    pub fn of(word: &str) -> Self {
+        match word {
+            "APPROVED" => Self::Approved,
+            "PENDING" => Self::Pending,
+            "REJECTED" => Self::Rejected,
+            "PAUSED" => Self::Paused,
+            "DISABLED" => Self::Disabled,
+            "IN_APPEAL" => Self::InAppeal,
+            "PENDING_DELETION" => Self::PendingDeletion,
+            "DELETED" => Self::Deleted,
+            "ARCHIVED" => Self::Archived,
+            "LIMIT_EXCEEDED" => Self::LimitExceeded,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What a template is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum TemplateCategory {
+    /// Offers and news. People can stop these.
+    Marketing,
+    /// What belongs to something that the customer did: orders, appointments.
+    Utility,
+    /// Codes to sign in with.
+    Authentication,
+    /// Something newer, or not told yet.
+    Other,
+}
+
+impl TemplateCategory {
+    /// From WhatsApp's word.
+    pub fn of(word: &str) -> Self {
+        match word {
+            "MARKETING" => Self::Marketing,
+            "UTILITY" => Self::Utility,
+            "AUTHENTICATION" => Self::Authentication,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// How people take a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum TemplateQuality {
+    /// Well.
+    Green,
+    /// Some complain.
+    Yellow,
+    /// Many complain: it may be paused.
+    Red,
+    /// Too few got it.
+    Unknown,
+}
+
+impl TemplateQuality {
+    /// From WhatsApp's word.
+    pub fn of(word: &str) -> Self {
+        match word {
+            "GREEN" => Self::Green,
+            "YELLOW" => Self::Yellow,
+            "RED" => Self::Red,
+            _ => Self::Unknown,
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_graphql::connection::PageInfo;
 use async_graphql::dataloader::Loader;
 use async_graphql::{Context, ID, Interface, Object, SimpleObject, Union};
-use entity::{ContactId, ConversationId, MessageId, OnboardingId, WebhookEndpointId, event};
+use entity::{ContactId, ConversationId, MessageId, OnboardingId, TemplateId, WebhookEndpointId, event};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -14,10 +14,12 @@ use uuid::Uuid;
 
 use super::enums::{
     ClientStatus, DisconnectionInitiator, DisconnectionReason, EventType, MessageStatus, OnboardingStatus,
-    SyncKind, SyncState, WebhookDisabledReason,
+    SyncKind, SyncState, TemplateStatus, WebhookDisabledReason,
 };
 use super::message::MessageError;
-use super::{Client, Contact, Conversation, Message, Onboarding, SyncProgress, WebhookEndpoint, clamp};
+use super::{
+    Client, Contact, Conversation, Message, Onboarding, SyncProgress, Template, WebhookEndpoint, clamp,
+};
 use crate::app::App;
 use crate::auth::{Permission, Scope};
 use crate::clients::disconnection;
@@ -198,6 +200,19 @@ events! {
         /// The step that it took.
         async fn status(&self) -> OnboardingStatus {
             self.entry.word::<entity::OnboardingStatus>("status").unwrap_or(self.onboarding.0.status).into()
+        }
+    }
+
+    /// A template came, changed or went: TEMPLATE_CHANGED.
+    TemplateEvent { template: Template } {
+        /// The template, as it is now. One that is gone has the status DELETED, and is in no list any more.
+        async fn template(&self) -> &Template {
+            &self.template
+        }
+
+        /// The status that it had after this change.
+        async fn status(&self) -> TemplateStatus {
+            TemplateStatus::of(self.entry.text("status").unwrap_or(&self.template.0.status))
         }
     }
 
@@ -419,6 +434,8 @@ pub enum Event {
     Onboarding(OnboardingEvent),
     /// An import went on.
     Sync(SyncEvent),
+    /// A template came, changed or went.
+    Template(TemplateEvent),
     /// Something happened to a client.
     Client(ClientEvent),
     /// Something happened to a webhook endpoint.
@@ -436,6 +453,7 @@ impl Event {
             Event::Contact(event) => &event.entry,
             Event::Onboarding(event) => &event.entry,
             Event::Sync(event) => &event.entry,
+            Event::Template(event) => &event.entry,
             Event::Client(event) => &event.entry,
             Event::WebhookEndpoint(event) => &event.entry,
         };
@@ -469,6 +487,8 @@ pub enum StreamItem {
     Onboarding(OnboardingEvent),
     /// An import went on.
     Sync(SyncEvent),
+    /// A template came, changed or went.
+    Template(TemplateEvent),
     /// Something happened to a client.
     Client(ClientEvent),
     /// Something happened to a webhook endpoint.
@@ -485,6 +505,7 @@ impl From<Event> for StreamItem {
             Event::Contact(event) => Self::Contact(event),
             Event::Onboarding(event) => Self::Onboarding(event),
             Event::Sync(event) => Self::Sync(event),
+            Event::Template(event) => Self::Template(event),
             Event::Client(event) => Self::Client(event),
             Event::WebhookEndpoint(event) => Self::WebhookEndpoint(event),
         }
@@ -497,11 +518,12 @@ enum Subject {
     Message(MessageId),
     Contact(ContactId),
     Onboarding(OnboardingId),
+    Template(TemplateId),
     /// Told whether it is still there or not.
     WebhookEndpoint(WebhookEndpointId),
     /// The entry itself says everything.
     Nothing,
-    /// No type shows it (yet), or it names nothing.
+    /// It names nothing.
     Untold,
 }
 
@@ -534,7 +556,9 @@ fn subject(row: &event::Model) -> Subject {
         Type::WebhookEndpointDisabled | Type::Test => {
             row.subject_id.map_or(Subject::Untold, |id| Subject::WebhookEndpoint(WebhookEndpointId(id)))
         }
-        Type::TemplateChanged => Subject::Untold,
+        Type::TemplateChanged => {
+            row.subject_id.map_or(Subject::Untold, |id| Subject::Template(TemplateId(id)))
+        }
     }
 }
 
@@ -613,6 +637,10 @@ async fn event(
         Subject::Onboarding(id) => {
             let row = read(loaders, &about.onboarding, id, |row| scope.admits(row.client_id)).await?;
             Event::Onboarding(OnboardingEvent { entry, onboarding: Onboarding(row) })
+        }
+        Subject::Template(id) => {
+            let row = read(loaders, &about.template, id, |row| scope.admits(row.client_id)).await?;
+            Event::Template(TemplateEvent { entry, template: Template(row) })
         }
         Subject::WebhookEndpoint(id_of_endpoint) => {
             Event::WebhookEndpoint(WebhookEndpointEvent { entry, id_of_endpoint })

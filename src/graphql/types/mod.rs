@@ -12,6 +12,8 @@ pub mod message;
 pub mod node;
 pub mod onboarding;
 pub mod sync;
+pub mod template;
+pub mod usage;
 pub mod viewer;
 pub mod webhook;
 
@@ -23,6 +25,8 @@ pub use message::Message;
 pub use node::Node;
 pub use onboarding::Onboarding;
 pub use sync::SyncProgress;
+pub use template::Template;
+pub use usage::Usage;
 pub use viewer::Viewer;
 pub use webhook::{WebhookDelivery, WebhookEndpoint};
 

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Interface};
 use entity::{
-    ClientId, ContactId, ConversationId, MessageId, OnboardingId, WebhookDeliveryId, WebhookEndpointId,
+    ClientId, ContactId, ConversationId, MessageId, OnboardingId, TemplateId, WebhookDeliveryId,
+    WebhookEndpointId,
 };
 
 use super::event::{
     self, ClientEvent, ContactEvent, IncomingMessageEvent, MessageChangedEvent, MessageStatusEvent,
-    OnboardingEvent, OutgoingMessageEvent, SyncEvent, WebhookEndpointEvent,
+    OnboardingEvent, OutgoingMessageEvent, SyncEvent, TemplateEvent, WebhookEndpointEvent,
 };
-use super::{Client, Contact, Conversation, Event, Message, Onboarding, WebhookDelivery, WebhookEndpoint};
+use super::{
+    Client, Contact, Conversation, Event, Message, Onboarding, Template, WebhookDelivery, WebhookEndpoint,
+};
 use crate::auth::Permission;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
@@ -33,6 +36,8 @@ pub enum Node {
     Conversation(Conversation),
     /// A message.
     Message(Message),
+    /// A message template of one client's account.
+    Template(Template),
     /// A receiver of webhooks.
     WebhookEndpoint(WebhookEndpoint),
     /// One event for one receiver.
@@ -52,6 +57,8 @@ pub enum Node {
     /// An entry of the stream.
     SyncEvent(SyncEvent),
     /// An entry of the stream.
+    TemplateEvent(TemplateEvent),
+    /// An entry of the stream.
     ClientEvent(ClientEvent),
     /// An entry of the stream.
     WebhookEndpointEvent(WebhookEndpointEvent),
@@ -67,6 +74,7 @@ impl From<Event> for Node {
             Event::Contact(event) => Self::ContactEvent(event),
             Event::Onboarding(event) => Self::OnboardingEvent(event),
             Event::Sync(event) => Self::SyncEvent(event),
+            Event::Template(event) => Self::TemplateEvent(event),
             Event::Client(event) => Self::ClientEvent(event),
             Event::WebhookEndpoint(event) => Self::WebhookEndpointEvent(event),
         }
@@ -99,6 +107,10 @@ pub async fn resolve(ctx: &Context<'_>, id: &str) -> Result<Option<Node>> {
         },
         MessageId::PREFIX => match MessageId::parse(id) {
             Some(id) => ctx.load(id).await?.map(|row| Message::alone(row).into()),
+            None => None,
+        },
+        TemplateId::PREFIX => match TemplateId::parse(id) {
+            Some(id) => ctx.load(id).await?.map(|row| Template(row).into()),
             None => None,
         },
         // Endpoints need the scope ADMIN: without it they are as if they were not there.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::webhook::decode;
 use crate::messages::content::{Content, MediaKind};
-use crate::upstream::change::{AccountEvent, Change, ChangeKind, Decoded, Party};
+use crate::upstream::change::{AccountEvent, Change, ChangeKind, Decoded, Party, TemplateNews};
 
 /// What `decode` makes of `body`, the content of `file`.
 pub fn check_line(file: &str, body: &[u8]) -> Value {
@@ -82,6 +82,25 @@ fn told(kind: &ChangeKind) -> (&'static str, Option<&str>, Value) {
             ("historyChunk", None, rest)
         }
         ChangeKind::HistoryDeclined(error) => ("historyDeclined", None, json!({ "errorCode": error.code })),
+        ChangeKind::Preference(seen) => {
+            let rest = json!({
+                "stopped": seen.stopped, "at": at(seen.at), "customerBy": named_by(&seen.customer),
+            });
+            ("preference", None, rest)
+        }
+        ChangeKind::Template(seen) => {
+            let (news, word) = match &seen.news {
+                TemplateNews::Status { status, .. } => ("status", status.as_deref()),
+                TemplateNews::Quality(quality) => ("quality", Some(quality.as_str())),
+                TemplateNews::Category(category) => ("category", Some(category.as_str())),
+                TemplateNews::NextCategory { category, .. } => ("nextCategory", Some(category.as_str())),
+                TemplateNews::Components => ("components", None),
+            };
+            let rest = json!({
+                "template": seen.upstream_id, "news": news, "word": word, "at": at(seen.at),
+            });
+            ("template", None, rest)
+        }
         ChangeKind::Account(seen) => {
             let (event, detail) = event(&seen.event);
             ("account", None, json!({ "event": event, "at": at(seen.at), "detail": detail }))

@@ -14,12 +14,21 @@ pub use wamid::{common_part, message_token};
 pub const NEEDED_FIELDS: [&str; 5] =
     ["messages", "smb_message_echoes", "smb_app_state_sync", "history", "account_update"];
 
-/// All that this service makes something of: what it needs, and what makes it see sooner (a new name, R17).
-pub const KNOWN_FIELDS: [&str; 6] = [
+/// The same of a number that lives on the API alone.
+pub const NEEDED_FIELDS_WITHOUT_APP: [&str; 2] = ["messages", "account_update"];
+
+/// All that this service makes something of: what it needs, and what makes it see sooner (a new name, R17; what
+/// became of a template) or at all (who wants no marketing).
+pub const KNOWN_FIELDS: [&str; 11] = [
     "messages",
     "smb_message_echoes",
     "smb_app_state_sync",
     "history",
     "account_update",
     "phone_number_name_update",
+    "message_template_status_update",
+    "message_template_quality_update",
+    "message_template_components_update",
+    "template_category_update",
+    "user_preferences",
 ];

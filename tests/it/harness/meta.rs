@@ -198,6 +198,17 @@ impl Business {
         ("smb_app_state_sync", value)
     }
 
+    /// Somebody stops marketing messages, or wants them again.
+    pub fn preference(&self, of: &Customer, shown: Shown, at: i64, stop: bool) -> Change {
+        let word = if stop { "stop" } else { "resume" };
+        let mut one = json!({ "category": "marketing_messages", "value": word, "timestamp": at });
+        of.put(&mut one, shown, "wa_id", "user_id");
+        let mut value = self.value();
+        value["contacts"] = json!([of.contact(shown, None)]);
+        value["user_preferences"] = json!([one]);
+        ("user_preferences", value)
+    }
+
     pub fn account(&self, event: &str, at: i64) -> (Change, i64) {
         (
             (

@@ -49,9 +49,22 @@ impl Tandem {
             "customerSees" => "SeesInput".to_owned(),
             name => format!("{}{}Input", name[..1].to_uppercase(), &name[1..]),
         };
-        let selection = if mutation == "trouble" { "" } else { "{ __typename }" };
+        let selection = match mutation {
+            "trouble" | "refuse" | "reviewTemplates" | "setPrices" => "",
+            _ => "{ __typename }",
+        };
         let query = format!("mutation($input: {kind}!) {{ {mutation}(input: $input) {selection} }}");
         self.simulate(&query, json!({ "input": input })).await;
+    }
+
+    /// WhatsApp changes a template of the shop, and the service does not hear of it.
+    pub async fn template_changes_unheard(&self, name: &str, language: &str, change: Value) {
+        let heard = ["messages", "account_update", "smb_message_echoes", "smb_app_state_sync", "history"];
+        let query = "mutation($fields: [String!]!) { subscribeFields(fields: $fields) }";
+        self.simulate(query, json!({ "fields": heard })).await;
+        let mut input = json!({ "phoneNumber": SHOP, "name": name, "language": language });
+        input.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        self.act("changeTemplate", input).await;
     }
 
     /// Simulated time passes, and the service knows.

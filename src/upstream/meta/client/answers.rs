@@ -62,6 +62,101 @@ pub struct Accepted {
     pub user_id: Option<String>,
 }
 
+/// A template as its account's list shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Template {
+    /// Meta's id of it.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its language code.
+    pub language: String,
+    /// Meta's word: `APPROVED`, `PENDING` …
+    pub status: String,
+    /// Meta's word: `MARKETING`, `UTILITY` …
+    pub category: String,
+    /// `NAMED` or `POSITIONAL`, where told.
+    pub parameter_format: Option<String>,
+    /// `GREEN`, `YELLOW`, `RED` or `UNKNOWN`, where told.
+    pub quality: Option<String>,
+    /// Its parts, a JSON array.
+    pub components: Value,
+}
+
+/// The templates of an account.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Templates {
+    /// In Meta's order.
+    pub all: Vec<Template>,
+    /// Whether that is all of them: what is missing then is gone.
+    pub complete: bool,
+}
+
+/// A template that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct MadeTemplate {
+    /// Meta's id of it.
+    #[serde(deserialize_with = "text_or_number")]
+    pub id: String,
+    /// Where its review stands, where told.
+    #[serde(default)]
+    pub status: Option<String>,
+    /// The category that it got, which may be another than was asked for.
+    #[serde(default)]
+    pub category: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TemplateShown {
+    #[serde(deserialize_with = "text_or_number")]
+    id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    language: String,
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    category: String,
+    #[serde(default)]
+    parameter_format: Option<String>,
+    #[serde(default)]
+    quality_score: Option<QualityScore>,
+    #[serde(default)]
+    components: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct QualityScore {
+    #[serde(default)]
+    score: Option<String>,
+}
+
+impl From<TemplateShown> for Template {
+    fn from(shown: TemplateShown) -> Self {
+        let TemplateShown {
+            id,
+            name,
+            language,
+            status,
+            category,
+            parameter_format,
+            quality_score,
+            components,
+        } = shown;
+        Self {
+            id,
+            name,
+            language,
+            status,
+            category,
+            parameter_format,
+            quality: quality_score.and_then(|quality| quality.score),
+            components: Value::Array(components),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct Data<T> {
     pub(super) data: T,

@@ -18,18 +18,21 @@ use crate::clock::{Clock, from_datetime};
 use crate::config::Config;
 use crate::upstream::http::{Reach, http_client};
 
-pub use answers::{Accepted, PhoneNumber, Token, TokenInfo};
-pub use media::AboutMedia;
-
+pub use answers::{Accepted, MadeTemplate, PhoneNumber, Template, Templates, Token, TokenInfo};
 pub use error::{
     CallError, Class, GraphError, PAIR_LIMIT, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, SYNC_DECLINED,
     WINDOW_CLOSED,
 };
+pub use media::AboutMedia;
 
 /// The largest answer that is read.
 const LARGEST_ANSWER: usize = 4 << 20;
 /// Pages of a list that are followed at most.
 const MOST_PAGES: usize = 20;
+/// Templates on a page of theirs. 30 pages hold the 6,000 that an account has at most.
+const TEMPLATES: &str = "200";
+/// Pages of templates that are followed at most.
+const MOST_TEMPLATE_PAGES: usize = 30;
 /// The object whose webhooks are WhatsApp's.
 const WEBHOOK_OBJECT: &str = "whatsapp_business_account";
 /// By how much the simulator's clock is ahead of real time.
@@ -252,6 +255,39 @@ impl Meta {
         self.done(bearer(request, &self.app_token())).await
     }
 
+    /// Registers a number that lives on the API alone, with six digits that turn on two-step verification, or are those that
+    /// it was registered with before. Never for a number in the app: it would leave the phone.
+    ///
+    /// # Errors
+    /// Code 133005: it has another PIN; 133016: ten tries in 72 hours.
+    pub async fn register(
+        &self,
+        phone_number_id: &str,
+        token: &SecretString,
+        pin: &SecretString,
+    ) -> Result<(), CallError> {
+        let request = self
+            .request(Method::POST, &[phone_number_id, "register"], &[])
+            .json(&json!({ "messaging_product": "whatsapp", "pin": pin.expose_secret() }));
+        self.done(bearer(request, token)).await
+    }
+
+    /// Changes the profile of a number that lives on the API alone; what is left out of `change` stays.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn set_profile(
+        &self,
+        phone_number_id: &str,
+        token: &SecretString,
+        mut change: Value,
+    ) -> Result<(), CallError> {
+        change["messaging_product"] = json!("whatsapp");
+        let request =
+            self.request(Method::POST, &[phone_number_id, "whatsapp_business_profile"], &[]).json(&change);
+        self.done(bearer(request, token)).await
+    }
+
     /// Asks for an import; answers Meta's id of the request. Each kind works once after a connection.
     ///
     /// # Errors
@@ -320,6 +356,62 @@ impl Meta {
         let request = self.request(Method::GET, &[phone_number_id, "whatsapp_business_profile"], &fields);
         let answer: answers::Data<Vec<answers::Profile>> = self.call(bearer(request, token)).await?;
         Ok(answer.data.into_iter().next().unwrap_or_default().known())
+    }
+
+    /// The templates of an account.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn templates(&self, waba: &str, token: &SecretString) -> Result<Templates, CallError> {
+        const FIELDS: &str = "id,name,language,status,category,components,quality_score,parameter_format";
+        let mut found = Templates::default();
+        let mut after: Option<String> = None;
+        for _ in 0..MOST_TEMPLATE_PAGES {
+            let mut query = vec![("fields", FIELDS), ("limit", TEMPLATES)];
+            query.extend(after.as_deref().map(|after| ("after", after)));
+            let request = self.request(Method::GET, &[waba, "message_templates"], &query);
+            let page: answers::Page<answers::TemplateShown> = self.call(bearer(request, token)).await?;
+            found.all.extend(page.data.into_iter().map(Template::from));
+            after = page.paging.and_then(answers::Paging::next);
+            if after.is_none() {
+                found.complete = true;
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes a template; Meta reviews it afterwards. Nothing tells two tries apart but name and language, which are unique.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn create_template(
+        &self,
+        waba: &str,
+        token: &SecretString,
+        body: &Value,
+    ) -> Result<MadeTemplate, CallError> {
+        let request = self.request(Method::POST, &[waba, "message_templates"], &[]).json(body);
+        let made: MadeTemplate = self.call(bearer(request, token)).await?;
+        if made.id.is_empty() {
+            return Err(CallError::Unclear("the answer names no template".to_owned()));
+        }
+        Ok(made)
+    }
+
+    /// Deletes one language of a template.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn delete_template(
+        &self,
+        waba: &str,
+        token: &SecretString,
+        name: &str,
+        id: &str,
+    ) -> Result<(), CallError> {
+        let query = [("name", name), ("hsm_id", id)];
+        self.done(bearer(self.request(Method::DELETE, &[waba, "message_templates"], &query), token)).await
     }
 
     /// Asks the simulator for its clock and follows it. Does nothing when the upstream is not a simulator.

@@ -237,5 +237,6 @@ fn template(map: &Map<'_>) -> Option<Content> {
         name: map.id("name")?,
         language: language.unwrap_or_default(),
         components: map.value("components"),
+        text: None,
     })
 }

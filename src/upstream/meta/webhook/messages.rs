@@ -175,11 +175,20 @@ impl Reader {
         let mut customer = Party::at(map, "recipient_id", "recipient_user_id", "recipient_parent_user_id");
         let alone = single && customer.is_nobody();
         scene.contacts.complete(&mut customer, alone);
-        let pricing = map.map("pricing").map(|pricing| ReportedPricing {
-            billable: pricing.flag("billable"),
-            model: pricing.id("pricing_model"),
-            kind: pricing.id("type"),
-            category: pricing.id("category"),
+        let pricing = map.map("pricing").map(|pricing| {
+            let kind = pricing.id("type");
+            // Meta means to leave `billable` out some day; the type says the same.
+            let by_kind = kind.as_deref().and_then(|kind| match kind {
+                "regular" => Some(true),
+                free if free.starts_with("free_") => Some(false),
+                _ => None,
+            });
+            ReportedPricing {
+                billable: pricing.flag("billable").or(by_kind),
+                model: pricing.id("pricing_model"),
+                kind,
+                category: pricing.id("category"),
+            }
         });
         let status = StatusSeen {
             whatsapp_id,

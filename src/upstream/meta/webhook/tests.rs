@@ -5,7 +5,7 @@ use super::*;
 use crate::messages::content::{Card, Content, Media, MediaKind};
 use crate::upstream::change::{
     AccountEvent, AccountSeen, Author, DeleteSeen, EditSeen, HistoryChunk, IdentitySeen, MessageSeen, Party,
-    PhoneBookSeen, ReactionSeen, ReportedPricing, ReportedStatus, Restriction, StatusSeen,
+    PhoneBookSeen, ReactionSeen, ReportedPricing, ReportedStatus, Restriction, StatusSeen, TemplateNews,
 };
 
 const CUSTOMER: &str = "436645550177";
@@ -685,7 +685,7 @@ fn what_the_business_offers_is_interactive() {
     let message = only_message(&echo(json!({ "type": "template", "template": template })));
     assert_eq!(
         message.content,
-        Content::Template { name: "hello".into(), language: "de".into(), components: json!([]) }
+        Content::Template { name: "hello".into(), language: "de".into(), components: json!([]), text: None }
     );
 }
 
@@ -1272,9 +1272,7 @@ fn the_fields_of_a_phone_change_come_in_several_spellings() {
 
 #[test]
 fn known_fields_without_effect_are_notices_without_words() {
-    for field in
-        ["security", "account_alerts", "user_preferences", "message_template_status_update", "standby"]
-    {
+    for field in ["security", "account_alerts", "account_review_update", "flows", "standby"] {
         let value = json!({ "event": "E", "messages": [{ "text": { "body": "geheim" } }] });
         match only(&body(field, value)) {
             ChangeKind::Notice(Notice { topic, at: stamp, detail }) => {
@@ -1293,6 +1291,125 @@ fn known_fields_without_effect_are_notices_without_words() {
     assert!(matches!(errors, ChangeKind::Notice(notice) if notice.topic == "errors"));
     let decoded = read(&bare("account_update", json!({ "event": "ACCOUNT_SANG" })));
     assert_eq!(unknown(&decoded), [("account_update.event", "ACCOUNT_SANG")]);
+}
+
+#[test]
+fn what_becomes_of_a_template_is_read_by_what_is_told() {
+    let named = |extra: Value| {
+        let mut value = json!({ "message_template_id": 4401, "message_template_name": "offer",
+            "message_template_language": "de" });
+        value.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        value
+    };
+    let news = |field: &str, extra: Value| match only(&body(field, named(extra))) {
+        ChangeKind::Template(seen) => {
+            assert_eq!((seen.upstream_id.as_str(), seen.at), ("4401", at(1_801_000_000)));
+            assert_eq!((seen.name.as_deref(), seen.language.as_deref()), (Some("offer"), Some("de")));
+            seen.news
+        }
+        other => panic!("{other:?}"),
+    };
+    let status = |status: Option<&str>, category: Option<&str>, reason: Option<&str>| TemplateNews::Status {
+        status: status.map(str::to_owned),
+        category: category.map(str::to_owned),
+        reason: reason.map(str::to_owned),
+    };
+    let field = "message_template_status_update";
+    let approved = json!({ "event": "APPROVED", "reason": "NONE", "message_template_category": "UTILITY" });
+    assert_eq!(news(field, approved), status(Some("APPROVED"), Some("UTILITY"), None));
+    let rejected = json!({ "event": "REJECTED", "reason": "INVALID_FORMAT",
+        "rejection_info": { "reason": "Too short.", "recommendation": "Say more." } });
+    let why = "INVALID_FORMAT: Too short.: Say more.";
+    assert_eq!(news(field, rejected), status(Some("REJECTED"), None, Some(why)));
+    let paused = json!({ "event": "PAUSED", "reason": null, "other_info": { "title": "FIRST_PAUSE" } });
+    assert_eq!(news(field, paused), status(Some("PAUSED"), None, Some("FIRST_PAUSE")));
+    assert_eq!(news(field, json!({ "event": "REINSTATED" })), status(Some("APPROVED"), None, None));
+    assert_eq!(news(field, json!({ "event": "FLAGGED" })), status(None, None, Some("FLAGGED")));
+    // A new word is a status all the same.
+    assert_eq!(news(field, json!({ "event": "SANG" })), status(Some("SANG"), None, None));
+    // Meta's own sample stands under the wrong field.
+    let quality = json!({ "previous_quality_score": "GREEN", "new_quality_score": "RED" });
+    for field in ["message_template_quality_update", field] {
+        assert_eq!(news(field, quality.clone()), TemplateNews::Quality("RED".into()));
+    }
+    let field = "template_category_update";
+    let done = json!({ "previous_category": "UTILITY", "new_category": "MARKETING" });
+    assert_eq!(news(field, done), TemplateNews::Category("MARKETING".into()));
+    let coming = json!({ "new_category": "UTILITY", "correct_category": "MARKETING",
+        "category_update_timestamp": 1_801_086_400 });
+    let from = at(1_801_086_400);
+    assert_eq!(news(field, coming), TemplateNews::NextCategory { category: "MARKETING".into(), from });
+    let words = json!({ "message_template_element": "Hallo {{1}}" });
+    assert_eq!(news("message_template_components_update", words), TemplateNews::Components);
+    let decoded = read(&body("message_template_status_update", json!({ "event": "APPROVED" })));
+    assert_eq!(unknown(&decoded), [("message_template_status_update.message_template_id", "missing")]);
+}
+
+#[test]
+fn who_wants_no_marketing_is_read_from_all_items() {
+    let value = json!({
+        "metadata": { "phone_number_id": "7001" },
+        "contacts": [{ "wa_id": "436645550177", "user_id": "AT.1", "profile": { "name": "Elodie" } }],
+        "user_preferences": [
+            { "wa_id": "436645550177", "category": "marketing_messages", "value": "stop",
+              "timestamp": 1_801_000_100 },
+            { "user_id": "AT.2", "category": "marketing_messages", "value": "resume", "timestamp": 1_801_000_101 },
+            { "wa_id": "436645550178", "category": "marketing_messages", "value": "signup", "signup_id": "1" },
+            { "wa_id": "436645550178", "category": "weather", "value": "stop" },
+            { "wa_id": "436645550178", "category": "marketing_messages", "value": "hum" },
+            { "category": "marketing_messages", "value": "stop" }] });
+    let decoded = read(&body("user_preferences", value));
+    let seen: Vec<Value> = decoded
+        .changes
+        .iter()
+        .map(|change| match &change.kind {
+            ChangeKind::Preference(seen) => {
+                let Party { phone_number, user_id, .. } = &seen.customer;
+                json!([phone_number, user_id, seen.stopped, seen.at.map(Timestamp::seconds)])
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            json!(["+436645550177", "AT.1", true, 1_801_000_100]),
+            json!([null, "AT.2", false, 1_801_000_101]),
+            json!(["+436645550178", null, false, null]),
+        ]
+    );
+    assert_eq!(
+        unknown(&decoded),
+        [
+            ("user_preferences.category", "weather"),
+            ("user_preferences.value", "hum"),
+            ("user_preferences", "nobody")
+        ]
+    );
+}
+
+#[test]
+fn what_a_message_costs_is_read_in_all_its_shapes() {
+    let pricing = |pricing: Value| {
+        let status = json!({ "id": "wamid.a", "status": "sent", "pricing": pricing });
+        match only(&body("messages", json!({ "statuses": [status] }))) {
+            ChangeKind::Status(seen) => seen.pricing.unwrap().billable,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (shape, billable) in [
+        (json!({ "billable": true, "pricing_model": "CBP", "category": "marketing" }), Some(true)),
+        (json!({ "billable": false, "pricing_model": "PMP", "type": "free_customer_service" }), Some(false)),
+        (json!({ "billable": true, "pricing_model": "PMP", "type": "regular" }), Some(true)),
+        // Without the flag, which is to go: the type says the same.
+        (json!({ "pricing_model": "PMP", "type": "regular", "category": "service" }), Some(true)),
+        (json!({ "type": "free_customer_service" }), Some(false)),
+        (json!({ "type": "free_entry_point" }), Some(false)),
+        (json!({ "type": "sung" }), None),
+        (json!({ "category": "service" }), None),
+    ] {
+        assert_eq!(pricing(shape.clone()), billable, "{shape}");
+    }
 }
 
 #[test]

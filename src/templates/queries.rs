@@ -1,0 +1,53 @@
+//! Reads of templates.
+
+use entity::{ClientId, client, template};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+
+use super::{APPROVED, DELETED};
+use crate::auth::Scope;
+use crate::db::Db;
+use crate::db::page::{Ordering, Page, PageArgs, page};
+
+/// A client's templates, in the order in which they were seen first; those that are gone are left out.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(
+    db: &Db,
+    scope: &Scope,
+    client: ClientId,
+    args: PageArgs,
+) -> Result<Page<template::Model>, DbErr> {
+    use template::Column;
+    let select = scope
+        .find::<template::Entity>()
+        .filter(Column::ClientId.eq(client))
+        .filter(Column::Status.ne(DELETED));
+    page(db.read(), select, Ordering { key: None, id: Column::Id, descending: false }, args).await
+}
+
+/// The templates of a client's account that have this name, in all languages.
+///
+/// # Errors
+/// When the database is away.
+#[expect(clippy::disallowed_methods, reason = "of a client that came through Scope")]
+pub async fn named<C: ConnectionTrait>(
+    connection: &C,
+    client: &client::Model,
+    name: &str,
+) -> Result<Vec<template::Model>, DbErr> {
+    template::Entity::find()
+        .filter(template::Column::ClientId.eq(client.id))
+        .filter(template::Column::Name.eq(name))
+        .filter(template::Column::WabaId.eq(client.waba_id.clone().unwrap_or_default()))
+        .filter(template::Column::Status.ne(DELETED))
+        .all(connection)
+        .await
+}
+
+/// Of templates of one name the one in a language: an approved one, if there is one.
+pub fn in_language<'a>(rows: &'a [template::Model], language: &str) -> Option<&'a template::Model> {
+    let mut rows: Vec<&template::Model> = rows.iter().filter(|row| row.language == language).collect();
+    rows.sort_by_key(|row| (row.status == APPROVED, row.status_at));
+    rows.last().copied()
+}
