@@ -39,6 +39,13 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
             &app.inbox.accepted,
         ),
         ("tandem_webhooks_applied_total", "Webhook bodies whose fate is settled.", &app.inbox.applied),
+        ("tandem_files_fetched_total", "Files that were fetched from WhatsApp.", &app.media.fetched),
+        ("tandem_files_delivered_total", "Uploads that were handed to WhatsApp.", &app.media.delivered),
+        (
+            "tandem_files_given_up_total",
+            "Files that could not be had, or not be handed over.",
+            &app.media.given_up,
+        ),
         (
             "tandem_subscription_results_executed_total",
             "Results of subscriptions that were executed, for one subscriber or for many.",
