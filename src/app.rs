@@ -15,6 +15,7 @@ use crate::db::{Db, Purpose};
 use crate::feed::Hub;
 use crate::inbound::Inbox;
 use crate::lifecycle::Tasks;
+use crate::media::Files;
 use crate::secrets::InstallationKey;
 use crate::upstream::meta::Meta;
 
@@ -112,6 +113,8 @@ pub struct App {
     pub webhooks_wake: tokio::sync::Notify,
     /// Bounds the lists of templates that callers make us read.
     pub template_reads: crate::templates::Reads,
+    /// Files of messages.
+    pub media: Files,
     /// Wakes the applier: bodies were accepted, or a number was connected.
     pub apply_wake: tokio::sync::Notify,
 }
@@ -122,6 +125,7 @@ impl App {
         installation: Installation,
         upstream: Meta,
         inbox: Inbox,
+        media: Files,
         public_url: String,
         tasks: Tasks,
     ) -> Self {
@@ -144,6 +148,7 @@ impl App {
             lanes_wake: crate::lanes::Wake::default(),
             webhooks_wake: tokio::sync::Notify::new(),
             template_reads: crate::templates::Reads::default(),
+            media,
             apply_wake: tokio::sync::Notify::new(),
         }
     }

@@ -1,8 +1,8 @@
 //! Ids: UUIDv7 inside, monotonic in order of making; outside a readable prefix and 32 hexadecimal digits, opaque.
 
 use entity::{
-    ApiKeyId, ClientId, ContactId, ConversationId, InboundId, LaneEntryId, MessageId, OnboardingId,
-    PartnerId, TemplateId, WebhookDeliveryId, WebhookEndpointId, WebhookReplayId,
+    ApiKeyId, BlobId, ClientId, ContactId, ConversationId, InboundId, LaneEntryId, MediaId, MessageId,
+    OnboardingId, PartnerId, TemplateId, WebhookDeliveryId, WebhookEndpointId, WebhookReplayId,
 };
 use uuid::Uuid;
 
@@ -62,6 +62,8 @@ public_id!(
     TemplateId = "tpl",
     InboundId = "inb",
     LaneEntryId = "lan",
+    MediaId = "med",
+    BlobId = "blb",
     WebhookEndpointId = "whe",
     WebhookDeliveryId = "whd",
     WebhookReplayId = "whr",

@@ -26,6 +26,7 @@ pub mod clients;
 pub mod contacts;
 pub mod conversations;
 pub mod lookup;
+pub mod media;
 pub mod messages;
 pub mod onboarding;
 pub mod presence;

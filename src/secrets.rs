@@ -21,6 +21,7 @@ const NONCE: usize = 24;
 pub struct InstallationKey {
     cipher: XChaCha20Poly1305,
     mac: Hmac<Sha256>,
+    links: Hmac<Sha256>,
     id: u8,
 }
 
@@ -51,11 +52,22 @@ impl InstallationKey {
         };
         let seal: [u8; 32] = derived(b"tandem seal")?.into();
         let hash: [u8; 32] = derived(b"tandem hash")?.into();
+        let links: [u8; 32] = derived(b"tandem links")?.into();
         Ok(Self {
             cipher: XChaCha20Poly1305::new(&Key::from(seal)),
             mac: <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&hash)?,
+            links: <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&links)?,
             id: seal[0],
         })
+    }
+
+    /// One of many, for tests.
+    #[cfg(test)]
+    pub(crate) fn for_tests(seed: u8) -> Self {
+        match Self::from_bytes(&[seed; 32]) {
+            Ok(key) => key,
+            Err(error) => unreachable!("32 bytes are a key: {error}"),
+        }
     }
 
     /// Seals a secret for one place; `place` (such as the row's id) must be given again to open it, so that a sealed
@@ -92,6 +104,20 @@ impl InstallationKey {
         let mut mac = self.mac.clone();
         mac.update(secret.as_bytes());
         mac.finalize().into_bytes().to_vec()
+    }
+
+    /// What proves that an address was made here.
+    pub fn sign_link(&self, link: &[u8]) -> [u8; 32] {
+        let mut mac = self.links.clone();
+        mac.update(link);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Whether it does; takes the same time whatever is wrong.
+    pub fn is_link(&self, link: &[u8], signature: &[u8]) -> bool {
+        let mut mac = self.links.clone();
+        mac.update(link);
+        mac.verify_slice(signature).is_ok()
     }
 }
 

@@ -16,8 +16,10 @@ use crate::config::Config;
 use crate::http::{self, Development};
 use crate::inbound::{self, Inbox};
 use crate::lifecycle::{Tasks, signal};
+use crate::media::Files;
+use crate::media::store::Store;
 use crate::upstream::meta::{KNOWN_FIELDS, Meta, Settings};
-use crate::{apply, graphql, lanes, partners, secrets, sync, templates, upkeep, webhooks};
+use crate::{apply, graphql, lanes, media, partners, secrets, sync, templates, upkeep, webhooks};
 
 /// The file in `data_dir` that keeps the development partner's key, so that the next start finds it.
 const DEVELOPMENT_KEY: &str = "development.key";
@@ -77,8 +79,9 @@ impl Running {
             None
         };
         let (inbox, committer) = Inbox::open(&installation.inbound_db, &config.inbound).await?;
+        let files = Files::new(Store::open(&config)?, &config.media);
         let tasks = Tasks::default();
-        let app = Arc::new(App::new(installation, upstream, inbox, public_url, tasks.clone()));
+        let app = Arc::new(App::new(installation, upstream, inbox, files, public_url, tasks.clone()));
 
         if config.is_development() {
             // Right from the first request on: what it writes is stamped by the simulator's clock.
@@ -91,6 +94,8 @@ impl Running {
         tasks.engine("committer", inbound::commit(app.clone(), committer));
         tasks.engine("applier", apply::engine::run(app.clone()));
         tasks.engine("lanes", lanes::run(app.clone()));
+        tasks.engine("files", media::transfers::run(app.clone()));
+        tasks.engine("old files", media::keep::run(app.clone()));
         tasks.engine("imports", sync::run(app.clone()));
         tasks.engine("templates", templates::refresh::run(app.clone()));
         let render = Arc::new(graphql::WebhookData::new());

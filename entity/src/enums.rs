@@ -89,6 +89,15 @@ words!(
     }
 );
 words!(
+    /// Where a file stands.
+    MediaState {
+        /** To be fetched from the upstream. */ Pending = "PENDING",
+        /** Its bytes are here. */ Ready = "READY",
+        /** Its bytes are gone: too old, too much, deleted with its message, or the upstream has it no longer. */ Expired = "EXPIRED",
+        /** It cannot be had. */ Failed = "FAILED",
+    }
+);
+words!(
     /// Which way a message went.
     MessageDirection {
         /** To the client. */ Inbound = "INBOUND",

@@ -30,6 +30,8 @@ id!(/** One client with one contact. */ ConversationId);
 id!(/** A message. */ MessageId);
 id!(/** A template. */ TemplateId);
 id!(/** A raw webhook body. */ InboundId);
+id!(/** A file of a client. */ MediaId);
+id!(/** Bytes in the store of files. */ BlobId);
 id!(/** Something that waits to be sent: a message's own id, or one of its own. */ LaneEntryId);
 id!(/** A partner's webhook receiver. */ WebhookEndpointId);
 id!(/** One event for one webhook receiver. */ WebhookDeliveryId);

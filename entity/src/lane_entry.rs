@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{ClientId, ConversationId, LaneEntryId, LaneEntryKind, MessageId, PartnerId, Timestamp};
+use crate::{ClientId, ConversationId, LaneEntryId, LaneEntryKind, MediaId, MessageId, PartnerId, Timestamp};
 
 /// What waits for its turn to be sent, or is on the wire.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -30,6 +30,8 @@ pub struct Model {
     pub not_before: Timestamp,
     /// What goes on the wire, but for the recipient, who may get another number meanwhile.
     pub request: Json,
+    /// The uploaded file that it sends: it waits until the upstream has it.
+    pub media_id: Option<MediaId>,
 }
 
 /// Joins are written where they are needed; none is declared.

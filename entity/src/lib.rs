@@ -6,6 +6,7 @@
 
 pub mod alias;
 pub mod api_key;
+pub mod blob;
 pub mod client;
 pub mod contact;
 pub mod contact_key;
@@ -18,6 +19,7 @@ pub mod inbound_unknown;
 pub mod installation;
 pub mod lane;
 pub mod lane_entry;
+pub mod media;
 pub mod message;
 pub mod message_key;
 pub mod message_status;

@@ -9,7 +9,8 @@ mod m20261122_100400_events;
 mod m20261122_100500_lanes;
 mod m20261122_100600_inbound;
 mod m20261122_100700_webhooks;
-mod m20261122_100800_templates;
+mod m20261122_100800_media;
+mod m20261122_100900_templates;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -28,7 +29,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_100400_events::Migration),
             Box::new(m20261122_100500_lanes::Migration),
             Box::new(m20261122_100700_webhooks::Migration),
-            Box::new(m20261122_100800_templates::Migration),
+            Box::new(m20261122_100800_media::Migration),
+            Box::new(m20261122_100900_templates::Migration),
         ]
     }
 }

@@ -38,6 +38,7 @@ impl MigrationTrait for Migration {
                         integer("attempts"),
                         bigint("not_before"),
                         json("request"),
+                        optional(uuid("media_id")),
                     ],
                     &["id"],
                 ),
@@ -59,6 +60,7 @@ impl MigrationTrait for Migration {
                 index("lane_entry", &["conversation_id", "due_at", "id"]),
                 index("lane_entry", &["client_id", "sending"]),
                 index("lane_entry", &["message_id"]),
+                index("lane_entry", &["media_id"]),
                 index("send_key", &["created_at"]),
             ],
         )

@@ -19,6 +19,7 @@ use super::work::refresh;
 use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
+use crate::media::keep;
 use crate::messages::content::{Content, Substance};
 
 /// From now on `gone` stands for `stays`, and so does everything that stood for `gone`.
@@ -270,6 +271,7 @@ pub(crate) async fn messages(
         .filter(lane_entry::Column::MessageId.eq(gone.id))
         .exec(tx)
         .await?;
+    keep::merge(tx, stays.id, gone.id).await?;
     message::Entity::delete_by_id(gone.id).exec(tx).await?;
     let (id, partner, conversation, occurred_at) =
         (stays.id, stays.partner_id, stays.conversation_id, stays.sent_at);

@@ -89,6 +89,9 @@ pub(super) fn seen(
     let message = Standing::of(&row.model);
     work.messages.insert(id, row);
     let outcome = outcome?;
+    if fresh || outcome.filled {
+        work.tell_content(id);
+    }
 
     if !live && outcome.first_in_history {
         sync::count(work, client, SyncKind::History, 1);
@@ -288,7 +291,8 @@ fn join_file(winner: &mut Content, loser: &Content) -> Result<(), serde_json::Er
     let (Content::Media(winner), Content::Media(loser)) = (winner, loser) else { return Ok(()) };
     let file = |media: &Media| {
         let file = Media { caption: None, ..media.clone() };
-        serde_json::to_string(&file).map(|bytes| (media.upstream_id.is_some() || media.link.is_some(), bytes))
+        serde_json::to_string(&file)
+            .map(|bytes| (media.upstream_id.is_some() || media.link.is_some() || media.file.is_some(), bytes))
     };
     if file(loser)? > file(winner)? {
         *winner = Media { caption: winner.caption.take(), ..loser.clone() };
@@ -550,7 +554,8 @@ pub(super) fn edit(
     row.model.edited_at = row.model.edited_at.max(Some(at));
     if row.model != before {
         row.dirty = true;
-        if row.model.deleted_at.is_none() {
+        work.tell_content(id);
+        if before.deleted_at.is_none() {
             work.tell(client, EventType::MessageEdited, at, Some(id.uuid()), None);
         }
     }
@@ -582,6 +587,7 @@ pub(super) fn delete(
     row.model.text = None;
     row.dirty |= row.model != before;
     if first {
+        work.forget_content(id);
         work.tell(client, EventType::MessageDeleted, at, Some(id.uuid()), None);
     }
     Ok(())

@@ -137,12 +137,21 @@ pub async fn apply(
     let Some(tx) = apply_held(app, &held, changes, named, span, &mut events).await? else { return Ok(()) };
     let told: HashSet<entity::EventType> = events.iter().map(|event| event.kind).collect();
     events::commit(&app.hub, tx, events).await?;
+    if changes.iter().any(|routed| brings_file(&routed.change.kind)) {
+        app.media.wake.notify_one();
+    }
     if told.contains(&entity::EventType::ClientResumed)
         || told.contains(&entity::EventType::ClientDisconnected)
     {
         app.lanes_wake.notify_one();
     }
     Ok(())
+}
+
+/// Whether there may be a file to fetch.
+fn brings_file(kind: &ChangeKind) -> bool {
+    use crate::messages::content::Content;
+    matches!(kind, ChangeKind::Message(seen) if matches!(seen.content, Content::Media(_)))
 }
 
 /// Gives the transaction in which all is written, if there was anything to do.

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
+use crate::media::keep;
 use crate::upstream::change::{Author, ChangeKind, Party, Via};
 use crate::upstream::meta::{common_part, message_token};
 
@@ -82,6 +83,10 @@ pub struct Work<'a> {
     statuses: BTreeMap<(MessageId, &'static str), message_status::Model>,
     /// Conversations in which an API send has no WhatsApp id yet: echoes to them wait.
     unsettled: HashSet<ConversationId>,
+    /// Messages whose content is new: it may speak of a file.
+    told: BTreeSet<MessageId>,
+    /// Messages whose words are gone: their files go too.
+    deleted: BTreeSet<MessageId>,
     recount: BTreeSet<ConversationId>,
     refresh: BTreeSet<ConversationId>,
     /// Contacts that took a name over from another: what waits under it may find their messages now.
@@ -206,6 +211,8 @@ impl<'a> Work<'a> {
             templates: HashMap::new(),
             statuses: BTreeMap::new(),
             unsettled: HashSet::new(),
+            told: BTreeSet::new(),
+            deleted: BTreeSet::new(),
             recount: BTreeSet::new(),
             refresh: BTreeSet::new(),
             renamed: BTreeSet::new(),
@@ -406,6 +413,10 @@ impl<'a> Work<'a> {
                 Some((self.contacts.get(contact)?.model.client_id, *self.conversation_of.get(contact)?))
             })
             .collect();
+        let told = self.told.iter().filter_map(|id| self.messages.get(id));
+        let files = told.filter_map(|row| keep::of_message(&row.model, self.now)).collect();
+        keep::tell_of(tx, files).await?;
+        keep::let_go(tx, &self.deleted).await?;
         db::upsert::<client::Entity, _>(tx, dirty(self.clients)).await?;
         db::upsert::<sync::Entity, _>(tx, dirty(self.syncs)).await?;
         db::upsert::<template::Entity, _>(tx, dirty(self.templates)).await?;
@@ -623,6 +634,16 @@ impl<'a> Work<'a> {
         row.at = Ord::min(row.at, at);
         // The message holds the greatest of its errors: the last word is the greatest one.
         row.error = error.or(row.error.take());
+    }
+
+    /// The content of a message is new.
+    pub(crate) fn tell_content(&mut self, id: MessageId) {
+        self.told.insert(id);
+    }
+
+    /// The content of a message is gone.
+    pub(crate) fn forget_content(&mut self, id: MessageId) {
+        self.deleted.insert(id);
     }
 
     /// Customer messages of this conversation are counted anew when the batch is written.

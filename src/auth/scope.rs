@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entity::{
-    ApiKeyId, ClientId, PartnerId, Timestamp, api_key, client, contact, conversation, event, message,
+    ApiKeyId, ClientId, PartnerId, Timestamp, api_key, client, contact, conversation, event, media, message,
     onboarding, template, webhook_delivery, webhook_endpoint,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
@@ -89,6 +89,7 @@ owned!(
     conversation: ClientId,
     message: ClientId,
     template: ClientId,
+    media: ClientId,
 );
 
 impl OfPartner for api_key::Entity {

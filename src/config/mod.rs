@@ -54,6 +54,8 @@ pub struct Config {
     pub events: EventsConfig,
     /// Webhooks to partners.
     pub webhooks: WebhooksConfig,
+    /// Files of messages.
+    pub media: MediaConfig,
     /// The API's limits.
     pub graphql: GraphqlConfig,
 }
@@ -224,6 +226,35 @@ pub struct WebhooksConfig {
     pub keep_failed_days: i64,
 }
 
+/// `[media]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MediaConfig {
+    /// `s3://BUCKET/PREFIX`; empty: a directory.
+    pub store: String,
+    /// Address of the S3 store.
+    #[serde(deserialize_with = "optional_url")]
+    pub s3_endpoint: Option<Url>,
+    /// Its region.
+    pub s3_region: String,
+    /// Who we are there.
+    pub s3_access_key_id: String,
+    /// Proves it.
+    pub s3_secret_access_key: SecretString,
+    /// Files on their way from or to WhatsApp.
+    pub transfers: usize,
+    /// Uploads of partners on their way.
+    pub uploads: usize,
+    /// Longest time for a file.
+    pub timeout_seconds: u64,
+    /// Life of a file's address.
+    pub url_seconds: i64,
+    /// Days that files are kept; 0: for ever.
+    pub keep_days: i64,
+    /// Most bytes of one partner; 0: no limit.
+    pub partner_bytes: i64,
+}
+
 /// `[graphql]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -330,7 +361,11 @@ impl Config {
     }
 
     fn checked(self) -> Result<Self, Invalid> {
-        let positive: [(&str, i64); 19] = [
+        let positive: [(&str, i64); 23] = [
+            ("media.transfers", i64::try_from(self.media.transfers).unwrap_or(i64::MAX)),
+            ("media.uploads", i64::try_from(self.media.uploads).unwrap_or(i64::MAX)),
+            ("media.timeout_seconds", i64::try_from(self.media.timeout_seconds).unwrap_or(i64::MAX)),
+            ("media.url_seconds", self.media.url_seconds),
             ("templates.refresh_hours", self.templates.refresh_hours),
             ("graphql.usage_days", self.graphql.usage_days),
             ("onboarding.expires_seconds", self.onboarding.expires_seconds),
@@ -385,6 +420,18 @@ impl Config {
             return Err(Invalid(format!(
                 "lanes.keep_keys_hours is {}; it needs 24 at least, which the API promises",
                 self.lanes.keep_keys_hours
+            )));
+        }
+        if self.media.keep_days < 0 || self.media.partner_bytes < 0 {
+            return Err(Invalid(
+                "media.keep_days or media.partner_bytes is below 0; 0 keeps files for ever, or without a limit".to_owned(),
+            ));
+        }
+        let bucket = self.media.store.strip_prefix("s3://");
+        if !self.media.store.is_empty() && bucket.is_none_or(|bucket| bucket.split('/').next() == Some("")) {
+            return Err(Invalid(format!(
+                "media.store is {:?}; it needs s3://BUCKET or s3://BUCKET/PREFIX, or nothing for a directory in data_dir",
+                self.media.store
             )));
         }
         if serde_json::from_str::<serde_json::Map<_, _>>(&self.meta.signup_extras).is_err() {
@@ -562,6 +609,8 @@ mod tests {
             ("TANDEM_INSTALLATION_KEY", "abc", "64 hexadecimal"),
             ("TANDEM_META_APP_ID", "1", "meta.app_secrets"),
             ("TANDEM_NO_SUCH", "1", "TANDEM_NO_SUCH"),
+            ("TANDEM_MEDIA_STORE", "/srv/files", "s3://BUCKET"),
+            ("TANDEM_MEDIA_STORE", "s3:///files", "s3://BUCKET"),
             ("DATABASE_URL", "mysql://x", "postgres://"),
         ] {
             let message = with(&[(name, value)]).unwrap_err().to_string();

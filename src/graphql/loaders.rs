@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_graphql::dataloader::Loader;
 use entity::{
-    ClientId, ContactId, ConversationId, MessageId, OnboardingId, TemplateId, Timestamp, WebhookDeliveryId,
-    WebhookEndpointId, client, contact, conversation, event, message, message_status, onboarding,
-    onboarding_step, reaction, sync, template, webhook_attempt, webhook_endpoint,
+    ClientId, ContactId, ConversationId, MediaId, MessageId, OnboardingId, TemplateId, Timestamp,
+    WebhookDeliveryId, WebhookEndpointId, client, contact, conversation, event, media, message,
+    message_status, onboarding, onboarding_step, reaction, sync, template, webhook_attempt, webhook_endpoint,
 };
 use uuid::Uuid;
 
@@ -96,6 +96,15 @@ impl Loader<WebhookEndpointId> for Rows {
     }
 }
 
+impl Loader<MediaId> for Rows {
+    type Value = Arc<media::Model>;
+    type Error = ApiError;
+
+    async fn load(&self, ids: &[MediaId]) -> Result<HashMap<MediaId, Self::Value>> {
+        Ok(crate::media::queries::by_ids(&self.caller.app.db, &self.caller.scope, ids).await?)
+    }
+}
+
 /// The conversation with a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConversationOf(pub ContactId);
@@ -168,6 +177,8 @@ macro_rules! parts {
 parts!(
     /// What became of a message, rung by rung.
     StatusesOf(MessageId) -> Vec<message_status::Model> = messages::queries::statuses;
+    /// The file that came with a message.
+    FilesOf(MessageId) -> media::Model = crate::media::queries::of_messages;
     /// The reactions to a message.
     ReactionsOf(MessageId) -> Vec<reaction::Model> = messages::queries::reactions;
     /// The imports of a client.

@@ -4,6 +4,7 @@ mod access;
 pub mod graphiql;
 pub mod graphql;
 mod health;
+mod media;
 mod onboarding_page;
 mod shared;
 mod webhooks;
@@ -61,6 +62,7 @@ pub fn router(app: Arc<App>, development: &Development) -> Router {
         .merge(pages)
         .merge(onboarding_page::router(app.clone()))
         .merge(health::router(app.clone()))
+        .merge(media::router(app.clone()))
         // Outermost on the webhooks' side is nothing: a body is answered by what happened to it alone.
         .merge(webhooks::router(app))
         .layer(CatchPanicLayer::new());

@@ -1,66 +1,92 @@
 //! What is taken back before it leaves: one message, or all that waits for a client that is gone.
 
 use entity::{
-    ClientId, EventType, LaneEntryKind, MessageStatus, Timestamp, lane_entry, message, message_status,
+    ClientId, EventType, LaneEntryKind, MediaId, MessageStatus, Timestamp, lane_entry, message,
+    message_status,
 };
 use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use serde_json::json;
 
 use super::record::{disconnected, insert_rungs};
 use crate::events::NewEvent;
 use crate::ids::PublicId;
+use crate::upstream::change::ReportedError;
 
 /// Takes back everything of a client that has not left: for its disconnection, in that transaction. What is on the wire
 /// runs to its end.
 ///
 /// # Errors
 /// When the database refuses or is away.
-#[expect(clippy::disallowed_methods, reason = "the queue of the one client that the caller names")]
 pub async fn cancel_all<C: ConnectionTrait>(
     tx: &C,
     client: ClientId,
     now: Timestamp,
 ) -> Result<Vec<NewEvent>, DbErr> {
-    let error = serde_json::to_value(disconnected()).map_err(|error| DbErr::Json(error.to_string()))?;
+    let all = Condition::all().add(lane_entry::Column::ClientId.eq(client));
+    end(tx, all, MessageStatus::Canceled, &disconnected(), now).await
+}
+
+/// Gives up all that waits for a file that WhatsApp does not take.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn fail_waiting_for<C: ConnectionTrait>(
+    tx: &C,
+    client: ClientId,
+    media: MediaId,
+    error: &ReportedError,
+    now: Timestamp,
+) -> Result<Vec<NewEvent>, DbErr> {
+    let those = Condition::all()
+        .add(lane_entry::Column::ClientId.eq(client))
+        .add(lane_entry::Column::MediaId.eq(media));
+    end(tx, those, MessageStatus::Failed, error, now).await
+}
+
+/// Takes entries that have not left out of the queue; their messages end so.
+#[expect(clippy::disallowed_methods, reason = "the queue of the one client that the callers name")]
+async fn end<C: ConnectionTrait>(
+    tx: &C,
+    entries: Condition,
+    status: MessageStatus,
+    error: &ReportedError,
+    now: Timestamp,
+) -> Result<Vec<NewEvent>, DbErr> {
+    let error = serde_json::to_value(error).map_err(|error| DbErr::Json(error.to_string()))?;
+    let entries = entries.add(lane_entry::Column::Sending.eq(false));
     let waiting = Query::select()
         .column(lane_entry::Column::MessageId)
         .from(lane_entry::Entity)
-        .and_where(lane_entry::Column::ClientId.eq(client))
-        .and_where(lane_entry::Column::Sending.eq(false))
+        .cond_where(entries.clone())
         .and_where(lane_entry::Column::Kind.eq(LaneEntryKind::Message))
         .to_owned();
-    let canceled = message::Entity::update_many()
-        .col_expr(message::Column::Status, Expr::value(MessageStatus::Canceled))
+    let mut ended = message::Entity::update_many()
+        .col_expr(message::Column::Status, Expr::value(status))
         .col_expr(message::Column::StatusAt, Expr::value(now))
         .col_expr(message::Column::Error, Expr::value(error.clone()))
         .filter(message::Column::Id.in_subquery(waiting))
         .filter(message::Column::Status.eq(MessageStatus::Queued))
         .exec_with_returning(tx)
         .await?;
-    lane_entry::Entity::delete_many()
-        .filter(lane_entry::Column::ClientId.eq(client))
-        .filter(lane_entry::Column::Sending.eq(false))
-        .exec(tx)
-        .await?;
+    lane_entry::Entity::delete_many().filter(entries).exec(tx).await?;
     let rung = |row: &message::Model| message_status::Model {
         message_id: row.id,
-        status: MessageStatus::Canceled,
+        status,
         at: now,
         error: Some(error.clone()),
     };
-    insert_rungs(tx, canceled.iter().map(rung).collect()).await?;
-    let mut canceled = canceled;
-    canceled.sort_unstable_by_key(|row| row.id);
+    insert_rungs(tx, ended.iter().map(rung).collect()).await?;
+    ended.sort_unstable_by_key(|row| row.id);
     let told = |row: message::Model| NewEvent {
         partner: row.partner_id,
         kind: EventType::MessageStatus,
         occurred_at: now,
-        client: Some(client),
+        client: Some(row.client_id),
         subject: Some(row.id.uuid()),
-        data: Some(json!({ "status": MessageStatus::Canceled.word(), "error": error })),
+        data: Some(json!({ "status": status.word(), "error": error })),
     };
-    Ok(canceled.into_iter().map(told).collect())
+    Ok(ended.into_iter().map(told).collect())
 }
 
 /// Takes a message back that has not left, in the caller's transaction: the message as it is then. None: its turn has come.

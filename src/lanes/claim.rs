@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use entity::{
-    ClientId, ConversationId, LaneEntryId, LaneEntryKind, MessageId, MessageStatus, Timestamp, client,
-    conversation, lane_entry, message,
+    ClientId, ConversationId, LaneEntryId, LaneEntryKind, MediaId, MessageId, MessageStatus, Timestamp,
+    client, conversation, lane_entry, media, message,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Statement, Value};
@@ -42,8 +42,8 @@ pub(super) async fn clients<C: ConnectionTrait>(
     rows.into_iter().map(|row| Ok(ClientId(row.try_get("", "client_id")?))).collect()
 }
 
-/// The entries of a client that go next, oldest first: of each recipient the first one, if it may go now and nothing of
-/// that recipient is on the wire.
+/// The entries of a client that go next, oldest first: of each recipient the first one, if it may go now, nothing of that
+/// recipient is on the wire, and WhatsApp has the file that it sends.
 pub(super) async fn next<C: ConnectionTrait>(
     connection: &C,
     client: ClientId,
@@ -55,6 +55,7 @@ pub(super) async fn next<C: ConnectionTrait>(
          WHERE e.client_id = $1 AND e.due_at <= $2 AND e.not_before <= $2 AND NOT e.sending \
            AND NOT EXISTS (SELECT 1 FROM lane_entry p WHERE p.conversation_id = e.conversation_id AND p.id <> e.id \
              AND (p.sending OR (p.due_at, p.id) < (e.due_at, e.id))) \
+           AND (e.media_id IS NULL OR EXISTS (SELECT 1 FROM media m WHERE m.id = e.media_id AND m.upstream_until > $2)) \
          ORDER BY e.due_at, e.id LIMIT $3";
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let values: [Value; 3] = [client.0.into(), now.0.into(), most.into()];
@@ -117,6 +118,7 @@ pub(super) async fn take<C: ConnectionTrait>(
         .partition(|entry| entry.kind == LaneEntryKind::Reaction || marked.contains(&entry.message_id));
     forget(tx, void.iter().map(|entry| entry.id).collect()).await?;
     entries.sort_by_key(|entry| (entry.due_at, entry.id));
+    name_files(tx, &mut entries).await?;
 
     let ids: BTreeSet<ConversationId> = entries.iter().map(|entry| entry.conversation_id).collect();
     let ids: Vec<ConversationId> = ids.into_iter().collect();
@@ -126,6 +128,25 @@ pub(super) async fn take<C: ConnectionTrait>(
         conversations.extend(rows.all(tx).await?.into_iter().map(|row| (row.id, row)));
     }
     Ok(Taken { entries, conversations })
+}
+
+/// What is sent names files as WhatsApp does. Not in the database: an id there may have ended when the entry's turn comes.
+async fn name_files<C: ConnectionTrait>(tx: &C, entries: &mut [lane_entry::Model]) -> Result<(), DbErr> {
+    let ids: BTreeSet<MediaId> = entries.iter().filter_map(|entry| entry.media_id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    #[expect(clippy::disallowed_methods, reason = "the files of the engine's own entries, by their ids")]
+    let files = media::Entity::find().filter(media::Column::Id.is_in(ids)).all(tx).await?;
+    let files: HashMap<MediaId, Option<String>> =
+        files.into_iter().map(|row| (row.id, row.upstream_id)).collect();
+    for entry in entries {
+        let Some(file) = entry.media_id.and_then(|id| files.get(&id)?.clone()) else { continue };
+        let kind =
+            entry.request.get("type").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        entry.request[kind]["id"] = file.into();
+    }
+    Ok(())
 }
 
 /// Takes entries out of the queue.

@@ -25,6 +25,6 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
-pub use cancel::{cancel_all, cancel_one};
+pub use cancel::{cancel_all, cancel_one, fail_waiting_for};
 pub use engine::run;
 pub use wake::Wake;

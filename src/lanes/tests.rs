@@ -31,6 +31,8 @@ use crate::failure::{Failure, Outcome, RefusalCode};
 use crate::ids::PublicId;
 use crate::inbound::Inbox;
 use crate::lifecycle::Tasks;
+use crate::media::Files;
+use crate::media::store::Store;
 use crate::messages::outgoing::Outgoing;
 use crate::messages::send::{Send, Sent, mark_as_read, send};
 use crate::partners;
@@ -134,7 +136,9 @@ impl World {
         let meta = Meta::new(settings, installation.clock.clone()).unwrap();
         let inbound = &installation.config.inbound;
         let (inbox, _committer) = Inbox::open(&installation.inbound_db, inbound).await.unwrap();
-        let app = Arc::new(App::new(installation, meta, inbox, "http://here".into(), Tasks::default()));
+        let files = Files::new(Store::open(&installation.config).unwrap(), &installation.config.media);
+        let app =
+            Arc::new(App::new(installation, meta, inbox, files, "http://here".into(), Tasks::default()));
         let bearer = format!("Bearer {}", created.api_key);
         let scope = app.keys.authenticate(&app.db, &app.key, Some(&bearer)).await.unwrap();
         let mut world = Self {

@@ -131,6 +131,7 @@ pub(super) mod tests {
             attempts,
             not_before: Timestamp(0),
             request: json!({}),
+            media_id: None,
         }
     }
 

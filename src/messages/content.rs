@@ -1,5 +1,6 @@
 //! What a message says. Stored as JSON with the message; the doors show it as a union of types.
 
+use entity::MediaId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -104,6 +105,9 @@ pub struct Media {
     /// WhatsApp's id of the file; lives 7 days. None in an edit of a caption, or when history describes the file only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_id: Option<String>,
+    /// Our own id of the file: what was uploaded here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<MediaId>,
     /// Where WhatsApp fetched it: what was sent by link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
@@ -142,6 +146,26 @@ pub enum MediaKind {
     Document,
     /// webp.
     Sticker,
+}
+
+impl MediaKind {
+    /// Meta's word for it, which is also the name of the input field.
+    pub fn word(self) -> &'static str {
+        match self {
+            MediaKind::Image => "image",
+            MediaKind::Video => "video",
+            MediaKind::Audio => "audio",
+            MediaKind::Document => "document",
+            MediaKind::Sticker => "sticker",
+        }
+    }
+
+    /// From that word, in small letters or capitals.
+    pub fn parse(word: &str) -> Option<Self> {
+        [MediaKind::Image, MediaKind::Video, MediaKind::Audio, MediaKind::Document, MediaKind::Sticker]
+            .into_iter()
+            .find(|kind| kind.word().eq_ignore_ascii_case(word))
+    }
 }
 
 /// A business card.
@@ -193,7 +217,9 @@ impl Content {
     pub fn substance(&self) -> Substance {
         match self {
             Content::MediaPlaceholder | Content::Unsupported { .. } => Substance::Placeholder,
-            Content::Media(media) if media.upstream_id.is_none() && media.link.is_none() => {
+            Content::Media(media)
+                if media.upstream_id.is_none() && media.link.is_none() && media.file.is_none() =>
+            {
                 Substance::Described
             }
             Content::Deleted => Substance::Deleted,

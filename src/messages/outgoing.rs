@@ -1,9 +1,10 @@
 //! What can be sent: its limits, its form on Meta's wire, and how the message keeps it.
 
-use entity::MessageId;
+use entity::{MediaId, MessageId};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
+use crate::ids::PublicId;
 use crate::messages::content::{Card, Content, Media, MediaKind};
 
 /// Longest text, characters.
@@ -88,19 +89,28 @@ pub enum Outgoing {
     },
 }
 
-/// A file that WhatsApp fetches from an address.
+/// A file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// What kind of file.
     pub kind: MediaKind,
-    /// Where WhatsApp fetches it; at most 2000 characters.
-    pub link: String,
+    /// Where its bytes are.
+    pub source: Source,
     /// Words beside it, at most 1024 characters: images, videos, documents.
     pub caption: Option<String>,
     /// Documents: the name that is shown, at most 256 characters.
     pub filename: Option<String>,
     /// Audio: shown as a voice note.
     pub voice: bool,
+}
+
+/// Where the bytes of a file are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// WhatsApp fetches them from this address; at most 2000 characters.
+    Link(String),
+    /// They were uploaded here.
+    Uploaded(MediaId),
 }
 
 /// A place.
@@ -237,7 +247,11 @@ impl Outgoing {
             }
             Content::Media(media) => Outgoing::File(File {
                 kind: media.media,
-                link: media.link.clone()?,
+                source: match (&media.link, media.file) {
+                    (Some(link), _) => Source::Link(link.clone()),
+                    (None, Some(file)) => Source::Uploaded(file),
+                    (None, None) => return None,
+                },
                 caption: media.caption.clone(),
                 filename: media.filename.clone(),
                 voice: media.voice,
@@ -275,7 +289,7 @@ impl Outgoing {
     pub fn check(&self) -> Outcome<()> {
         match self {
             Outgoing::Text { body, .. } => words("content.text.body", body, LONGEST_TEXT),
-            Outgoing::File(file) => file.check(&format!("content.{}", word(file.kind))),
+            Outgoing::File(file) => file.check(&format!("content.{}", file.kind.word())),
             Outgoing::Location(place) => place.check("content.location"),
             Outgoing::Contacts(cards) => {
                 count("content.contacts.cards", cards.len(), MOST_CARDS, "cards")?;
@@ -303,7 +317,7 @@ impl Outgoing {
             Outgoing::Text { body, preview_url } => {
                 ("text", json!({ "body": body, "preview_url": preview_url }))
             }
-            Outgoing::File(file) => (word(file.kind), file.wire()),
+            Outgoing::File(file) => (file.kind.word(), file.wire()),
             Outgoing::Location(place) => ("location", place.wire()),
             Outgoing::Contacts(cards) => ("contacts", cards.iter().map(NewCard::wire).collect()),
             Outgoing::Interactive(interactive) => ("interactive", interactive.wire()),
@@ -330,7 +344,8 @@ impl Outgoing {
             }
             Outgoing::File(file) => Content::Media(Media {
                 media: file.kind,
-                link: Some(file.link.clone()),
+                link: file.link().map(str::to_owned),
+                file: file.uploaded(),
                 caption: file.caption.clone(),
                 filename: file.filename.clone(),
                 voice: file.voice,
@@ -363,21 +378,27 @@ impl Outgoing {
     }
 }
 
-/// Meta's word for a kind of file, which is also the name of the input field.
-fn word(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "image",
-        MediaKind::Video => "video",
-        MediaKind::Audio => "audio",
-        MediaKind::Document => "document",
-        MediaKind::Sticker => "sticker",
-    }
-}
-
 impl File {
+    fn link(&self) -> Option<&str> {
+        match &self.source {
+            Source::Link(link) => Some(link),
+            Source::Uploaded(_) => None,
+        }
+    }
+
+    /// The upload that it is.
+    pub fn uploaded(&self) -> Option<MediaId> {
+        match &self.source {
+            Source::Link(_) => None,
+            Source::Uploaded(id) => Some(*id),
+        }
+    }
+
     fn check(&self, at: &str) -> Outcome<()> {
-        let Self { kind, link, caption, filename, voice } = self;
-        self::link(&format!("{at}.link"), link)?;
+        let Self { kind, source, caption, filename, voice } = self;
+        if let Source::Link(link) = source {
+            self::link(&format!("{at}.link"), link)?;
+        }
         let has_caption = matches!(kind, MediaKind::Image | MediaKind::Video | MediaKind::Document);
         if caption.is_some() && !has_caption {
             return invalid(
@@ -398,7 +419,11 @@ impl File {
 
     fn wire(&self) -> Value {
         let mut wire = Map::new();
-        wire.insert("link".to_owned(), json!(self.link));
+        match &self.source {
+            Source::Link(link) => wire.insert("link".to_owned(), json!(link)),
+            // WhatsApp's own id takes its place when the message leaves.
+            Source::Uploaded(id) => wire.insert("id".to_owned(), json!(id.public())),
+        };
         put(&mut wire, "caption", self.caption.as_ref());
         put(&mut wire, "filename", self.filename.as_ref());
         if self.voice {
@@ -517,7 +542,7 @@ impl Interactive {
                         words(&format!("{at}.header.text"), text, interactive::HEADER)?;
                     }
                     Some(Header::File(file)) => {
-                        file.check(&format!("{at}.header.{}", word(file.kind)))?;
+                        file.check(&format!("{at}.header.{}", file.kind.word()))?;
                     }
                     None => {}
                 }
@@ -555,7 +580,7 @@ impl Interactive {
                 let header = header.as_ref().map(|header| match header {
                     Header::Text(text) => json!({ "type": "text", "text": text }),
                     Header::File(file) => {
-                        let kind = word(file.kind);
+                        let kind = file.kind.word();
                         json!({ "type": kind, kind: file.wire() })
                     }
                 });
@@ -748,7 +773,13 @@ mod tests {
     use super::*;
 
     fn file(kind: MediaKind) -> File {
-        File { kind, link: "https://example.test/a".into(), caption: None, filename: None, voice: false }
+        File {
+            kind,
+            source: Source::Link("https://example.test/a".into()),
+            caption: None,
+            filename: None,
+            voice: false,
+        }
     }
 
     fn button(id: &str, title: &str) -> Button {
@@ -874,7 +905,10 @@ mod tests {
                 "document.filename",
             ),
             (Outgoing::File(File { voice: true, ..file(MediaKind::Video) }), "video.voice"),
-            (Outgoing::File(File { link: long(2001), ..file(MediaKind::Image) }), "image.link"),
+            (
+                Outgoing::File(File { source: Source::Link(long(2001)), ..file(MediaKind::Image) }),
+                "image.link",
+            ),
             (place(90.1, 0.0), "location.latitude"),
             (place(f64::NAN, 0.0), "location.latitude"),
             (place(0.0, -180.1), "location.longitude"),
@@ -901,7 +935,7 @@ mod tests {
             (Outgoing::Interactive(footer), "interactive.buttons.footer"),
             (header(Header::Text(long(61))), "interactive.buttons.header.text"),
             (
-                header(Header::File(File { link: String::new(), ..file(MediaKind::Image) })),
+                header(Header::File(File { source: Source::Link(String::new()), ..file(MediaKind::Image) })),
                 "interactive.buttons.header.image.link",
             ),
             (buttons(Vec::new()), "interactive.buttons.buttons"),

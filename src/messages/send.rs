@@ -1,9 +1,9 @@
 //! `sendMessage`: checks what can be checked before the money is spent, then queues.
 
 use entity::{
-    ClientId, ClientStatus, ContactId, EventType, LaneEntryId, LaneEntryKind, MessageDirection, MessageId,
-    MessageOrigin, MessageStatus, Timestamp, alias, client, contact, conversation, event_head, lane_entry,
-    message, message_status, send_key, template,
+    ClientId, ClientStatus, ContactId, EventType, LaneEntryId, LaneEntryKind, MediaId, MediaState,
+    MessageDirection, MessageId, MessageOrigin, MessageStatus, Timestamp, alias, client, contact,
+    conversation, event_head, lane_entry, media, message, message_status, send_key, template,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr};
 use sea_orm::{
@@ -24,8 +24,9 @@ use crate::db::{self, Db};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
-use crate::messages::content::Content;
-use crate::messages::outgoing::Outgoing;
+use crate::media::kinds;
+use crate::messages::content::{Content, MediaKind};
+use crate::messages::outgoing::{File, Outgoing};
 use crate::templates::fill::fill;
 use crate::templates::{self, refresh};
 
@@ -69,7 +70,7 @@ pub struct Sent {
 /// # Errors
 /// NOT_FOUND, CLIENT_NOT_CONNECTED, INVALID, GROUPS_NOT_SUPPORTED, WINDOW_CLOSED, TEMPLATE_NOT_APPROVED,
 /// RECIPIENT_OPTED_OUT, IDEMPOTENCY_CONFLICT; unavailable while WhatsApp does not tell which templates there are.
-pub async fn send(app: &App, scope: &Scope, input: Send) -> Outcome<Sent> {
+pub async fn send(app: &App, scope: &Scope, mut input: Send) -> Outcome<Sent> {
     scope.require(Permission::Send)?;
     let now = app.now();
     let person = recipient(&input.to)?;
@@ -101,6 +102,9 @@ pub async fn send(app: &App, scope: &Scope, input: Send) -> Outcome<Sent> {
         .ok_or_else(|| refuse(RefusalCode::NotFound, "clientId", "There is no such client."))?;
     check_client(&client)?;
     check_recipient(&client, &person)?;
+    if let Outgoing::File(file) = &mut input.content {
+        check_upload(&tx, scope, client.id, file, input.send_at.unwrap_or(now)).await?;
+    }
 
     let known = resolve::conversation_with(&tx, client.id, &person).await?;
     let (conversation, fresh) = match known {
@@ -223,6 +227,14 @@ impl Draft<'_> {
         request
     }
 
+    /// The upload that it sends.
+    fn media(&self) -> Option<MediaId> {
+        match &self.input.content {
+            Outgoing::File(file) => file.uploaded(),
+            _ => None,
+        }
+    }
+
     /// Not before `sendAt`.
     fn due_at(&self) -> Timestamp {
         self.input.send_at.map_or(self.now, |send_at| Ord::max(send_at, self.now))
@@ -253,6 +265,7 @@ impl Draft<'_> {
             attempts: 0,
             not_before: self.due_at(),
             request: self.request(&callback),
+            media_id: self.media(),
         }
     }
 
@@ -360,6 +373,9 @@ async fn queue_message(
     insert::<send_key::Entity>(numbered.tx(), draft.key(message.id, position)).await?;
     numbered.commit(&app.hub).await?;
     app.lanes_wake.client(client.id);
+    if draft.media().is_some() {
+        app.media.wake.notify_one();
+    }
     Ok(Sent { message, position })
 }
 
@@ -480,6 +496,61 @@ async fn head<C: ConnectionTrait>(tx: &C, client: &client::Model) -> Result<i64,
     #[expect(clippy::disallowed_methods, reason = "the caller's own partner")]
     let row = event_head::Entity::find_by_id(client.partner_id).one(tx).await?;
     Ok(row.map_or(0, |row| row.head))
+}
+
+/// A file that was uploaded here: it has to be this client's, here, and one that WhatsApp takes as this kind. It is kept
+/// until after the message leaves.
+async fn check_upload<C: ConnectionTrait>(
+    tx: &C,
+    scope: &Scope,
+    client: ClientId,
+    file: &mut File,
+    leaves_at: Timestamp,
+) -> Outcome<()> {
+    let Some(id) = file.uploaded() else { return Ok(()) };
+    let field = |name: &str| format!("content.{}.{name}", file.kind.word());
+    let none = || {
+        let text =
+            "This client has no such file. Files are kept for a while (media.keep_days): upload it again.";
+        refuse(RefusalCode::NotFound, &field("mediaId"), text)
+    };
+    let known = scope
+        .find::<media::Entity>()
+        .filter(media::Column::Id.eq(id))
+        .filter(media::Column::ClientId.eq(client))
+        .filter(media::Column::MessageId.is_null())
+        .one(tx)
+        .await?
+        .ok_or_else(none)?;
+    #[expect(clippy::disallowed_methods, reason = "the file that came through Scope, by its id")]
+    let used = media::Entity::update_many()
+        .col_expr(media::Column::UsedAt, Expr::value(Ord::max(known.used_at, leaves_at)))
+        .filter(media::Column::Id.eq(id))
+        .filter(media::Column::State.eq(MediaState::Ready))
+        .exec(tx)
+        .await?;
+    if used.rows_affected == 0 {
+        return Err(none());
+    }
+    let mime = known.mime_type.as_deref().unwrap_or_default();
+    let largest = kinds::largest(file.kind);
+    if !kinds::takes(file.kind, mime) || u64::try_from(known.size_bytes).is_ok_and(|size| size > largest) {
+        let text = format!(
+            "The file is {mime} with {} bytes; WhatsApp takes {} with at most {largest} bytes as {}.",
+            known.size_bytes,
+            kinds::words(file.kind),
+            file.kind.word()
+        );
+        return Err(refuse(RefusalCode::Invalid, &field("mediaId"), text));
+    }
+    if file.voice && mime != "audio/ogg" {
+        let text = format!("The file is {mime}; a voice note has to be ogg with OPUS.");
+        return Err(refuse(RefusalCode::Invalid, &field("voice"), text));
+    }
+    if file.kind == MediaKind::Document && file.filename.is_none() {
+        file.filename = known.filename;
+    }
+    Ok(())
 }
 
 /// The message that is answered or reacted to.

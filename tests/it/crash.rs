@@ -13,7 +13,7 @@ use crate::harness::meta::{Business, Customer, Shown, text};
 use crate::harness::process::{command, start};
 use crate::harness::{Subscription, database, http_client, is_soak};
 
-async fn ask(address: &str, key: &str, query: &str, variables: Value) -> Value {
+pub async fn ask(address: &str, key: &str, query: &str, variables: Value) -> Value {
     let body = json!({ "query": query, "variables": variables });
     let request = http_client().post(format!("http://{address}/graphql")).bearer_auth(key).json(&body);
     let answer: Value = request.send().await.unwrap().json().await.unwrap();
@@ -21,12 +21,12 @@ async fn ask(address: &str, key: &str, query: &str, variables: Value) -> Value {
     answer["data"].clone()
 }
 
-async fn simulate(address: &str, query: &str) -> Value {
+pub async fn simulate(address: &str, query: &str) -> Value {
     ask(address, "none", query, json!({})).await
 }
 
 /// Connects a phone without a past: the client's id and the number as bodies name it.
-async fn connect(service: &str, simulator: &str, key: &str) -> (String, Business) {
+pub async fn connect(service: &str, simulator: &str, key: &str) -> (String, Business) {
     simulate(simulator, r#"mutation { createPhone(input: { phoneNumber: "+4915120000001", displayName: "Crash", contacts: 0, messages: 0 }) { connected } }"#).await;
     let create = r#"mutation { createOnboarding(input: { businessName: "Crash", history: NEVER }) { onboarding { id } } }"#;
     let data = ask(service, key, create, json!({})).await;

@@ -23,6 +23,7 @@ mod imports;
 mod journey;
 mod leaving;
 mod limits;
+mod media;
 mod onboarding;
 mod people;
 mod phone_book;

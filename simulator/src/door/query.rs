@@ -1,7 +1,7 @@
 //! What can be seen of the world.
 
-use super::types::{Arrival, Development, GraphCall, PhoneNode, PhoneNumber, engine, instant};
-use async_graphql::{Context, Object, Result};
+use super::types::{Arrival, Development, File, GraphCall, PhoneNode, PhoneNumber, engine, instant};
+use async_graphql::{Context, ID, Object, Result};
 use chrono::{DateTime, Utc};
 
 /// What can be seen of the world.
@@ -46,6 +46,17 @@ impl Query {
                     status: i32::from(call.status),
                 })
                 .collect()
+        }))
+    }
+
+    /// A file that WhatsApp holds, by its media id.
+    async fn file(&self, ctx: &Context<'_>, id: ID) -> Result<Option<File>> {
+        Ok(engine(ctx)?.read(|world| {
+            world.media.get(id.as_str()).map(|media| File {
+                mime_type: media.mime.clone(),
+                sha256: media.sha256.clone(),
+                size_bytes: media.size,
+            })
         }))
     }
 

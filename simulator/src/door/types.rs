@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::number::Number;
 use crate::world::chats::Writing;
+use crate::world::media::WrittenFile;
 use crate::world::message::{Device, MadeBy, Message};
 use crate::world::people::Person;
 use crate::world::phone::{AppKind, Phone};
@@ -442,6 +443,31 @@ pub(crate) struct CompleteSignupInput {
     pub(crate) share_history: bool,
 }
 
+/// A file to be written.
+#[derive(InputObject)]
+pub(crate) struct FileInput {
+    /// What its writer says that it is.
+    mime_type: Option<String>,
+    /// The name of a document.
+    filename: Option<String>,
+    /// What stands in it.
+    text: Option<String>,
+    /// How large it is at least.
+    #[graphql(validator(minimum = 0, maximum = 209_715_200))]
+    size_bytes: Option<i32>,
+}
+
+/// A file that WhatsApp holds.
+#[derive(SimpleObject)]
+pub(crate) struct File {
+    /// Its type, as its sender said.
+    pub(crate) mime_type: String,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub(crate) sha256: String,
+    /// How large it is.
+    pub(crate) size_bytes: usize,
+}
+
 /// A message to be written.
 #[derive(InputObject)]
 pub(crate) struct WriteInput {
@@ -455,6 +481,8 @@ pub(crate) struct WriteInput {
     pub(crate) group: Option<String>,
     /// image, video, audio, document or sticker.
     pub(crate) media: Option<String>,
+    /// What file it is; made up where nothing is said.
+    pub(crate) file: Option<FileInput>,
     /// The message that this one answers.
     pub(crate) reply_to: Option<ID>,
     /// The customer's number stays hidden: webhooks show their user id alone.
@@ -471,6 +499,12 @@ impl From<WriteInput> for Writing {
             text: input.text,
             group: input.group,
             media: input.media,
+            file: input.file.map(|file| WrittenFile {
+                mime: file.mime_type,
+                name: file.filename,
+                text: file.text,
+                size: file.size_bytes.and_then(|size| usize::try_from(size).ok()),
+            }),
             reply_to: input.reply_to.map(|id| id.0),
             hidden: input.hidden_number.unwrap_or(false),
             device: input.device,
@@ -606,6 +640,8 @@ pub(crate) struct TroubleInput {
     app_statuses: Option<bool>,
     /// One message in six seconds to one recipient; off by default.
     pair_limit: Option<bool>,
+    /// How often a call for a file, or with one, fails with 131016.
+    media_fails: Option<f64>,
 }
 
 impl TryFrom<TroubleInput> for Trouble {
@@ -636,6 +672,7 @@ impl TryFrom<TroubleInput> for Trouble {
             echo_before_answer: probability("echoBeforeAnswer", input.echo_before_answer)?,
             app_statuses: input.app_statuses.unwrap_or(true),
             pair_limit: input.pair_limit.unwrap_or(false),
+            media_fails: probability("mediaFails", input.media_fails)?,
         })
     }
 }

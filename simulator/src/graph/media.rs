@@ -3,6 +3,7 @@
 use super::error::GraphError;
 use super::form::parts;
 use super::{Call, Reply};
+use crate::chance::Chance;
 use crate::engine::Engine;
 use crate::store::Kind;
 use crate::world::media::Media;
@@ -32,8 +33,18 @@ impl World {
     }
 }
 
+/// The trouble that was asked for.
+fn may_fail(engine: &Engine) -> Result<(), GraphError> {
+    let fails = engine.read(|world| world.settings.trouble.media_fails);
+    if Chance::fresh().hits(fails) {
+        return Err(GraphError::coded(131_016, "Service unavailable").status(503));
+    }
+    Ok(())
+}
+
 /// `POST /{number}/media`
 pub(crate) async fn upload(engine: &Engine, call: &Call, id: &str) -> Result<Reply, GraphError> {
+    may_fail(engine)?;
     let number = engine.read(|world| Ok::<_, GraphError>(call.phone(world, id)?.card.number))?;
     let parts = parts(&call.content_type, &call.body)
         .ok_or_else(|| GraphError::parameter("the body must be multipart/form-data"))?;
@@ -75,6 +86,7 @@ pub(crate) async fn answer(engine: &Engine, call: &Call, id: &str) -> Result<Rep
             })
             .await?;
     }
+    may_fail(engine)?;
     engine.read(|world| {
         let media = world.media_of(call, id)?;
         if let Some(number_id) = call.text("phone_number_id") {

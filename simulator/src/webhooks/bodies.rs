@@ -192,7 +192,9 @@ pub(crate) fn content<'m>(world: &World, message: &'m Message) -> (&'m str, Valu
     let kind = message.kind.as_str();
     if message.is_media() {
         let mut object = json!({});
+        let mut name = None;
         if let Some((id, media)) = message.media.as_ref().and_then(|id| Some((id, world.media.get(id)?))) {
+            name = media.written.as_ref().and_then(|file| file.name.clone());
             object = json!({
                 "id": id, "mime_type": media.mime, "sha256": media.sha256, "url": world.media_url(id),
             });
@@ -202,7 +204,10 @@ pub(crate) fn content<'m>(world: &World, message: &'m Message) -> (&'m str, Valu
         match kind {
             "audio" => object["voice"] = told("voice").map_or(json!(true), |voice| json!(voice == true)),
             "sticker" => object["animated"] = json!(false),
-            "document" => object["filename"] = told("filename").unwrap_or_else(|| json!("Dokument.pdf")),
+            "document" => {
+                object["filename"] =
+                    told("filename").unwrap_or_else(|| json!(name.as_deref().unwrap_or("Dokument.pdf")));
+            }
             _ => {}
         }
         if !message.text.is_empty() && !matches!(kind, "audio" | "sticker") {

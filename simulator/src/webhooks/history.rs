@@ -172,7 +172,7 @@ impl World {
             return;
         }
         let kind = message.kind.clone();
-        let Ok(id) = self.make_media(ledger, number, &kind) else { return };
+        let Ok(id) = self.make_media(ledger, number, &kind, None) else { return };
         if self.change_message(number, place, |message| message.media = Some(id)).is_ok() {
             self.keep_message(ledger, number, place);
         }

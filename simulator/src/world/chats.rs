@@ -1,6 +1,7 @@
 //! What people do in chats: write, read, edit, delete, react; and the phone book.
 
 use super::connection::stamp;
+use super::media::WrittenFile;
 use super::message::{Device, MadeBy, Message, Status};
 use super::phone::AppKind;
 use super::{Ledger, Refusal, World, ordered};
@@ -16,6 +17,7 @@ pub(crate) struct Writing {
     pub(crate) text: String,
     pub(crate) group: Option<String>,
     pub(crate) media: Option<String>,
+    pub(crate) file: Option<WrittenFile>,
     pub(crate) reply_to: Option<String>,
     pub(crate) hidden: bool,
     pub(crate) device: Device,
@@ -54,7 +56,7 @@ impl World {
         let live = phone.card.connected;
         let kind = writing.media.as_deref().unwrap_or("text").to_owned();
         let media = match &writing.media {
-            Some(kind) => Some(self.make_media(ledger, number, kind)?),
+            Some(kind) => Some(self.make_media(ledger, number, kind, writing.file.clone())?),
             None => None,
         };
         let message = Message {

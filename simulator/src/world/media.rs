@@ -39,6 +39,20 @@ pub(crate) struct Media {
     pub(crate) uploaded: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<String>,
+    /// What the writer said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) written: Option<WrittenFile>,
+}
+
+/// A file as its writer describes it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct WrittenFile {
+    pub(crate) mime: Option<String>,
+    pub(crate) name: Option<String>,
+    /// What stands in it.
+    pub(crate) text: Option<String>,
+    /// How large it is at least.
+    pub(crate) size: Option<usize>,
 }
 
 /// The format in which customers send this kind of file.
@@ -73,10 +87,18 @@ fn made_up(kind: &str, id: &str) -> Vec<u8> {
 impl Media {
     /// The bytes that a download gives.
     pub(crate) fn bytes(&self, id: &str) -> Vec<u8> {
-        match &self.uploaded {
-            Some(text) => STANDARD.decode(text).unwrap_or_default(),
-            None => made_up(self.kind.as_deref().unwrap_or("image"), id),
+        if let Some(text) = &self.uploaded {
+            return STANDARD.decode(text).unwrap_or_default();
         }
+        let written = self.written.clone().unwrap_or_default();
+        let mut bytes = match written.text {
+            Some(text) => text.into_bytes(),
+            None => made_up(self.kind.as_deref().unwrap_or("image"), id),
+        };
+        if let Some(size) = written.size.filter(|size| *size > bytes.len()) {
+            bytes.resize(size, b'.');
+        }
+        bytes
     }
 }
 
@@ -87,19 +109,23 @@ impl World {
         ledger: &mut Ledger,
         phone: Number,
         kind: &str,
+        written: Option<WrittenFile>,
     ) -> Result<String, Refusal> {
-        let mime = mime_of(kind)?.to_owned();
+        let usual = mime_of(kind)?.to_owned();
         let id = digits_of(Chance::fresh().next());
-        let bytes = made_up(kind, &id);
-        let media = Media {
+        let mut media = Media {
             phone,
-            mime,
-            sha256: hex::encode(Sha256::digest(&bytes)),
-            size: bytes.len(),
+            mime: written.as_ref().and_then(|file| file.mime.clone()).unwrap_or(usual),
+            sha256: String::new(),
+            size: 0,
             until: ledger.now_ms + RECEIVED_FOR_MS,
             uploaded: None,
             kind: Some(kind.to_owned()),
+            written,
         };
+        let bytes = media.bytes(&id);
+        media.sha256 = hex::encode(Sha256::digest(&bytes));
+        media.size = bytes.len();
         ledger.put(Kind::Media, "", &id, &media);
         self.media.insert(id.clone(), media);
         Ok(id)
@@ -122,6 +148,7 @@ impl World {
             until: ledger.now_ms + UPLOADED_FOR_MS,
             uploaded: Some(STANDARD.encode(bytes)),
             kind: None,
+            written: None,
         };
         ledger.put(Kind::Media, "", &id, &media);
         self.media.insert(id.clone(), media);

@@ -82,6 +82,7 @@ pub(crate) struct Trouble {
     pub(crate) echo_before_answer: f64,
     pub(crate) app_statuses: bool,
     pub(crate) pair_limit: bool,
+    pub(crate) media_fails: f64,
 }
 
 impl Default for Trouble {
@@ -100,6 +101,7 @@ impl Default for Trouble {
             echo_before_answer: 0.0,
             app_statuses: true,
             pair_limit: false,
+            media_fails: 0.0,
         }
     }
 }

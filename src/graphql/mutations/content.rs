@@ -1,14 +1,15 @@
 //! What `sendMessage` can send.
 
-use async_graphql::{Enum, InputObject, OneofObject};
-use entity::MessageId;
+use async_graphql::{Enum, ID, InputObject, OneofObject};
+use entity::{MediaId, MessageId};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::graphql::scalars::{Given, Url};
+use crate::ids::PublicId;
 use crate::messages::content::MediaKind;
 use crate::messages::outgoing::{
-    Button, CardPhone, Choices, File, Header, Interactive, NewCard, Outgoing, Place, Row, Section,
+    Button, CardPhone, Choices, File, Header, Interactive, NewCard, Outgoing, Place, Row, Section, Source,
 };
 
 /// What to send: exactly one of these. All but templates need an open window.
@@ -48,13 +49,15 @@ pub struct TextInput {
     pub preview_url: bool,
 }
 
-/// A file that WhatsApp fetches. Formats and sizes are checked by WhatsApp when it does: one that does not fit fails the
-/// message with 131052 or 131053.
+/// A file: either one that was uploaded here (`mediaId`), or one that WhatsApp fetches (`link`).
 #[derive(Debug, InputObject)]
 pub struct MediaInput {
     /// Where WhatsApp fetches it, without a login; at most 2000 characters. One and the same address is fetched once in ten
-    /// minutes.
-    pub link: Url,
+    /// minutes. Format and size are checked by WhatsApp then: a file that does not fit fails the message with 131052 or
+    /// 131053. Null: it was uploaded.
+    pub link: Option<Url>,
+    /// What `POST /media` answered. The message waits until WhatsApp has the file. Null: it is sent by link.
+    pub media_id: Option<ID>,
     /// IMAGE, VIDEO, DOCUMENT: words beside it, at most 1024 characters. Null: none.
     pub caption: Option<String>,
     /// DOCUMENT: the name that the customer sees, at most 256 characters. Null: none.
@@ -358,11 +361,11 @@ impl MessageContentInput {
                 let components = components.transpose()?.map(Value::Array);
                 Outgoing::Template { name, language, components }
             }
-            Self::Image(file) => Outgoing::File(file.read(MediaKind::Image)),
-            Self::Video(file) => Outgoing::File(file.read(MediaKind::Video)),
-            Self::Audio(file) => Outgoing::File(file.read(MediaKind::Audio)),
-            Self::Document(file) => Outgoing::File(file.read(MediaKind::Document)),
-            Self::Sticker(file) => Outgoing::File(file.read(MediaKind::Sticker)),
+            Self::Image(file) => Outgoing::File(file.read(MediaKind::Image)?),
+            Self::Video(file) => Outgoing::File(file.read(MediaKind::Video)?),
+            Self::Audio(file) => Outgoing::File(file.read(MediaKind::Audio)?),
+            Self::Document(file) => Outgoing::File(file.read(MediaKind::Document)?),
+            Self::Sticker(file) => Outgoing::File(file.read(MediaKind::Sticker)?),
             Self::Location(LocationInput { latitude, longitude, name, address }) => {
                 Outgoing::Location(Place { latitude, longitude, name, address })
             }
@@ -379,16 +382,30 @@ impl MessageContentInput {
 }
 
 impl MediaInput {
-    fn read(self, kind: MediaKind) -> File {
-        let Self { link, caption, filename, voice } = self;
-        File { kind, link: link.0, caption, filename, voice }
+    fn read(self, kind: MediaKind) -> Outcome<File> {
+        let Self { link, media_id, caption, filename, voice } = self;
+        let at = format!("content.{}", kind.word());
+        let source = match (link, media_id) {
+            (Some(link), None) => Source::Link(link.0),
+            (None, Some(id)) => {
+                let none = || {
+                    Refusal::new(RefusalCode::NotFound, &format!("{at}.mediaId"), "There is no such file.")
+                };
+                Source::Uploaded(MediaId::parse(&id).ok_or_else(none)?)
+            }
+            _ => {
+                let text = "It needs either a link or the mediaId of an upload.";
+                return Err(Refusal::new(RefusalCode::Invalid, &at, text).into());
+            }
+        };
+        Ok(File { kind, source, caption, filename, voice })
     }
 }
 
 impl HeaderFileInput {
     fn read(self, kind: MediaKind) -> Header {
         let Self { link, filename } = self;
-        Header::File(File { kind, link: link.0, caption: None, filename, voice: false })
+        Header::File(File { kind, source: Source::Link(link.0), caption: None, filename, voice: false })
     }
 }
 

@@ -1,13 +1,15 @@
 //! What messages say, as types.
 
 use async_graphql::{Json, SimpleObject, Union};
-use entity::message;
+use entity::{MediaId, media, message};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::clamp;
 use super::enums::{MediaKind, MediaState};
+use crate::app::App;
 use crate::graphql::scalars::{DateTime, Url};
+use crate::media::links;
 use crate::messages::content::{self, Card, Content, Media};
 
 /// What a message says. Clients should expect types that they do not know, and show `Message.text` for them.
@@ -59,8 +61,13 @@ pub struct MediaContent {
     voice: bool,
     /// Whether it is an animated sticker.
     animated: bool,
-    /// Where the file can be fetched: of what this API sent, the link that it was sent by. Null: it cannot (yet).
+    /// How large it is. Null: not known (yet), or it was sent by link.
+    size_bytes: Option<i32>,
+    /// Where the file can be fetched, without any other credential, until `urlExpiresAt`; of what was sent by link, the link.
+    /// Whoever reads the message again gets a new one. Null: it cannot (yet).
     url: Option<Url>,
+    /// Until when `url` works. Null: there is none, or it is the link that the file was sent by.
+    url_expires_at: Option<DateTime>,
 }
 
 /// A place.
@@ -201,6 +208,27 @@ pub struct DeletedContent {
     deleted_at: Option<DateTime>,
 }
 
+/// Where the file of a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileOf {
+    /// It came with the message.
+    Message,
+    /// It was uploaded here.
+    Upload(MediaId),
+}
+
+impl FileOf {
+    /// Of a row, without reading all of it; none: it has no file, or only a link.
+    pub fn read(row: &message::Model) -> Option<Self> {
+        let text = |name: &str| row.content.get(name).and_then(Value::as_str);
+        if text("kind") != Some("media") {
+            return None;
+        }
+        let upload = text("file").and_then(|id| id.parse().ok()).map(|id| Self::Upload(MediaId(id)));
+        upload.or(text("upstreamId").map(|_| Self::Message))
+    }
+}
+
 impl MessageContent {
     /// What a row says. A content of a newer version of the service is told as unsupported.
     pub fn read(row: &message::Model) -> Self {
@@ -223,7 +251,9 @@ impl MessageContent {
                 caption: None,
                 voice: false,
                 animated: false,
+                size_bytes: None,
                 url: None,
+                url_expires_at: None,
             }),
             Content::Location { latitude, longitude, name, address, url } => {
                 Self::Location(LocationContent { latitude, longitude, name, address, url })
@@ -257,16 +287,57 @@ impl MessageContent {
 
 impl From<Media> for MediaContent {
     fn from(media: Media) -> Self {
-        let Media { media, upstream_id, link, mime_type, sha256: _, caption, filename, voice, animated } =
-            media;
-        let state = match (&link, &upstream_id) {
-            (Some(_), _) => MediaState::Ready,
-            (None, Some(_)) => MediaState::Pending,
+        let Media {
+            media,
+            upstream_id,
+            file,
+            link,
+            mime_type,
+            sha256: _,
+            caption,
+            filename,
+            voice,
+            animated,
+        } = media;
+        let state = match (&link, &upstream_id, &file) {
+            (Some(_), ..) => MediaState::Ready,
+            (None, Some(_), _) | (None, None, Some(_)) => MediaState::Pending,
             // Without an id there is nothing to fetch: it is described, and no more.
-            (None, None) => MediaState::Placeholder,
+            (None, None, None) => MediaState::Placeholder,
         };
-        let url = link.map(Url);
-        Self { kind: Some(media.into()), state, mime_type, filename, caption, voice, animated, url }
+        Self {
+            kind: Some(media.into()),
+            state,
+            mime_type,
+            filename,
+            caption,
+            voice,
+            animated,
+            size_bytes: None,
+            url: link.map(Url),
+            url_expires_at: None,
+        }
+    }
+}
+
+impl MediaContent {
+    /// With what is known of its file.
+    pub fn with_file(self, app: &App, file: Option<&media::Model>) -> Self {
+        let Some(file) = file else { return self };
+        let link = (file.state == entity::MediaState::Ready).then(|| links::of(app, file.id));
+        Self {
+            state: match file.state {
+                entity::MediaState::Pending => MediaState::Pending,
+                entity::MediaState::Ready => MediaState::Ready,
+                entity::MediaState::Expired => MediaState::Expired,
+                entity::MediaState::Failed => MediaState::Failed,
+            },
+            mime_type: self.mime_type.or_else(|| file.mime_type.clone()),
+            size_bytes: (file.size_bytes > 0).then(|| clamp(file.size_bytes)),
+            url_expires_at: link.as_ref().map(|link| link.expires_at.into()),
+            url: link.map(|link| Url(link.url)),
+            ..self
+        }
     }
 }
 

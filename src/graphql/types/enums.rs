@@ -434,10 +434,14 @@ impl CredentialKind {
 pub enum MediaState {
     /// WhatsApp told only that there was a file: an import brings no files, or not yet.
     Placeholder,
-    /// WhatsApp told of the file; it was not fetched.
+    /// WhatsApp told of the file, and it is being fetched: MESSAGE_UPDATED tells when it is there, or never will be.
     Pending,
     /// The file is at `url`.
     Ready,
+    /// The file is gone: it was too old, its partner had too many, or WhatsApp no longer kept it.
+    Expired,
+    /// The file cannot be had.
+    Failed,
 }
 
 /// Where a template stands.

@@ -7,14 +7,14 @@ use entity::message;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::content::MessageContent;
+use super::content::{FileOf, MessageContent};
 use super::enums::{CredentialKind, MessageDirection, MessageOrigin, MessageStatus, ReactionBy};
 use super::{Client, Conversation, required};
 use crate::db::page::Place;
 use crate::graphql::beside::Beside;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
-use crate::graphql::loaders::{ReactionsOf, StatusesOf};
+use crate::graphql::loaders::{FilesOf, ReactionsOf, StatusesOf};
 use crate::graphql::pagination::Listed;
 use crate::graphql::scalars::{DateTime, PhoneNumber, public};
 use crate::messages::errors::is_retryable;
@@ -108,8 +108,17 @@ impl Message {
     }
 
     /// What it says.
-    async fn content(&self) -> MessageContent {
-        MessageContent::read(&self.0)
+    async fn content(&self, ctx: &Context<'_>) -> Result<MessageContent> {
+        let media = match MessageContent::read(&self.0) {
+            MessageContent::Media(media) => media,
+            other => return Ok(other),
+        };
+        let file = match FileOf::read(&self.0) {
+            Some(FileOf::Message) => ctx.load(FilesOf(self.0.id)).await?.map(Arc::new),
+            Some(FileOf::Upload(id)) => ctx.load(id).await?,
+            None => None,
+        };
+        Ok(MessageContent::Media(media.with_file(ctx.app(), file.as_deref())))
     }
 
     /// The words, whatever the content: body, caption, title of a button. Null: there are none.

@@ -301,12 +301,14 @@ impl Tandem {
         self.simulate(query, json!({ "input": { "phoneNumber": number } })).await;
     }
 
-    /// Waits until every webhook was taken and applied.
+    /// Waits until every webhook was taken and applied, and every file that can be had was fetched.
     pub async fn settle(&self) {
         let left = self.simulate("mutation { settle(timeoutSeconds: 30) }", json!({})).await;
         assert_eq!(left["settle"], 0, "webhooks are left");
         let idle = self.running().app.inbox.idle();
         tokio::time::timeout(PATIENCE, idle).await.expect("webhooks are not applied");
+        let idle = tandem::media::transfers::idle(&self.running().app);
+        tokio::time::timeout(PATIENCE, idle).await.expect("files are not fetched").unwrap();
     }
 
     /// The client writes in the app: the message's WhatsApp id.

@@ -43,6 +43,19 @@ pub async fn start(environment: &[(&str, String)], arguments: &[&str], says: &st
 }
 
 impl Process {
+    /// Kilobytes of memory that it has, and had at most since the last look.
+    pub fn memory(&self) -> (u64, u64) {
+        let pid = self.child.id().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let of = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        let found = (of("VmRSS:"), of("VmHWM:"));
+        std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+        found
+    }
+
     /// SIGKILL.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();

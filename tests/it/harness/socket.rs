@@ -1,5 +1,7 @@
 //! An independent subscriber: tokio-tungstenite speaking `graphql-transport-ws`, sharing no code with the service.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -16,6 +18,7 @@ pub struct Subscription {
     pub cursor: Option<String>,
     /// The sign that it caught up is still to come, and nobody wants it.
     catches_up: bool,
+    patience: Duration,
 }
 
 impl Subscription {
@@ -29,12 +32,17 @@ impl Subscription {
         subscription
     }
 
+    /// Waits longer for each frame.
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// The same, or none if nobody answers.
     pub async fn try_open(url: &str, key: &str, query: &str, variables: Value) -> Option<Self> {
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
         let (socket, _) = connect_async(request).await.ok()?;
-        let mut subscription = Self { socket, cursor: None, catches_up: false };
+        let mut subscription = Self { socket, cursor: None, catches_up: false, patience: PATIENCE };
         let init = json!({ "authorization": format!("Bearer {key}") });
         let payload = json!({ "query": query, "variables": variables });
         for message in [
@@ -67,7 +75,7 @@ impl Subscription {
         let (mut socket, _) = connect_async(request).await.unwrap();
         let init = json!({ "type": "connection_init", "payload": init });
         socket.send(Message::text(init.to_string())).await.unwrap();
-        Self { socket, cursor: None, catches_up: false }
+        Self { socket, cursor: None, catches_up: false, patience: PATIENCE }
     }
 
     async fn raw_frame(&mut self) -> Value {
@@ -83,6 +91,7 @@ impl Subscription {
 
     /// The next frame that is neither ping nor pong.
     pub async fn frame(&mut self) -> Value {
+        let patience = self.patience;
         let next = async {
             loop {
                 let frame = self.raw_frame().await;
@@ -96,7 +105,7 @@ impl Subscription {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, next).await.expect("nothing came")
+        tokio::time::timeout(patience, next).await.expect("nothing came")
     }
 
     /// Begun after this place: its CaughtUp is no result for the test. It alone bears the cursor of what came before it.

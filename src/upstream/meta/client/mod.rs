@@ -2,6 +2,7 @@
 
 mod answers;
 mod error;
+mod media;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use crate::config::Config;
 use crate::upstream::http::{Reach, http_client};
 
 pub use answers::{Accepted, MadeTemplate, PhoneNumber, Template, Templates, Token, TokenInfo};
+pub use media::AboutMedia;
+
 pub use error::{
     CallError, Class, GraphError, PAIR_LIMIT, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, SYNC_DECLINED,
     WINDOW_CLOSED,

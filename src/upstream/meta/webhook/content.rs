@@ -129,6 +129,7 @@ fn media(map: Option<&Map<'_>>, media: MediaKind) -> Option<Content> {
     let map = map?;
     Some(Content::Media(Media {
         media,
+        file: None,
         upstream_id: map.id("id"),
         link: None,
         mime_type: map.id("mime_type"),
