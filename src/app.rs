@@ -111,10 +111,10 @@ pub struct App {
     pub lanes_wake: crate::lanes::Wake,
     /// Tells who delivers webhooks that an endpoint came or changed.
     pub webhooks_wake: tokio::sync::Notify,
-    /// Bounds the lists of templates that callers make us read.
-    pub template_reads: crate::templates::Reads,
     /// Files of messages.
     pub media: Files,
+    /// Bounds the lists of templates that callers make us read.
+    pub template_reads: crate::templates::Reads,
     /// Wakes the applier: bodies were accepted, or a number was connected.
     pub apply_wake: tokio::sync::Notify,
 }
@@ -147,8 +147,8 @@ impl App {
             inbox,
             lanes_wake: crate::lanes::Wake::default(),
             webhooks_wake: tokio::sync::Notify::new(),
-            template_reads: crate::templates::Reads::default(),
             media,
+            template_reads: crate::templates::Reads::default(),
             apply_wake: tokio::sync::Notify::new(),
         }
     }

@@ -87,6 +87,10 @@ enum Part {
     Import,
     /// Pages of 50 messages; and the same selection answered from memory.
     Page,
+    /// `sendMessage`, each durable before it is answered.
+    Send,
+    /// Many lanes at once: numbers on the API alone, 80 messages a second each.
+    Lanes,
 }
 
 /// How long everything takes.
@@ -106,6 +110,9 @@ struct Lengths {
     page_shops: u32,
     page_messages: u32,
     messages: u32,
+    send: Duration,
+    lanes: u32,
+    lane_messages: u64,
 }
 
 impl Lengths {
@@ -127,6 +134,9 @@ impl Lengths {
                 page_shops: 2,
                 page_messages: 300,
                 messages: cli.messages.min(2_000),
+                send: seconds(1),
+                lanes: 3,
+                lane_messages: 100,
             };
         }
         Self {
@@ -144,6 +154,9 @@ impl Lengths {
             page_shops: 8,
             page_messages: 5_000,
             messages: cli.messages,
+            send: seconds(20),
+            lanes: 50,
+            lane_messages: 800,
         }
     }
 }
@@ -216,6 +229,8 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
             Part::Webhooks => parts::deliveries::measure(&bench).await?,
             Part::Import => parts::import::measure(&bench).await?,
             Part::Page => parts::page::measure(&bench).await?,
+            Part::Send => parts::send::measure(&bench).await?,
+            Part::Lanes => parts::lanes::measure(&bench).await?,
         };
         let percent = elsewhere.percent()?;
         section.figure("elsewhere", "all cores, used by others meanwhile", percent, "%");

@@ -181,13 +181,25 @@ impl Stand {
         messages: u32,
         history: &str,
     ) -> anyhow::Result<Shop> {
-        let input = json!({ "phoneNumber": number, "displayName": "Café Bench", "contacts": contacts,
+        let phone = json!({ "phoneNumber": number, "displayName": "Café Bench", "contacts": contacts,
             "messages": messages, "groups": 0 });
+        self.connect(number, phone, json!({ "businessName": "Café Bench", "history": history })).await
+    }
+
+    /// Connects a number that lives on the API alone.
+    pub(crate) async fn shop_without_app(&self, number: &str) -> anyhow::Result<Shop> {
+        let phone = json!({ "phoneNumber": number, "displayName": "Café Bench", "app": "API_ONLY", "contacts": 0,
+            "messages": 0, "groups": 0 });
+        self.connect(number, phone, json!({ "businessName": "Café Bench", "coexistence": false })).await
+    }
+
+    async fn connect(&self, number: &str, phone: Value, onboarding: Value) -> anyhow::Result<Shop> {
+        let input = phone;
         let query = "mutation($input: CreatePhoneInput!) { createPhone(input: $input) { phoneNumber } }";
         self.simulate(query, json!({ "input": input })).await?;
         let query = "mutation($input: CreateOnboardingInput!) { createOnboarding(input: $input) {
             onboarding { id client { id } } userErrors { code message } } }";
-        let input = json!({ "businessName": "Café Bench", "history": history });
+        let input = onboarding;
         let deadline = Instant::now() + START;
         let onboarding = loop {
             let made = self.ask(query, json!({ "input": input })).await?;
@@ -201,8 +213,8 @@ impl Stand {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
-        let query =
-            "mutation($input: CompleteSignupInput!) { completeSignup(input: $input) { code wabaId event } }";
+        let query = "mutation($input: CompleteSignupInput!) { completeSignup(input: $input) {
+            code wabaId phoneNumberId event } }";
         let signup =
             self.simulate(query, json!({ "input": { "phoneNumber": number, "shareHistory": true } })).await?;
         let mut input = signup["completeSignup"].clone();

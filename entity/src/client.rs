@@ -40,6 +40,9 @@ pub struct Model {
     /// The upstream's access token, sealed (invariant 9).
     pub token_sealed: Option<Vec<u8>>,
     pub token_expires_at: Option<Timestamp>,
+    /// Of a number on the API alone: the PIN with which it was registered, and which alone registers it again, sealed
+    /// (invariant 9).
+    pub pin_sealed: Option<Vec<u8>>,
     /// Of the latest onboarding.
     pub history_import: HistoryImport,
     /// Known from the first history webhook or the refusal.

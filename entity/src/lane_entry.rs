@@ -18,6 +18,8 @@ pub struct Model {
     pub partner_id: PartnerId,
     /// FIFO per recipient.
     pub conversation_id: ConversationId,
+    /// Goes before what is not: a reply in an open window, or what such a reply waits behind. Templates have time.
+    pub urgent: bool,
     /// Its place in the queue: sendMessage, or later where that was asked for. Never changes. By the service's clock.
     pub due_at: Timestamp,
     /// Left, or may have left: nobody sends it again (invariant 7).

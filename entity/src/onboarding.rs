@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{ClientId, HistoryImport, OnboardingId, OnboardingStatus, PartnerId, Timestamp};
+use crate::{ClientId, ClientMode, HistoryImport, OnboardingId, OnboardingStatus, PartnerId, Timestamp};
 
 /// The journey from a link to a connected number.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -12,6 +12,8 @@ pub struct Model {
     pub id: OnboardingId,
     pub partner_id: PartnerId,
     pub client_id: ClientId,
+    /// What the client shall be.
+    pub mode: ClientMode,
     pub status: OnboardingStatus,
     /// What the link carries; unique, 128 random bits.
     pub link_token: String,
@@ -25,6 +27,9 @@ pub struct Model {
     pub failure_code: Option<String>,
     pub failure_message: Option<String>,
     pub failure_upstream_code: Option<String>,
+    /// Of a number on the API alone, until it is connected: the PIN that registers it, sealed (invariant 9). Kept before it is
+    /// used.
+    pub pin_sealed: Option<Vec<u8>>,
     /// Unique per partner.
     pub idempotency_key: Option<String>,
     /// Of the input made with that key.

@@ -32,6 +32,7 @@ impl MigrationTrait for Migration {
                         uuid("client_id"),
                         uuid("partner_id"),
                         uuid("conversation_id"),
+                        boolean("urgent"),
                         bigint("due_at"),
                         boolean("sending"),
                         bigint("fence"),
@@ -56,7 +57,7 @@ impl MigrationTrait for Migration {
                 ),
             ],
             vec![
-                index("lane_entry", &["client_id", "due_at", "id"]),
+                index("lane_entry", &["client_id", "urgent", "due_at", "id"]),
                 index("lane_entry", &["conversation_id", "due_at", "id"]),
                 index("lane_entry", &["client_id", "sending"]),
                 index("lane_entry", &["message_id"]),

@@ -61,7 +61,8 @@ pub(super) fn seen(
     };
     let Some(conversation) = conversation else { return Ok(()) };
     let live = seen.via == Via::Live;
-    if known.is_none() && live && seen.author == Author::App && !waited && work.is_unsettled(conversation) {
+    let from_app = live && seen.author == Author::App;
+    if known.is_none() && from_app && !waited && work.may_be_ours(conversation, &seen.content) {
         let echo = serde_json::to_value(Waiting::Seen { seen: Box::new(seen.clone()), at })?;
         let retry_at = Clock::real_now().plus_seconds(ECHO_WAITS);
         work.wait(client, &seen.whatsapp_id, &echo, Some(retry_at));

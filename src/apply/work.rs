@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
 use entity::{
-    ClientId, ContactId, ContactKeyKind, ConversationId, EventType, MessageId, MessageStatus, PartnerId,
-    ReactionBy, SyncKind, Timestamp, client, contact, contact_key, conversation, lane_entry, message,
-    message_key, message_status, pending, reaction, sync, template,
+    ClientId, ContactId, ContactKeyKind, ConversationId, EventType, LaneEntryKind, MessageId, MessageStatus,
+    PartnerId, ReactionBy, SyncKind, Timestamp, client, contact, contact_key, conversation, lane_entry,
+    message, message_key, message_status, pending, reaction, sync, template,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbErr,
     EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set,
 };
+use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::media::keep;
+use crate::messages::content::Content;
 use crate::upstream::change::{Author, ChangeKind, Party, Via};
 use crate::upstream::meta::{common_part, message_token};
 
@@ -81,8 +83,8 @@ pub struct Work<'a> {
     /// By the upstream's ids.
     pub(crate) templates: HashMap<(ClientId, String), Row<template::Model>>,
     statuses: BTreeMap<(MessageId, &'static str), message_status::Model>,
-    /// Conversations in which an API send has no WhatsApp id yet: echoes to them wait.
-    unsettled: HashSet<ConversationId>,
+    /// What API sends say that have no WhatsApp id yet: an echo that says the same waits.
+    unsettled: HashMap<ConversationId, Vec<Content>>,
     /// Messages whose content is new: it may speak of a file.
     told: BTreeSet<MessageId>,
     /// Messages whose words are gone: their files go too.
@@ -210,7 +212,7 @@ impl<'a> Work<'a> {
             syncs: HashMap::new(),
             templates: HashMap::new(),
             statuses: BTreeMap::new(),
-            unsettled: HashSet::new(),
+            unsettled: HashMap::new(),
             told: BTreeSet::new(),
             deleted: BTreeSet::new(),
             recount: BTreeSet::new(),
@@ -369,22 +371,25 @@ impl<'a> Work<'a> {
         self.conversations.entry(row.id).or_insert_with(|| Row::stored(row));
     }
 
-    /// Which of the conversations have an API send whose WhatsApp id is not known yet (invariant 2).
+    /// What the conversations' API sends say whose WhatsApp id is not known yet (invariant 2).
     async fn load_unsettled(&mut self) -> Result<(), DbErr> {
         let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
         let recently = self.now.plus_seconds(-60);
         for chunk in ids.chunks(IN_LIST) {
-            let sending: SelectStatement = Query::select()
-                .column(lane_entry::Column::ConversationId)
+            let on_the_wire: SelectStatement = Query::select()
+                .column(lane_entry::Column::MessageId)
                 .from(lane_entry::Entity)
                 .and_where(lane_entry::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
                 .and_where(lane_entry::Column::Sending.eq(true))
+                .and_where(lane_entry::Column::Kind.eq(LaneEntryKind::Message))
                 .to_owned();
-            for row in self.reads.query_all(&sending).await? {
-                self.unsettled.insert(ConversationId(row.try_get("", "conversation_id")?));
-            }
+            let sending: SelectStatement = Query::select()
+                .columns([message::Column::ConversationId, message::Column::Content])
+                .from(message::Entity)
+                .and_where(message::Column::Id.in_subquery(on_the_wire))
+                .to_owned();
             let unknown: SelectStatement = Query::select()
-                .column(message::Column::ConversationId)
+                .columns([message::Column::ConversationId, message::Column::Content])
                 .from(message::Entity)
                 .and_where(message::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
                 .and_where(message::Column::SentAt.gt(recently.plus_seconds(-3600)))
@@ -392,8 +397,14 @@ impl<'a> Work<'a> {
                 .and_where(message::Column::StatusAt.gt(recently))
                 .and_where(message::Column::WhatsappId.is_null())
                 .to_owned();
-            for row in self.reads.query_all(&unknown).await? {
-                self.unsettled.insert(ConversationId(row.try_get("", "conversation_id")?));
+            for sent in [sending, unknown] {
+                for row in self.reads.query_all(&sent).await? {
+                    let conversation = ConversationId(row.try_get("", "conversation_id")?);
+                    let content: Value = row.try_get("", "content")?;
+                    let content =
+                        Content::deserialize(&content).map_err(|error| DbErr::Json(error.to_string()))?;
+                    self.unsettled.entry(conversation).or_default().push(content);
+                }
             }
         }
         Ok(())
@@ -557,9 +568,9 @@ impl<'a> Work<'a> {
         Some(&mut row.model)
     }
 
-    /// Whether an API send in this conversation has no WhatsApp id yet.
-    pub(crate) fn is_unsettled(&self, id: ConversationId) -> bool {
-        self.unsettled.contains(&id)
+    /// Whether an echo may be that of an API send in this conversation that has no WhatsApp id yet.
+    pub(crate) fn may_be_ours(&self, id: ConversationId, echo: &Content) -> bool {
+        self.unsettled.get(&id).is_some_and(|sent| sent.iter().any(|sent| sent.may_show_as(echo)))
     }
 
     /// The message that goes by this very WhatsApp id.

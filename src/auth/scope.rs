@@ -88,8 +88,8 @@ owned!(
     contact: ClientId,
     conversation: ClientId,
     message: ClientId,
-    template: ClientId,
     media: ClientId,
+    template: ClientId,
 );
 
 impl OfPartner for api_key::Entity {

@@ -58,7 +58,8 @@ pub async fn disconnect(app: &App, scope: &Scope, client: ClientId) -> Outcome<(
     scope.require(Permission::Admin)?;
     let row = named(app, scope, client).await?;
     require_connection(&row)?;
-    unsubscribe(app, &row).await?;
+    let before = row.clone();
+    let unsubscribed = unsubscribe(app, &row).await?;
     let (id, now) = (row.id, app.now());
     let held = app.db.hold([id]).await;
     let tx = app.db.begin_for(&held).await?;
@@ -79,6 +80,10 @@ pub async fn disconnect(app: &App, scope: &Scope, client: ClientId) -> Outcome<(
     }];
     news.extend(lanes::cancel_all(&tx, id, now).await?);
     let heads = events::commit(&app.hub, tx, news).await?;
+    drop(held);
+    if unsubscribed {
+        hears_still(app, &before).await?;
+    }
     Ok((row.clone(), heads.get(&row.partner_id).copied().unwrap_or_default()))
 }
 
@@ -87,9 +92,9 @@ fn require_connection(row: &client::Model) -> Outcome<()> {
     if row.status == ClientStatus::Paused { Ok(()) } else { require_connected(row) }
 }
 
-/// Lets the app hear of the client's account no longer, unless somebody else's number lives in the same account.
-async fn unsubscribe(app: &App, row: &client::Model) -> Outcome<()> {
-    let (Some(waba), Some(sealed)) = (&row.waba_id, &row.token_sealed) else { return Ok(()) };
+/// Whether somebody else's connected number lives in the client's account.
+async fn is_shared(app: &App, row: &client::Model) -> Outcome<bool> {
+    let Some(waba) = &row.waba_id else { return Ok(false) };
     #[expect(clippy::disallowed_methods, reason = "whether anybody shares the account, whoever it is")]
     let shared = client::Entity::find()
         .filter(client::Column::WabaId.eq(waba))
@@ -97,23 +102,44 @@ async fn unsubscribe(app: &App, row: &client::Model) -> Outcome<()> {
         .filter(client::Column::Status.is_in([ClientStatus::Connected, ClientStatus::Paused]))
         .one(app.db.read())
         .await?;
-    if shared.is_some() {
+    Ok(shared.is_some())
+}
+
+/// Somebody's number of the same account may have been connected while the subscription was ended: it is made again. Who is
+/// connected later than this looks for themselves.
+async fn hears_still(app: &App, before: &client::Model) -> Outcome<()> {
+    let (Some(waba), Some(sealed)) = (&before.waba_id, &before.token_sealed) else { return Ok(()) };
+    if !is_shared(app, before).await? {
         return Ok(());
+    }
+    let token = app.key.open(before.id.0.as_bytes(), sealed).map_err(Failure::Internal)?;
+    if let Err(error) = app.upstream.subscribe(waba, &token).await {
+        tracing::error!(%error, waba, "an account with a connected number may not be subscribed any more");
+    }
+    Ok(())
+}
+
+/// Lets the app hear of the client's account no longer, unless somebody else's number lives in the same account. Says whether
+/// it was asked for.
+async fn unsubscribe(app: &App, row: &client::Model) -> Outcome<bool> {
+    let (Some(waba), Some(sealed)) = (&row.waba_id, &row.token_sealed) else { return Ok(false) };
+    if is_shared(app, row).await? {
+        return Ok(false);
     }
     let token = match app.key.open(row.id.0.as_bytes(), sealed) {
         Ok(token) => token,
         Err(error) => {
             tracing::warn!(%error, "a client is disconnected whose token cannot be opened; WhatsApp is not told");
-            return Ok(());
+            return Ok(false);
         }
     };
     match app.upstream.unsubscribe(waba, &token).await {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
         Err(error) => match error.refusal() {
             // It no longer listens to us: there is nothing to end.
             Some(refusal) if !refusal.is_retryable() => {
                 tracing::warn!(%refusal, "a client is disconnected whose account WhatsApp does not unsubscribe");
-                Ok(())
+                Ok(false)
             }
             Some(_) | None => Err(Failure::Unavailable(error.into())),
         },

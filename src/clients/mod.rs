@@ -6,7 +6,7 @@ pub mod disconnection;
 pub mod profile;
 pub mod queries;
 
-use entity::{AliasKind, ClientId, ClientStatus, client};
+use entity::{AliasKind, ClientId, ClientMode, ClientStatus, client};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use crate::app::App;
@@ -59,10 +59,19 @@ pub fn require_connected(client: &client::Model) -> Result<(), Failure> {
 /// Changes the profile: refused in coexistence, where only the client can, in the app (R17).
 ///
 /// # Errors
-/// NOT_FOUND, MANAGED_IN_APP.
-pub async fn update_profile(app: &App, scope: &Scope, client: ClientId) -> Outcome<client::Model> {
+/// NOT_FOUND, MANAGED_IN_APP; on the API alone INVALID, CLIENT_NOT_CONNECTED, UPSTREAM_REJECTED.
+pub async fn update_profile(
+    app: &App,
+    scope: &Scope,
+    client: ClientId,
+    change: &profile::Change,
+) -> Outcome<client::Model> {
     scope.require(Permission::Admin)?;
-    named(app, scope, client).await?;
+    let row = named(app, scope, client).await?;
+    if row.mode == ClientMode::ApiOnly {
+        profile::change(app, &row, change).await?;
+        return named(app, scope, client).await;
+    }
     Err(Refusal::new(
         RefusalCode::ManagedInApp,
         "",

@@ -1,18 +1,92 @@
 //! Name and profile, as the client sets them in the app (R17): read at connection, when WhatsApp tells of a new name, and
-//! once a day.
+//! once a day. Without an app the profile is set here.
 
 use entity::{ClientStatus, EventType, Timestamp, client};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::clients::require_connected;
 use crate::events::{self, NewEvent};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
 
 /// Seconds between two looks.
 const DAY: i64 = 86_400;
 /// Clients looked at in one round.
 const ROUND: u64 = 10;
+
+/// A profile's new values; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// The name: WhatsApp does not take it this way.
+    pub display_name: Option<String>,
+    /// 1 to 139 characters.
+    pub about: Option<String>,
+    /// At most 512 characters.
+    pub description: Option<String>,
+    /// At most 256 characters.
+    pub address: Option<String>,
+    /// At most 128 characters.
+    pub email: Option<String>,
+    /// At most two, of 256 characters.
+    pub websites: Option<Vec<String>>,
+}
+
+/// Changes the profile of a number that lives on the API alone, and reads it back.
+///
+/// # Errors
+/// INVALID, CLIENT_NOT_CONNECTED, UPSTREAM_REJECTED; unavailable when WhatsApp cannot be reached.
+pub async fn change(app: &App, client: &client::Model, change: &Change) -> Outcome<()> {
+    let change = wire(change)?;
+    require_connected(client)?;
+    let (Some(number), Some(sealed)) = (&client.phone_number_id, &client.token_sealed) else {
+        return Err(Failure::Internal(anyhow::anyhow!("a connected client has no number or token")));
+    };
+    let token = app.key.open(client.id.uuid().as_bytes(), sealed).map_err(Failure::Internal)?;
+    app.upstream.set_profile(number, &token, change).await.map_err(|error| match error.refusal() {
+        Some(refusal) if !refusal.is_retryable() => {
+            Refusal::new(RefusalCode::UpstreamRejected, "", refusal.to_string()).into()
+        }
+        Some(_) | None => Failure::Unavailable(error.into()),
+    })?;
+    refresh(app, client).await
+}
+
+/// The values as they go on the wire.
+fn wire(change: &Change) -> Result<Value, Refusal> {
+    let Change { display_name, about, description, address, email, websites } = change;
+    let invalid = |field: &str, text: &str| Err(Refusal::new(RefusalCode::Invalid, field, text));
+    if display_name.is_some() {
+        return invalid("displayName", "WhatsApp takes another name in WhatsApp Manager only.");
+    }
+    if about.as_ref().is_some_and(String::is_empty) {
+        return invalid("about", "It needs 1 to 139 characters.");
+    }
+    let mut wire = Map::new();
+    for (field, value, most) in [
+        ("about", about, 139),
+        ("description", description, 512),
+        ("address", address, 256),
+        ("email", email, 128),
+    ] {
+        let Some(value) = value else { continue };
+        if value.chars().count() > most || value.contains('\0') {
+            return invalid(field, &format!("It takes at most {most} characters."));
+        }
+        wire.insert(field.to_owned(), json!(value));
+    }
+    if let Some(websites) = websites {
+        if websites.len() > 2 || websites.iter().any(|site| site.len() > 256) {
+            return invalid("websites", "It takes two addresses at most, of 256 characters.");
+        }
+        wire.insert("websites".to_owned(), json!(websites));
+    }
+    if wire.is_empty() {
+        return invalid("", "Nothing is to be changed.");
+    }
+    Ok(Value::Object(wire))
+}
 
 /// Reads the profiles that are due. Says how many were.
 ///
@@ -71,7 +145,7 @@ async fn read_at(
     of: &client::Model,
     asked_at: Timestamp,
     name: Option<String>,
-    profile: Option<serde_json::Value>,
+    profile: Option<Value>,
 ) -> Outcome<()> {
     let held = app.db.hold([of.id]).await;
     let tx = app.db.begin_for(&held).await?;
@@ -102,7 +176,7 @@ async fn read_at(
 }
 
 /// A profile without what differs each time that it is read: the picture's address carries a permission that ends.
-fn lasting(mut profile: serde_json::Value) -> serde_json::Value {
+fn lasting(mut profile: Value) -> Value {
     if let Some(url) = profile.get_mut("pictureUrl")
         && let Some((address, _)) = url.as_str().and_then(|url| url.split_once('?'))
     {

@@ -77,8 +77,8 @@ impl Mutation {
         client::confirm_app_visit(ctx, input).await
     }
 
-    /// Changes the profile that customers see. MANAGED_IN_APP in COEXISTENCE, where only the client can, in the
-    /// app. Needs the scope ADMIN.
+    /// Changes the profile that customers see, of a client that is API_ONLY. MANAGED_IN_APP in COEXISTENCE, where only the
+    /// client can, in the app. Needs the scope ADMIN.
     async fn update_profile(
         &self,
         ctx: &Context<'_>,
@@ -118,8 +118,8 @@ impl Mutation {
         message::send(ctx, input).await
     }
 
-    /// Takes a message back that still waits (QUEUED): it becomes CANCELED and never leaves. INVALID once its turn has come;
-    /// a reaction cannot be taken back this way. Needs the scope SEND.
+    /// Takes a message back that still waits (QUEUED): it becomes CANCELED and never leaves. With the id of a message that we
+    /// reacted to: takes back the reactions that still wait. INVALID once its turn has come. Needs the scope SEND.
     async fn cancel_message(
         &self,
         ctx: &Context<'_>,

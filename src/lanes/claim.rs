@@ -10,6 +10,8 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Statement, Value};
 use uuid::Uuid;
 
+use super::turns::Head;
+
 /// Clients found at one look.
 const MOST_CLIENTS: u64 = 1000;
 /// Values in one list.
@@ -33,7 +35,7 @@ pub(super) async fn clients<C: ConnectionTrait>(
          WHERE NOT EXISTS (SELECT 1 FROM lane l WHERE l.client_id = q.client_id AND l.owner <> $1 AND l.until > {clock}) \
            AND (EXISTS (SELECT 1 FROM lane_entry e WHERE e.client_id = q.client_id AND e.sending) \
              OR (c.status = 'CONNECTED' AND EXISTS (SELECT 1 FROM lane_entry e WHERE e.client_id = q.client_id \
-               AND e.due_at <= $2 AND e.not_before <= $2))) \
+               AND e.urgent IN (TRUE, FALSE) AND e.due_at <= $2 AND e.not_before <= $2))) \
          LIMIT {MOST_CLIENTS}",
         clock = crate::db::clock(backend),
     );
@@ -42,25 +44,36 @@ pub(super) async fn clients<C: ConnectionTrait>(
     rows.into_iter().map(|row| Ok(ClientId(row.try_get("", "client_id")?))).collect()
 }
 
-/// The entries of a client that go next, oldest first: of each recipient the first one, if it may go now, nothing of that
+/// Entries of a client that could go next, oldest first: of each recipient the first one, if it may go now, nothing of that
 /// recipient is on the wire, and WhatsApp has the file that it sends.
-pub(super) async fn next<C: ConnectionTrait>(
+pub(super) async fn heads<C: ConnectionTrait>(
     connection: &C,
     client: ClientId,
+    urgent: bool,
     now: Timestamp,
     most: usize,
-) -> Result<Vec<LaneEntryId>, DbErr> {
+) -> Result<Vec<Head>, DbErr> {
     let backend = connection.get_database_backend();
-    let sql = "SELECT e.id FROM lane_entry e \
-         WHERE e.client_id = $1 AND e.due_at <= $2 AND e.not_before <= $2 AND NOT e.sending \
+    let sql = "SELECT e.id, e.conversation_id, e.due_at, EXISTS (SELECT 1 FROM lane_entry m \
+             WHERE m.conversation_id = e.conversation_id AND m.id <> e.id) AS more \
+         FROM lane_entry e \
+         WHERE e.client_id = $1 AND e.urgent = $2 AND e.due_at <= $3 AND e.not_before <= $3 AND NOT e.sending \
            AND NOT EXISTS (SELECT 1 FROM lane_entry p WHERE p.conversation_id = e.conversation_id AND p.id <> e.id \
              AND (p.sending OR (p.due_at, p.id) < (e.due_at, e.id))) \
-           AND (e.media_id IS NULL OR EXISTS (SELECT 1 FROM media m WHERE m.id = e.media_id AND m.upstream_until > $2)) \
-         ORDER BY e.due_at, e.id LIMIT $3";
+           AND (e.media_id IS NULL OR EXISTS (SELECT 1 FROM media m WHERE m.id = e.media_id AND m.upstream_until > $3)) \
+         ORDER BY e.due_at, e.id LIMIT $4";
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let values: [Value; 3] = [client.0.into(), now.0.into(), most.into()];
+    let values: [Value; 4] = [client.0.into(), urgent.into(), now.0.into(), most.into()];
     let rows = connection.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-    rows.into_iter().map(|row| Ok(LaneEntryId(row.try_get("", "id")?))).collect()
+    let head = |row: sea_orm::QueryResult| {
+        Ok(Head {
+            id: LaneEntryId(row.try_get("", "id")?),
+            conversation: ConversationId(row.try_get("", "conversation_id")?),
+            due_at: Timestamp(row.try_get("", "due_at")?),
+            more: row.try_get("", "more")?,
+        })
+    };
+    rows.into_iter().map(head).collect()
 }
 
 /// Entries that are taken: marked, and nobody's but ours to send.

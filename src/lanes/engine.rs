@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::record::{self, Done, Judged};
-use super::slots::{REST, Slots};
+use super::slots::{LONG_REST, REST, Slots};
+use super::turns::Turns;
 use super::verdict::{Outcome, Verdict};
 use super::{backoff, claim, lease};
 use crate::app::App;
@@ -45,6 +46,7 @@ pub async fn run(app: Arc<App>) {
 /// A client's lane, as this process knows it.
 struct Lane {
     slots: Slots,
+    turns: Turns,
     /// As many as may start in a second.
     limit: usize,
     lease: Option<Lease>,
@@ -103,6 +105,7 @@ impl Lane {
     fn new(limit: usize, now: Instant) -> Self {
         Self {
             slots: Slots::default(),
+            turns: Turns::default(),
             limit,
             lease: None,
             due: false,
@@ -266,7 +269,8 @@ impl Engine {
         let client = done.entry.client_id;
         let judged = Judged::from(done);
         if let Some(lane) = self.lanes.get_mut(&client) {
-            lane.slots.rest(at);
+            let too_fast = matches!(judged.verdict, Verdict::Again { slows_lane: true, .. });
+            lane.slots.rest(at, if too_fast { LONG_REST } else { REST });
         }
         self.judge(judged, at);
     }
@@ -373,37 +377,43 @@ impl Engine {
         now: Instant,
     ) -> Result<HashMap<ClientId, Vec<LaneEntryId>>, DbErr> {
         let mut budget = MOST_FLYING.saturating_sub(self.flying.len());
-        let mut looks: Vec<(ClientId, usize)> = Vec::new();
+        let mut looks: Vec<(ClientId, usize, usize)> = Vec::new();
         if starts {
             for (client, lane) in &mut self.lanes {
                 let room = lane.room(now).min(budget);
                 if room > 0 {
                     budget -= room;
-                    looks.push((*client, room));
+                    looks.push((*client, room, lane.turns.known()));
                 }
             }
         }
         let (db, at) = (&self.app.db, self.app.now());
         let mut found = futures_util::stream::iter(looks)
-            .map(|(client, room)| async move {
-                claim::next(db.read(), client, at, room).await.map(|ids| (client, room, ids))
+            .map(|(client, room, known)| async move {
+                let urgent = claim::heads(db.read(), client, true, at, room + known).await?;
+                let left = room.saturating_sub(urgent.len());
+                let others = match left {
+                    0 => Vec::new(),
+                    left => claim::heads(db.read(), client, false, at, left + known).await?,
+                };
+                Ok::<_, DbErr>((client, room, urgent, others))
             })
             .buffer_unordered(LOOKS_AT_ONCE);
         let mut wanted = HashMap::new();
-        let mut exhausted = Vec::new();
+        let mut looked = Vec::new();
         while let Some(look) = found.next().await {
-            let (client, room, ids) = look?;
-            if ids.len() < room {
-                exhausted.push(client);
-            }
-            if !ids.is_empty() {
-                wanted.insert(client, ids);
-            }
+            looked.push(look?);
         }
         drop(found);
-        for client in exhausted {
-            if let Some(lane) = self.lanes.get_mut(&client) {
-                lane.due = false;
+        for (client, room, urgent, others) in looked {
+            let Some(lane) = self.lanes.get_mut(&client) else { continue };
+            let mut next = lane.turns.take(urgent, room, at);
+            let left = room - next.len();
+            next.extend(lane.turns.take(others, left, at));
+            // What comes next is heard of, or found by the next look.
+            lane.due = next.len() == room;
+            if !next.is_empty() {
+                wanted.insert(client, next.into_iter().map(|head| head.id).collect());
             }
         }
         Ok(wanted)

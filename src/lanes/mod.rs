@@ -5,26 +5,28 @@
 //! clients together; only when it is committed do the marked ones leave. So the queue in the database always tells the
 //! truth: what is not marked never left, what is marked may have left and is never sent again by anybody.
 //!
+//! * [`queue`]: what is put in, and taken back.
 //! * [`claim`]: what goes next. Of each recipient the first entry only, so that an answer is recorded before the next
-//!   message to the same person starts; oldest first among recipients.
+//!   message to the same person starts; replies before templates. [`turns`]: fair between recipients.
 //! * [`slots`]: the rate. [`backoff`]: waits after tries in vain.
 //! * [`lease`]: who sends for a client, when several processes run.
 //! * [`verdict`]: what an answer means. [`record`]: what is written of it.
 //! * [`engine`]: the rounds.
 
 mod backoff;
-mod cancel;
 mod claim;
 mod engine;
 mod lease;
+mod queue;
 mod record;
 mod slots;
+mod turns;
 mod verdict;
 mod wake;
 
 #[cfg(test)]
 mod tests;
 
-pub use cancel::{cancel_all, cancel_one, fail_waiting_for};
 pub use engine::run;
+pub use queue::{Canceled, cancel_all, cancel_one, fail_waiting_for, queue};
 pub use wake::Wake;

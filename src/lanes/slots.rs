@@ -9,6 +9,9 @@ use tokio::time::Instant;
 
 /// How long a slot rests after an answer.
 pub(super) const REST: Duration = Duration::from_secs(1);
+/// How long it rests after an answer that said: too fast. So where WhatsApp allows less than we are set to, as many slots
+/// stay in use as it allows.
+pub(super) const LONG_REST: Duration = Duration::from_secs(5);
 
 /// The slots of a lane.
 #[derive(Debug, Default)]
@@ -34,9 +37,9 @@ impl Slots {
     }
 
     /// It was answered at this instant, or given up.
-    pub(super) fn rest(&mut self, answered_at: Instant) {
+    pub(super) fn rest(&mut self, answered_at: Instant, rest: Duration) {
         self.held = self.held.saturating_sub(1);
-        let free_at = answered_at + REST;
+        let free_at = answered_at + rest;
         let place = self.resting.partition_point(|other| *other <= free_at);
         self.resting.insert(place, free_at);
     }
@@ -73,13 +76,17 @@ mod tests {
         slots.take();
         slots.take();
         assert_eq!((slots.free(2, at(500)), slots.next()), (0, None));
-        slots.rest(at(600));
+        slots.rest(at(600), REST);
         assert_eq!(slots.free(2, at(1599)), 0);
         assert_eq!(slots.next(), Some(at(1600)));
         assert_eq!(slots.free(2, at(1600)), 1);
         assert!(!slots.is_idle(at(1600)));
-        slots.rest(at(700));
+        slots.rest(at(700), REST);
         assert!(slots.is_idle(at(1700)));
+
+        slots.take();
+        slots.rest(at(2000), LONG_REST);
+        assert_eq!((slots.free(2, at(3500)), slots.free(2, at(7000))), (1, 2));
     }
 
     proptest! {
@@ -101,7 +108,7 @@ mod tests {
                     flying.retain(|answered| {
                         let over = *answered <= now;
                         if over {
-                            slots.rest(at(*answered));
+                            slots.rest(at(*answered), REST);
                         }
                         !over
                     });

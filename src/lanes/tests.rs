@@ -177,6 +177,7 @@ impl World {
             reference: None,
             token_sealed: Some(token),
             token_expires_at: None,
+            pin_sealed: None,
             history_import: HistoryImport::Never,
             shares_history: None,
             first_connected_at: Some(now),

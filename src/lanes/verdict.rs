@@ -3,6 +3,7 @@
 use entity::{Timestamp, lane_entry};
 
 use super::backoff;
+use crate::messages::errors::remedy;
 use crate::upstream::change::ReportedError;
 use crate::upstream::meta::client::{Accepted, CallError, Class, GraphError, PAIR_LIMIT, WINDOW_CLOSED};
 
@@ -36,7 +37,7 @@ pub(super) enum Verdict {
     },
     /// Nothing happened, and nothing will for this client until somebody does something: back, and the lane stops.
     Pause {
-        /// For people.
+        /// For people: what WhatsApp says, and what to do.
         reason: String,
     },
     /// Final.
@@ -59,9 +60,9 @@ impl Verdict {
         match outcome {
             Outcome::Accepted(accepted) => Verdict::Accepted(accepted),
             Outcome::Late { closed_at } => Verdict::Failed { error: late(closed_at), window_refused: false },
-            Outcome::NoToken => {
-                Verdict::Pause { reason: "the stored token of this number cannot be read".to_owned() }
-            }
+            Outcome::NoToken => Verdict::Pause {
+                reason: format!("The stored token of this number cannot be read. {}", remedy(190)),
+            },
             Outcome::Failed(CallError::NotConnected(_)) => {
                 Verdict::Again { after: backoff::of_message(entry.attempts), slows_lane: true }
             }
@@ -72,7 +73,9 @@ impl Verdict {
 
     fn of_refusal(entry: &lane_entry::Model, error: GraphError) -> Self {
         match error.class() {
-            Class::Token | Class::Account => Verdict::Pause { reason: error.to_string() },
+            Class::Token | Class::Account => {
+                Verdict::Pause { reason: format!("{error}. {}", remedy(error.code)) }
+            }
             Class::Retry | Class::SlowDown if entry.attempts < backoff::MOST_REFUSALS => Verdict::Again {
                 after: backoff::of_refusal(error.code, entry.attempts),
                 slows_lane: error.class() == Class::SlowDown && error.code != PAIR_LIMIT,
@@ -125,6 +128,7 @@ pub(super) mod tests {
             client_id: ClientId(Uuid::nil()),
             partner_id: PartnerId(Uuid::nil()),
             conversation_id: ConversationId(Uuid::nil()),
+            urgent: false,
             due_at: Timestamp(0),
             sending: true,
             fence: 1,

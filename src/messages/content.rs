@@ -227,6 +227,31 @@ impl Content {
         }
     }
 
+    /// Whether what was sent like this may be echoed like that. WhatsApp may show templates and interactive messages as it
+    /// likes, and anything as something that it does not hand over; all else keeps its kind and its words.
+    pub fn may_show_as(&self, echo: &Content) -> bool {
+        let words = |content: &Content| -> Option<Vec<String>> {
+            content.text().map(|text| text.split_whitespace().map(str::to_owned).collect())
+        };
+        match (self, echo) {
+            (_, Content::Unsupported { .. } | Content::MediaPlaceholder | Content::Deleted) => true,
+            (Content::Text { .. }, Content::Text { .. }) => words(self) == words(echo),
+            (Content::Media(sent), Content::Media(shown)) => {
+                sent.media == shown.media && words(self) == words(echo)
+            }
+            (Content::Location { .. }, Content::Location { .. })
+            | (Content::Contacts { .. }, Content::Contacts { .. }) => true,
+            (
+                Content::Text { .. }
+                | Content::Media(_)
+                | Content::Location { .. }
+                | Content::Contacts { .. },
+                _,
+            ) => false,
+            (_, _) => true,
+        }
+    }
+
     /// Whether a live customer message of this content opens the customer service window. Placeholders for what
     /// WhatsApp does not hand over (131060, 131051) do not: not documented, so the careful answer, which Meta's
     /// 131047 never has to correct.

@@ -8,3 +8,24 @@ pub fn is_retryable(code: i64) -> bool {
         1 | 2 | 4 | 80007 | 130_429 | 131_000 | 131_016 | 131_048 | 131_049 | 131_056 | 131_057 | 133_004
     )
 }
+
+/// What to do about an error that stops all sends of a client, in words.
+pub fn remedy(code: i64) -> &'static str {
+    match code {
+        131_042 => "The business adds or repairs its payment method in WhatsApp Manager; then resume.",
+        368 | 131_031 => {
+            "WhatsApp has locked or restricted the account: see WhatsApp Manager, appeal there; then resume."
+        }
+        130_497 => {
+            "WhatsApp does not let this account write to that country: cancel what waits for it; then resume."
+        }
+        33 | 100 | 133_010 => {
+            "The number is not on the API any more, or no longer ours: let the client connect again through a new \
+             onboarding with its id."
+        }
+        _ => {
+            "WhatsApp no longer accepts our permission: let the client connect again through a new onboarding with its \
+             id, or resume once the permission is back."
+        }
+    }
+}

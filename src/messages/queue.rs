@@ -16,9 +16,10 @@ use crate::auth::{Permission, Scope};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
-use crate::lanes;
+use crate::lanes::{self, Canceled};
 
-/// Takes a message back that still waits. One that is canceled already stays so, and nothing is told again.
+/// Takes a message back that still waits, or the reactions to it that do. One that is canceled already stays so, and nothing
+/// is told again.
 ///
 /// # Errors
 /// NOT_FOUND; INVALID when it has left, or may have.
@@ -38,16 +39,21 @@ pub async fn cancel(app: &App, scope: &Scope, id: MessageId) -> Outcome<Sent> {
         let position = app.hub.head(message.partner_id).await?;
         return Ok(Sent { message, position });
     }
-    let Some(message) = lanes::cancel_one(&tx, &message, now).await? else {
-        let text = format!(
-            "Only a message that still waits (QUEUED) can be taken back; this one is {}.",
-            message.status.word()
-        );
-        return Err(refuse(text));
+    let (message, kind) = match lanes::cancel_one(&tx, &message, now).await? {
+        Some(Canceled::Message(canceled)) => (*canceled, EventType::MessageStatus),
+        // They have no rows to hold what became of them: who watches hears it here.
+        Some(Canceled::Reactions) => (message, EventType::MessageReaction),
+        None => {
+            let text = format!(
+                "Only a message that still waits (QUEUED) can be taken back; this one is {}, and no reaction to it waits.",
+                message.status.word()
+            );
+            return Err(refuse(text));
+        }
     };
     let told = NewEvent {
         partner: message.partner_id,
-        kind: EventType::MessageStatus,
+        kind,
         occurred_at: now,
         client: Some(message.client_id),
         subject: Some(message.id.uuid()),

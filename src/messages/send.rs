@@ -24,6 +24,7 @@ use crate::db::{self, Db};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
+use crate::lanes;
 use crate::media::kinds;
 use crate::messages::content::{Content, MediaKind};
 use crate::messages::outgoing::{File, Outgoing};
@@ -259,6 +260,7 @@ impl Draft<'_> {
             client_id: self.client.id,
             partner_id: self.client.partner_id,
             conversation_id: conversation.id,
+            urgent: self.input.content.needs_window(),
             due_at: self.due_at(),
             sending: false,
             fence: 0,
@@ -358,7 +360,7 @@ async fn queue_message(
     db::upsert::<conversation::Entity, _>(&tx, vec![conversation]).await?;
     insert::<message::Entity>(&tx, message.clone()).await?;
     insert::<message_status::Entity>(&tx, rung).await?;
-    insert::<lane_entry::Entity>(&tx, entry).await?;
+    lanes::queue(&tx, entry).await?;
     // Last: the head is its place.
     news.push(NewEvent {
         partner: client.partner_id,
@@ -412,7 +414,7 @@ async fn queue_reaction(
         return Err(refuse(RefusalCode::Invalid, "content.reaction.messageId", text));
     }
     let entry = draft.entry(LaneEntryId::generate().uuid(), LaneEntryKind::Reaction, target.id, conversation);
-    insert::<lane_entry::Entity>(&tx, entry).await?;
+    lanes::queue(&tx, entry).await?;
     let position = head(&tx, draft.client).await?;
     insert::<send_key::Entity>(&tx, draft.key(target.id, position)).await?;
     tx.commit().await?;

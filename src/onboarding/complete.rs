@@ -1,17 +1,20 @@
 //! From what the browser got to a connected number (S2 to S5, R1, R2, R15). Judged by what WhatsApp says, never by what the
-//! browser says; `register` is never called: in coexistence it would take the number off the phone.
+//! browser says. Only [`registration`](super::registration) registers a number, and never one that is in the app: that would
+//! take it off the phone.
 
 use entity::{
     AliasKind, AppPresenceBasis, ClientMode, ClientStatus, EventType, HistoryImport, InboundState,
     OnboardingId, OnboardingStatus, SyncKind, SyncState, Timestamp, client, onboarding, sync,
 };
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect,
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::failure::SignupFailure;
-use super::{Changed, Complete, advance, change, closed, is_closed, named, record, told};
+use super::{Changed, Complete, advance, change, closed, is_closed, named, record, registration, told};
 use crate::app::App;
 use crate::apply::merge::stands_for;
 use crate::auth::{Permission, Scope};
@@ -24,16 +27,17 @@ use crate::ids::PublicId;
 use crate::inbound::store;
 use crate::upstream::meta::client::{CallError, PhoneNumber, TokenInfo};
 
-/// The only finish that counts.
-const FINISHED: &str = "FINISH_WHATSAPP_BUSINESS_APP_ONBOARDING";
+/// The finish of a signup that keeps the app, and that of one without.
+const FINISHED_WITH_APP: &str = "FINISH_WHATSAPP_BUSINESS_APP_ONBOARDING";
+const FINISHED: &str = "FINISH";
 /// What a token must allow.
 const SCOPES: [&str; 2] = ["whatsapp_business_management", "whatsapp_business_messaging"];
 
 /// A number that WhatsApp confirmed, and what it takes to speak for it.
-struct Confirmed {
+pub(super) struct Confirmed {
     waba_id: String,
-    number: PhoneNumber,
-    token: SecretString,
+    pub(super) number: PhoneNumber,
+    pub(super) token: SecretString,
     token_expires_at: Option<Timestamp>,
     /// When name and profile were asked for.
     asked_at: Timestamp,
@@ -52,7 +56,8 @@ pub async fn complete(app: &App, scope: &Scope, input: Complete) -> Outcome<Chan
     if is_closed(&onboarding, app.now()) {
         return Err(closed(&onboarding).into());
     }
-    if let Some(failure) = failure_of(app, &input) {
+    let mode = onboarding.mode;
+    if let Some(failure) = failure_of(app, mode, &input) {
         return fail(app, onboarding.id, failure).await;
     }
     let Some(code) = input.code.as_deref().filter(|code| !code.is_empty()) else {
@@ -61,17 +66,20 @@ pub async fn complete(app: &App, scope: &Scope, input: Complete) -> Outcome<Chan
         return Ok(Changed { onboarding, position });
     };
     advance(app, onboarding.id, OnboardingStatus::SignedIn).await?;
-    let confirmed = match confirm(app, &input, code).await {
+    let confirmed = match confirm(app, mode, &input, code).await {
         Ok(confirmed) => confirmed,
         Err(Stop::Failed(failure)) => return fail(app, onboarding.id, failure).await,
         Err(Stop::Unavailable(error)) => return Err(Failure::Unavailable(error)),
     };
     advance(app, onboarding.id, OnboardingStatus::NumberConfirmed).await?;
-    if let Err(stop) = subscribe(app, &confirmed).await {
-        return match stop {
-            Stop::Failed(failure) => fail(app, onboarding.id, failure).await,
-            Stop::Unavailable(error) => Err(Failure::Unavailable(error)),
-        };
+    let ready = match subscribe(app, &confirmed).await {
+        Ok(()) if mode == ClientMode::ApiOnly => registration::register(app, &onboarding, &confirmed).await?,
+        done => done,
+    };
+    match ready {
+        Ok(()) => {}
+        Err(Stop::Failed(failure)) => return fail(app, onboarding.id, failure).await,
+        Err(Stop::Unavailable(error)) => return Err(Failure::Unavailable(error)),
     }
     match connect(app, onboarding.id, &confirmed).await? {
         Ok(changed) => Ok(changed),
@@ -80,7 +88,7 @@ pub async fn complete(app: &App, scope: &Scope, input: Complete) -> Outcome<Chan
 }
 
 /// Why it goes no further.
-enum Stop {
+pub(super) enum Stop {
     /// For this try.
     Failed(SignupFailure),
     /// WhatsApp cannot be reached; the browser's code may still be good.
@@ -89,7 +97,7 @@ enum Stop {
 
 impl Stop {
     /// A call failed.
-    fn of(error: CallError, code: &'static str, doing: &str) -> Self {
+    pub(super) fn of(error: CallError, code: &'static str, doing: &str) -> Self {
         match error {
             CallError::NotConnected(error) => Stop::Unavailable(error),
             CallError::Refused(error) => Stop::Failed(SignupFailure {
@@ -106,24 +114,38 @@ impl Stop {
 }
 
 /// What the browser reports as failed.
-fn failure_of(app: &App, input: &Complete) -> Option<SignupFailure> {
+fn failure_of(app: &App, mode: ClientMode, input: &Complete) -> Option<SignupFailure> {
     if let Some(error) = &input.error {
         return Some(SignupFailure::of_meta(&error.code, error.message.as_deref(), &app.config.meta));
     }
-    match input.event.as_deref() {
-        None | Some(FINISHED) => None,
-        Some("CANCEL") => {
+    let refuse = |code, message: &str, event: &str| {
+        let upstream_code = Some(event.to_owned());
+        Some(SignupFailure { code, message: message.to_owned(), upstream_code })
+    };
+    match (mode, input.event.as_deref()) {
+        (_, None)
+        | (ClientMode::Coexistence, Some(FINISHED_WITH_APP))
+        | (ClientMode::ApiOnly, Some(FINISHED)) => None,
+        (_, Some("CANCEL")) => {
             let step = input.current_step.as_deref().map(|step| format!(" at {step}")).unwrap_or_default();
             Some(SignupFailure::new("CANCELED", format!("The signup was left{step}.")))
         }
-        Some("ERROR") => Some(SignupFailure::new("OTHER", "WhatsApp ended the signup with an error.")),
-        Some(other) => Some(SignupFailure {
-            code: "NOT_COEXISTENCE",
-            message: "The signup ended without the WhatsApp Business app: a number on the API alone is not what was asked \
-                      for. Nothing was registered."
-                .to_owned(),
-            upstream_code: Some(other.to_owned()),
-        }),
+        (_, Some("ERROR")) => Some(SignupFailure::new("OTHER", "WhatsApp ended the signup with an error.")),
+        (ClientMode::Coexistence, Some(other)) => refuse(
+            "NOT_COEXISTENCE",
+            "The signup ended without the WhatsApp Business app: a number on the API alone is not what was asked for. Nothing \
+             was registered.",
+            other,
+        ),
+        (ClientMode::ApiOnly, Some(FINISHED_WITH_APP)) => refuse(
+            "IN_BUSINESS_APP",
+            "The signup connected a number that stays in the WhatsApp Business app: one on the API alone was asked for. \
+             Nothing was registered.",
+            FINISHED_WITH_APP,
+        ),
+        (ClientMode::ApiOnly, Some(other)) => {
+            refuse("OTHER", "The signup ended without a number that could be used.", other)
+        }
     }
 }
 
@@ -137,7 +159,7 @@ async fn fail(app: &App, id: OnboardingId, failure: SignupFailure) -> Outcome<Ch
 }
 
 /// Code to token, token to account, account to number.
-async fn confirm(app: &App, input: &Complete, code: &str) -> Result<Confirmed, Stop> {
+async fn confirm(app: &App, mode: ClientMode, input: &Complete, code: &str) -> Result<Confirmed, Stop> {
     let upstream = &app.upstream;
     let refused = "TOKEN_REFUSED";
     let token = upstream
@@ -153,14 +175,27 @@ async fn confirm(app: &App, input: &Complete, code: &str) -> Result<Confirmed, S
         info.expires_at.or_else(|| token.expires_in.map(|seconds| Clock::real_now().plus_seconds(seconds)));
     let asked_at = app.now();
     let mut found: Option<(String, PhoneNumber)> = None;
+    let mut in_app = false;
     for waba in accounts {
         let numbers = upstream
             .phone_numbers(&waba, &token.secret)
             .await
             .map_err(|e| Stop::of(e, "OTHER", "WhatsApp did not name the number"))?;
-        for number in numbers.into_iter().filter(|number| number.is_on_biz_app == Some(true)) {
+        let named = |n: &PhoneNumber| input.phone_number_id.as_ref() == Some(&n.id);
+        for number in numbers {
+            in_app |= number.is_on_biz_app == Some(true);
+            let fits = match mode {
+                ClientMode::Coexistence => number.is_on_biz_app == Some(true),
+                // Where Meta does not tell, the signup's own word must be that this number goes without the app.
+                ClientMode::ApiOnly => {
+                    let said = named(&number) && input.event.as_deref() == Some(FINISHED);
+                    number.is_on_biz_app.map_or(said, |in_app| !in_app)
+                }
+            };
+            if !fits {
+                continue;
+            }
             let better = found.as_ref().is_none_or(|(_, known)| {
-                let named = |n: &PhoneNumber| input.phone_number_id.as_ref() == Some(&n.id);
                 (named(&number), number.last_onboarded_time) > (named(known), known.last_onboarded_time)
             });
             if better {
@@ -169,10 +204,17 @@ async fn confirm(app: &App, input: &Complete, code: &str) -> Result<Confirmed, S
         }
     }
     let Some((waba_id, number)) = found else {
-        return Err(Stop::Failed(SignupFailure::new(
-            "NOT_COEXISTENCE",
-            "The account has no number that lives in the WhatsApp Business app.",
-        )));
+        let (code, message) = match mode {
+            ClientMode::Coexistence => {
+                ("NOT_COEXISTENCE", "The account has no number that lives in the WhatsApp Business app.")
+            }
+            ClientMode::ApiOnly if in_app => (
+                "IN_BUSINESS_APP",
+                "The account's number lives in the WhatsApp Business app. Nothing was registered.",
+            ),
+            ClientMode::ApiOnly => ("OTHER", "The account has no number that could be used."),
+        };
+        return Err(Stop::Failed(SignupFailure::new(code, message)));
     };
     let profile = upstream.profile(&number.id, &token.secret).await;
     let profile = profile
@@ -244,6 +286,7 @@ async fn connect(
     crate::db::upsert::<client::Entity, _>(&tx, vec![client.clone()]).await?;
     crate::db::upsert::<sync::Entity, _>(&tx, syncs).await?;
     onboarding.status = OnboardingStatus::Connected;
+    onboarding.pin_sealed = None;
     onboarding.failure_code = None;
     onboarding.failure_message = None;
     onboarding.failure_upstream_code = None;
@@ -259,6 +302,7 @@ async fn connect(
     });
     let heads = events::commit(&app.hub, tx, events).await?;
     drop(held);
+    hears_still(app, confirmed).await;
     // What WhatsApp told before we knew the number.
     let since = Ord::max(onboarding.created_at, now.plus_seconds(-app.config.inbound.unmatched_hours * 3600));
     let waiting = store::again(app.inbound_db.write(), &[InboundState::Unmatched], since).await?;
@@ -272,8 +316,22 @@ async fn connect(
     Ok(Ok(Changed { onboarding, position }))
 }
 
+/// Whoever ended the connection of another number of the account may have ended the subscription too, while this number was
+/// not connected yet. From now on they see that it is.
+async fn hears_still(app: &App, confirmed: &Confirmed) {
+    let (waba, token) = (&confirmed.waba_id, &confirmed.token);
+    let done = match app.upstream.subscribed(waba, token).await {
+        Ok(true) => return,
+        Ok(false) => app.upstream.subscribe(waba, token).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
+        tracing::warn!(%error, "it is not known whether a new client's webhooks are still subscribed");
+    }
+}
+
 /// Whoever has or had a number.
-fn of_number(phone_number_id: &str) -> sea_orm::Select<client::Entity> {
+pub(super) fn of_number(phone_number_id: &str) -> sea_orm::Select<client::Entity> {
     #[expect(clippy::disallowed_methods, reason = "whether anybody holds the number, whoever it is")]
     client::Entity::find().filter(client::Column::PhoneNumberId.eq(phone_number_id))
 }
@@ -294,35 +352,54 @@ async fn owner(
             "the number was connected elsewhere this very moment"
         )));
     }
-    let elsewhere = holders.iter().any(|holder| {
-        holder.partner_id != onboarding.partner_id
-            && matches!(holder.status, ClientStatus::Connected | ClientStatus::Paused)
-    });
-    if elsewhere {
-        return Ok(Err(SignupFailure::new("NUMBER_IN_USE", "The number is connected already.")));
+    let linked = linked(tx, onboarding).await?;
+    if let Some(failure) = taken(onboarding, &linked, &holders, &confirmed.number) {
+        return Ok(Err(failure));
     }
-    #[expect(clippy::disallowed_methods, reason = "the onboarding's own client")]
-    let linked = client::Entity::find_by_id(onboarding.client_id).one(tx).await?;
-    let Some(linked) = linked else {
-        return Err(DbErr::RecordNotFound("the onboarding's client".to_owned()).into());
-    };
     let known = holders.into_iter().find(|holder| holder.partner_id == onboarding.partner_id);
     match known {
         Some(known) if known.id == linked.id => Ok(Ok(known)),
-        _ if linked.phone_number_id.as_ref().is_some_and(|id| *id != confirmed.number.id) => {
-            let own = linked.phone_number.as_deref().unwrap_or_default();
-            let message = format!(
-                "This link reconnects {own}, but {} was connected; make a new onboarding for the other number.",
-                confirmed.number.display_phone_number
-            );
-            Ok(Err(SignupFailure::new("OTHER", message)))
-        }
         None => Ok(Ok(linked)),
         Some(known) => {
             merge(tx, onboarding, &linked, &known, now, events).await?;
             Ok(Ok(known))
         }
     }
+}
+
+/// The client of the link.
+pub(super) async fn linked<C: ConnectionTrait>(
+    connection: &C,
+    onboarding: &onboarding::Model,
+) -> Result<client::Model, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the onboarding's own client")]
+    let linked = client::Entity::find_by_id(onboarding.client_id).one(connection).await?;
+    linked.ok_or_else(|| DbErr::RecordNotFound("the onboarding's client".to_owned()))
+}
+
+/// Why a number cannot be connected through a link; none: it can.
+pub(super) fn taken(
+    onboarding: &onboarding::Model,
+    linked: &client::Model,
+    holders: &[client::Model],
+    number: &PhoneNumber,
+) -> Option<SignupFailure> {
+    let elsewhere = holders.iter().any(|holder| {
+        holder.partner_id != onboarding.partner_id
+            && matches!(holder.status, ClientStatus::Connected | ClientStatus::Paused)
+    });
+    if elsewhere {
+        return Some(SignupFailure::new("NUMBER_IN_USE", "The number is connected already."));
+    }
+    let other = linked.phone_number_id.as_ref().is_some_and(|id| *id != number.id);
+    let own = linked.phone_number.as_deref().unwrap_or_default();
+    other.then(|| {
+        let message = format!(
+            "This link reconnects {own}, but {} was connected; make a new onboarding for the other number.",
+            number.display_phone_number
+        );
+        SignupFailure::new("OTHER", message)
+    })
 }
 
 /// The client that was made for the link is closed: its id goes on answering with the one that is known already.
@@ -363,8 +440,14 @@ fn connected(
     now: Timestamp,
 ) -> Outcome<client::Model> {
     let token = app.key.seal(client.id.uuid().as_bytes(), &confirmed.token).map_err(Failure::Internal)?;
+    let pin_sealed = match &client.pin_sealed {
+        Some(known) => Some(known.clone()),
+        None => registration::handed_over(app, onboarding, client.id).map_err(Failure::Internal)?,
+    };
+    let with_app = onboarding.mode == ClientMode::Coexistence;
     Ok(client::Model {
-        mode: ClientMode::Coexistence,
+        mode: onboarding.mode,
+        pin_sealed,
         status: ClientStatus::Connected,
         phone_number: Some(confirmed.number.display_phone_number.clone()),
         phone_number_id: Some(confirmed.number.id.clone()),
@@ -389,14 +472,15 @@ fn connected(
         disconnect_upstream_reason: None,
         disconnect_initiated_by: None,
         pause_reason: None,
-        last_seen_at: Some(now),
-        last_seen_basis: Some(AppPresenceBasis::Connection),
+        last_seen_at: with_app.then_some(now),
+        last_seen_basis: with_app.then_some(AppPresenceBasis::Connection),
         visit_raised_days: 0,
         ..client
     })
 }
 
-/// Both imports, at their beginning. Contacts are always asked for; the history as the partner chose (R3).
+/// Both imports, at their beginning. Contacts are asked for wherever there is an app; the history as the partner chose (R3),
+/// which is never without one.
 fn syncs(app: &App, client: &client::Model, now: Timestamp) -> Vec<sync::Model> {
     let begin = |kind, wanted: bool, state| sync::Model {
         client_id: client.id,
@@ -422,5 +506,9 @@ fn syncs(app: &App, client: &client::Model, now: Timestamp) -> Vec<sync::Model> 
         HistoryImport::OnRequest => begin(SyncKind::History, false, SyncState::NotRequested),
         HistoryImport::Never => begin(SyncKind::History, false, SyncState::Unavailable),
     };
-    vec![begin(SyncKind::Contacts, true, SyncState::NotRequested), history]
+    let contacts = match client.mode {
+        ClientMode::Coexistence => begin(SyncKind::Contacts, true, SyncState::NotRequested),
+        ClientMode::ApiOnly => begin(SyncKind::Contacts, false, SyncState::Unavailable),
+    };
+    vec![contacts, history]
 }

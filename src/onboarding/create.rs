@@ -16,7 +16,7 @@ use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
 use crate::partners;
 use crate::secrets::random_hex;
-use crate::upstream::meta::{Meta, NEEDED_FIELDS};
+use crate::upstream::meta::{Meta, NEEDED_FIELDS, NEEDED_FIELDS_WITHOUT_APP};
 use crate::webhooks;
 
 /// A link lives at most this long.
@@ -62,7 +62,7 @@ pub async fn create(app: &App, scope: &Scope, input: Create) -> Outcome<Created>
             Some(client)
         }
     };
-    listening(&app.upstream).await?;
+    listening(&app.upstream, mode(&input)).await?;
 
     let now = app.now();
     let mut warnings = Vec::new();
@@ -111,12 +111,6 @@ pub async fn create(app: &App, scope: &Scope, input: Create) -> Outcome<Created>
 
 fn check(input: &Create) -> Outcome<()> {
     let invalid = |field: &str, message: &str| Err(Refusal::new(RefusalCode::Invalid, field, message).into());
-    if !input.coexistence {
-        return invalid(
-            "coexistence",
-            "numbers on the API alone are not offered yet: leave coexistence true",
-        );
-    }
     let name = input.business_name.trim();
     if name.is_empty() || name.chars().count() > 256 {
         return invalid("businessName", "it needs 1 to 256 characters");
@@ -150,15 +144,29 @@ fn check(input: &Create) -> Outcome<()> {
     Ok(())
 }
 
-/// Whether WhatsApp tells us all that coexistence needs; asked each time, since an onboarding that misses its history
-/// cannot get it again.
-async fn listening(upstream: &Meta) -> Outcome<()> {
+/// What the client shall be.
+fn mode(input: &Create) -> ClientMode {
+    if input.coexistence { ClientMode::Coexistence } else { ClientMode::ApiOnly }
+}
+
+/// Without an app there is nothing to import.
+fn history(input: &Create) -> HistoryImport {
+    if input.coexistence { input.history } else { HistoryImport::Never }
+}
+
+/// Whether WhatsApp tells us all that is needed; asked each time, since an onboarding that misses its history cannot get it
+/// again.
+async fn listening(upstream: &Meta, mode: ClientMode) -> Outcome<()> {
+    let needed: &[&str] = match mode {
+        ClientMode::Coexistence => &NEEDED_FIELDS,
+        ClientMode::ApiOnly => &NEEDED_FIELDS_WITHOUT_APP,
+    };
     let fields = match upstream.app_subscriptions().await {
         Ok(fields) => fields,
         Err(error) => return Err(Failure::Unavailable(anyhow::anyhow!(error))),
     };
     let missing: Vec<&str> =
-        NEEDED_FIELDS.iter().copied().filter(|field| !fields.iter().any(|known| known == field)).collect();
+        needed.iter().copied().filter(|field| !fields.iter().any(|known| known == field)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -179,7 +187,7 @@ fn new_client(scope: &Scope, input: &Create, now: Timestamp) -> client::Model {
     client::Model {
         id: ClientId::generate(),
         partner_id: scope.partner(),
-        mode: ClientMode::Coexistence,
+        mode: mode(input),
         status: ClientStatus::Onboarding,
         temporary_number: format!("+97257{digits:07}"),
         phone_number: None,
@@ -196,7 +204,8 @@ fn new_client(scope: &Scope, input: &Create, now: Timestamp) -> client::Model {
         reference: input.reference.clone(),
         token_sealed: None,
         token_expires_at: None,
-        history_import: input.history,
+        pin_sealed: None,
+        history_import: history(input),
         shares_history: None,
         first_connected_at: None,
         connected_at: None,
@@ -226,9 +235,10 @@ fn new_onboarding(
         id: OnboardingId::generate(),
         partner_id: scope.partner(),
         client_id: client,
+        mode: mode(input),
         status: OnboardingStatus::Created,
         link_token: random_hex(16),
-        history_import: input.history,
+        history_import: history(input),
         locale: input.locale.clone(),
         branding: input.branding.clone(),
         success_url: input.success_url.clone(),
@@ -237,6 +247,7 @@ fn new_onboarding(
         failure_code: None,
         failure_message: None,
         failure_upstream_code: None,
+        pin_sealed: None,
         idempotency_key: input.idempotency_key.clone(),
         request_hash: input.idempotency_key.as_ref().map(|_| hash.to_owned()),
         created_at: now,

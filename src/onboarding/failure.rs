@@ -72,6 +72,14 @@ pub fn remedy(code: &str) -> &'static str {
         "NOT_COEXISTENCE" => {
             "Open the same link again and choose to connect the existing WhatsApp Business app, not a new number."
         }
+        "IN_BUSINESS_APP" => {
+            "To keep the app, make an onboarding with coexistence: true. To leave the app for good, delete the account in it, \
+             then open the same link again."
+        }
+        "REGISTRATION_REFUSED" => {
+            "If the number has a two-step verification PIN, turn it off in WhatsApp Manager; otherwise see the upstream code. \
+             Then open the same link again."
+        }
         "CANCELED" => "Open the same link again and go on to the end.",
         "TOKEN_REFUSED" => "Open the same link again: what WhatsApp gave had expired or lacked a permission.",
         _ => {
@@ -97,6 +105,10 @@ pub enum OnboardingFailureCode {
     NumberInUse,
     /// The number was connected in another way than coexistence.
     NotCoexistence,
+    /// A number on the API alone was asked for, and this one lives in the WhatsApp Business app.
+    InBusinessApp,
+    /// WhatsApp did not register the number on the API.
+    RegistrationRefused,
     /// The client left.
     Canceled,
     /// WhatsApp refused the code or the token.
@@ -107,7 +119,7 @@ pub enum OnboardingFailureCode {
 
 impl OnboardingFailureCode {
     /// All of them.
-    pub const ALL: [OnboardingFailureCode; 10] = [
+    pub const ALL: [OnboardingFailureCode; 12] = [
         OnboardingFailureCode::NotABusinessAppNumber,
         OnboardingFailureCode::AppTooOld,
         OnboardingFailureCode::NotEnoughActivity,
@@ -115,6 +127,8 @@ impl OnboardingFailureCode {
         OnboardingFailureCode::ConnectedElsewhere,
         OnboardingFailureCode::NumberInUse,
         OnboardingFailureCode::NotCoexistence,
+        OnboardingFailureCode::InBusinessApp,
+        OnboardingFailureCode::RegistrationRefused,
         OnboardingFailureCode::Canceled,
         OnboardingFailureCode::TokenRefused,
         OnboardingFailureCode::Other,
@@ -130,6 +144,8 @@ impl OnboardingFailureCode {
             OnboardingFailureCode::ConnectedElsewhere => "CONNECTED_ELSEWHERE",
             OnboardingFailureCode::NumberInUse => "NUMBER_IN_USE",
             OnboardingFailureCode::NotCoexistence => "NOT_COEXISTENCE",
+            OnboardingFailureCode::InBusinessApp => "IN_BUSINESS_APP",
+            OnboardingFailureCode::RegistrationRefused => "REGISTRATION_REFUSED",
             OnboardingFailureCode::Canceled => "CANCELED",
             OnboardingFailureCode::TokenRefused => "TOKEN_REFUSED",
             OnboardingFailureCode::Other => "OTHER",

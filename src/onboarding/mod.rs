@@ -4,6 +4,7 @@ mod complete;
 mod create;
 pub mod failure;
 pub mod queries;
+mod registration;
 
 use entity::{
     ClientId, EventType, HistoryImport, OnboardingId, OnboardingStatus, Timestamp, onboarding,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::{
-    ClientId, ClientStatus, EventType, HistoryImport, SyncKind, SyncState, Timestamp, client, sync,
+    ClientId, ClientMode, ClientStatus, EventType, HistoryImport, SyncKind, SyncState, Timestamp, client,
+    sync,
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
@@ -40,6 +41,10 @@ pub async fn request(
     scope.require(Permission::Admin)?;
     let client = clients::named(app, scope, client).await?;
     clients::require_connected(&client)?;
+    if client.mode == ClientMode::ApiOnly {
+        let why = "this number lives on the API alone: there is no app to import from";
+        return Err(Refusal::new(RefusalCode::Invalid, "clientId", why).into());
+    }
     if kind == SyncKind::History && client.history_import == HistoryImport::Never {
         let why = "this client was onboarded with history: NEVER; a new onboarding can choose otherwise";
         return Err(Refusal::new(RefusalCode::Invalid, "clientId", why).into());

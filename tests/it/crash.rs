@@ -1,4 +1,5 @@
-//! Invariant 1 on the real binary: whatever was answered 200 is applied exactly once, however often the process is killed.
+//! On the real binary, however often the process is killed: whatever was answered 200 is applied exactly once (invariant 1),
+//! and whatever is to be sent arrives at most once (invariant 7).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,8 +11,29 @@ use tandem::clock::Clock;
 use tokio::sync::watch;
 
 use crate::harness::meta::{Business, Customer, Shown, text};
-use crate::harness::process::{command, start};
+use crate::harness::process::{Process, command, start};
 use crate::harness::{Subscription, database, http_client, is_soak};
+
+/// A simulator, the settings of a service beside it, and the key of a partner.
+async fn installation(dir: &Path) -> (Process, Vec<(&'static str, String)>, String) {
+    let simulator_environment = [
+        ("TANDEM_DATA_DIR", dir.join("simulator").display().to_string()),
+        ("TANDEM_SIMULATOR_LISTEN", "127.0.0.1:0".to_owned()),
+    ];
+    let simulator = start(&simulator_environment, &["simulator"], "the simulator serves at http://").await;
+    let mut environment = vec![
+        ("TANDEM_DATA_DIR", dir.join("data").display().to_string()),
+        ("TANDEM_LISTEN", "127.0.0.1:0".to_owned()),
+        ("TANDEM_SIMULATOR_URL", format!("http://{}", simulator.address)),
+    ];
+    if let Some(url) = database().await {
+        environment.push(("DATABASE_URL", url));
+    }
+    let made =
+        command(&environment).args(["partner", "create", "--name", "Acme", "--json"]).output().await.unwrap();
+    let made: Value = serde_json::from_slice(&made.stdout).expect("one JSON object alone on standard output");
+    (simulator, environment, made["apiKey"].as_str().unwrap().to_owned())
+}
 
 pub async fn ask(address: &str, key: &str, query: &str, variables: Value) -> Value {
     let body = json!({ "query": query, "variables": variables });
@@ -55,23 +77,7 @@ pub async fn connect(service: &str, simulator: &str, key: &str) -> (String, Busi
 async fn what_was_answered_200_is_applied_exactly_once_however_often_the_process_is_killed() {
     let (webhooks, kills) = if is_soak() { (20_000, 20) } else { (2_000, 5) };
     let dir = tempfile::tempdir().unwrap();
-    let simulator_environment = [
-        ("TANDEM_DATA_DIR", dir.path().join("simulator").display().to_string()),
-        ("TANDEM_SIMULATOR_LISTEN", "127.0.0.1:0".to_owned()),
-    ];
-    let simulator = start(&simulator_environment, &["simulator"], "the simulator serves at http://").await;
-    let mut environment = vec![
-        ("TANDEM_DATA_DIR", dir.path().join("data").display().to_string()),
-        ("TANDEM_LISTEN", "127.0.0.1:0".to_owned()),
-        ("TANDEM_SIMULATOR_URL", format!("http://{}", simulator.address)),
-    ];
-    if let Some(url) = database().await {
-        environment.push(("DATABASE_URL", url));
-    }
-    let made =
-        command(&environment).args(["partner", "create", "--name", "Acme", "--json"]).output().await.unwrap();
-    let made: Value = serde_json::from_slice(&made.stdout).expect("one JSON object alone on standard output");
-    let key = made["apiKey"].as_str().unwrap().to_owned();
+    let (simulator, environment, key) = installation(dir.path()).await;
 
     let mut service = start(&environment, &["serve"], "serving at http://").await;
     let (client, business) = connect(&service.address, &simulator.address, &key).await;
@@ -161,6 +167,147 @@ async fn what_was_answered_200_is_applied_exactly_once_however_often_the_process
     assert_eq!(count, bodies.len(), "a message was told twice");
     assert!(told.values().all(|ids| ids.len() == 1), "a message has two rows");
     assert!(Path::new(&environment[0].1).join("tandem.sqlite").exists() || environment.len() > 3);
+    service.kill().await;
+    simulator.kill().await;
+}
+
+/// Sends messages to people, one of each after another, each with a key of its own, until it is taken, as a partner does: the
+/// ids of the messages.
+async fn send_all(
+    address: watch::Receiver<String>,
+    key: String,
+    client: String,
+    messages: usize,
+) -> BTreeSet<String> {
+    let mut senders = tokio::task::JoinSet::new();
+    for person in 0..8 {
+        let (mut address, key, client) = (address.clone(), key.clone(), client.clone());
+        senders.spawn(async move {
+            let (http, mut ids) = (http_client(), Vec::new());
+            let query = "mutation($input: SendMessageInput!) { sendMessage(input: $input) {
+                message { id } userErrors { code message } } }";
+            for number in (person..messages).step_by(8) {
+                let content = json!({ "template": { "name": "appointment_confirmed", "language": "de",
+                    "components": [{ "type": "BODY", "parameters": [{ "text": "Sie" }, { "text": number.to_string() }] }] } });
+                let input = json!({ "clientId": client, "to": format!("+4915770000{:03}", number % 40),
+                    "content": content, "idempotencyKey": number.to_string() });
+                let id = loop {
+                    let url = format!("http://{}/graphql", *address.borrow_and_update());
+                    let request = http.post(url).bearer_auth(&key);
+                    let body = json!({ "query": query, "variables": { "input": input } });
+                    let answer: Option<Value> = match request.json(&body).send().await {
+                        Ok(answer) => answer.json().await.ok(),
+                        Err(_) => None,
+                    };
+                    match answer {
+                        Some(answer) => {
+                            let payload = &answer["data"]["sendMessage"];
+                            break payload["message"]["id"].as_str().unwrap_or_else(|| panic!("{answer:#}")).to_owned();
+                        }
+                        // It was killed: the next one has another address.
+                        None => address.changed().await.unwrap(),
+                    }
+                };
+                ids.push(id);
+            }
+            ids
+        });
+    }
+    let mut all = BTreeSet::new();
+    while let Some(ids) = senders.join_next().await {
+        all.extend(ids.unwrap());
+    }
+    all
+}
+
+/// What was told of sends, over the lives of several processes.
+#[derive(Default)]
+struct Told {
+    statuses: BTreeMap<String, BTreeSet<String>>,
+    cursor: Value,
+}
+
+impl Told {
+    async fn subscribe(&self, address: &str, key: &str) -> Subscription {
+        let query = "subscription($after: EventCursor) { messageStatuses(after: $after) {
+            status message { id } } }";
+        let url = format!("ws://{address}/graphql");
+        Subscription::open(&url, key, query, json!({ "after": self.cursor })).await
+    }
+
+    /// Hears one more: whether it was sent.
+    async fn hear(&mut self, statuses: &mut Subscription) -> bool {
+        let told = statuses.next().await["messageStatuses"].clone();
+        self.cursor = json!(statuses.cursor);
+        let status = told["status"].as_str().unwrap().to_owned();
+        let sent = status == "SENT";
+        self.statuses.entry(told["message"]["id"].as_str().unwrap().to_owned()).or_default().insert(status);
+        sent
+    }
+
+    fn has(&self, id: &str, status: &str) -> bool {
+        self.statuses.get(id).is_some_and(|statuses| statuses.contains(status))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_be_sent_arrives_at_most_once_however_often_the_process_is_killed() {
+    let (messages, kills) = if is_soak() { (2_000, 20) } else { (300, 3) };
+    let dir = tempfile::tempdir().unwrap();
+    let (simulator, environment, key) = installation(dir.path()).await;
+    let mut service = start(&environment, &["serve"], "serving at http://").await;
+    let (client, business) = connect(&service.address, &simulator.address, &key).await;
+    let data = ask(&service.address, &key, "{ viewer { eventCursor } }", json!({})).await;
+    let mut told = Told { cursor: data["viewer"]["eventCursor"].clone(), ..Told::default() };
+
+    let (address, watching) = watch::channel(service.address.clone());
+    let mut asked = tokio::task::JoinSet::new();
+    asked.spawn(send_all(watching, key.clone(), client.clone(), messages));
+    for _ in 0..kills {
+        // At any moment of a burst: while messages are queued, sent and answered.
+        let mut statuses = told.subscribe(&service.address, &key).await;
+        let most = messages / (kills + 1);
+        let mut left = rand::random_range(1..most);
+        while left > 0 {
+            left -= usize::from(told.hear(&mut statuses).await);
+        }
+        service.kill().await;
+        service = start(&environment, &["serve"], "serving at http://").await;
+        address.send_replace(service.address.clone());
+    }
+    let ids = asked.join_next().await.unwrap().unwrap();
+    assert_eq!(ids.len(), messages, "a key makes one message, however often it is asked");
+
+    // Whatever was on the wire when a process died is unknown, and all else is sent.
+    let mut statuses = told.subscribe(&service.address, &key).await;
+    while !ids.iter().all(|id| told.has(id, "SENT") || told.has(id, "UNKNOWN")) {
+        told.hear(&mut statuses).await;
+    }
+    let query = format!("{{ arrivals(phoneNumber: \"{}\") {{ callbackData accepted }} }}", business.number);
+    let arrivals = simulate(&simulator.address, &query).await["arrivals"].clone();
+    let mut arrived: BTreeMap<&str, usize> = BTreeMap::new();
+    for arrival in arrivals.as_array().unwrap() {
+        assert_eq!(arrival["accepted"], true, "never above the rate: {arrival:#}");
+        *arrived.entry(arrival["callbackData"].as_str().unwrap()).or_default() += 1;
+    }
+    assert!(arrived.values().all(|times| *times == 1), "each at most once");
+    // Each one that arrived is settled, by its status webhook where its answer was lost.
+    while !arrived.keys().all(|id| told.has(id, "SENT")) {
+        told.hear(&mut statuses).await;
+    }
+    let unknown: Vec<&String> = ids.iter().filter(|id| !told.has(id, "SENT")).collect();
+    assert!(unknown.len() <= 20 * kills, "more than a second's worth for each kill: {}", unknown.len());
+    assert!(ids.iter().all(|id| arrived.contains_key(id.as_str()) || unknown.contains(&id)));
+    // Asked one by one: none is left on its way.
+    for id in &ids {
+        let query = "query($id: ID!) { node(id: $id) { ... on Message { status } } }";
+        let status = ask(&service.address, &key, query, json!({ "id": id })).await["node"]["status"].clone();
+        let expected = if unknown.contains(&id) { "UNKNOWN" } else { "SENT" };
+        assert_eq!(status, expected, "{id}");
+    }
+    if is_soak() {
+        println!("{messages} messages, {kills} kills: {} unknown", unknown.len());
+    }
     service.kill().await;
     simulator.kill().await;
 }

@@ -1,6 +1,7 @@
 //! The end of a connection, and the way back: R15.
 
 use serde_json::{Value, json};
+use tandem::ids::PublicId;
 
 use crate::harness::Tandem;
 
@@ -521,4 +522,50 @@ async fn an_account_that_is_shared_stays_subscribed_until_its_last_client_is_gon
         assert_eq!(payload["client"]["status"], "DISCONNECTED", "{payload:#}");
         assert_eq!(deleted().await, count);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_not_ended_while_whatsapp_cannot_be_told() {
+    let t = Tandem::new().await;
+    let client = t.connected(NUMBER).await;
+    t.customer_writes(NUMBER, CUSTOMER, "Hallo").await;
+    t.settle().await;
+    let queued = in_an_hour(&t, &client, "Später").await;
+    let before = t.cursor().await;
+    // Meta's own words for: try again later.
+    t.act("refuse", json!({ "path": "subscribed_apps", "code": 2 })).await;
+    let query = "mutation($id: ID!) { disconnectClient(input: { clientId: $id }) { userErrors { code } } }";
+    let answer = t.ask(query, json!({ "id": client })).await;
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "UNAVAILABLE", "{answer:#}");
+    assert_eq!(t.client(&client, "status").await["status"], "CONNECTED", "nothing was changed");
+    assert_eq!(t.message(queued["message"]["id"].as_str().unwrap()).await["status"], "QUEUED");
+    let told = t.told(&before, &["CLIENT_DISCONNECTED", "MESSAGE_STATUS"], "... on Event { type }").await;
+    assert_eq!(told, Vec::<Value>::new());
+    let payload = t.mutate("disconnectClient", json!({ "clientId": client }), "client { status }").await;
+    assert_eq!(payload["client"]["status"], "DISCONNECTED", "the same again succeeds: {payload:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_stays_subscribed_when_a_number_joins_it_while_another_leaves() {
+    let t = Tandem::new().await;
+    let first = t.connected(NUMBER).await;
+    let second = t.connected(OTHER).await;
+    let account = t.wire_ids(NUMBER).await.waba_id;
+    let known = t.graph_calls("subscribed_apps").await.len();
+    // Between the end at WhatsApp's and the end here, the other number comes to the same account.
+    let held = t.running().app.db.hold([entity::ClientId::parse(&first).unwrap()]).await;
+    let leaves = t.mutate("disconnectClient", json!({ "clientId": first }), "client { status }");
+    let joins = async {
+        while t.graph_calls("subscribed_apps").await.len() == known {}
+        t.share_account(&first, &second).await;
+        drop(held);
+    };
+    let (payload, ()) = tokio::join!(leaves, joins);
+    assert_eq!(payload["client"]["status"], "DISCONNECTED", "{payload:#}");
+    let calls = t.graph_calls("subscribed_apps").await;
+    let told: Vec<(&str, bool)> = calls[known..]
+        .iter()
+        .map(|call| (call["method"].as_str().unwrap(), call["path"].as_str().unwrap().contains(&account)))
+        .collect();
+    assert_eq!(told, [("DELETE", true), ("POST", true)], "{calls:#?}");
 }

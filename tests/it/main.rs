@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod api_only;
 mod changes;
 mod chats;
 mod clients;
@@ -21,8 +22,10 @@ mod echoes;
 mod harness;
 mod imports;
 mod journey;
+mod lanes;
 mod leaving;
 mod limits;
+mod loads;
 mod media;
 mod onboarding;
 mod people;

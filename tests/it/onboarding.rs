@@ -419,15 +419,6 @@ async fn s08_nobody_is_onboarded_while_whatsapp_does_not_tell_what_is_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s01_numbers_on_the_api_alone_are_not_offered_yet() {
-    let t = Tandem::new().await;
-    let input = json!({ "businessName": "Shop", "coexistence": false });
-    let payload = t.mutate("createOnboarding", input, "onboarding { id }").await;
-    assert_eq!(refusals(&payload), [("INVALID".to_owned(), json!(["coexistence"]))]);
-    assert_eq!(payload["onboarding"], Value::Null);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_was_called_back_leads_nowhere() {
     let t = Tandem::new().await;
     t.phone(NUMBER, 2, 0).await;

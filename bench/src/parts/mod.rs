@@ -7,10 +7,12 @@ pub(crate) mod disk;
 mod floor;
 pub(crate) mod import;
 pub(crate) mod ingest;
+pub(crate) mod lanes;
 pub(crate) mod live;
 pub(crate) mod many;
 pub(crate) mod memory;
 pub(crate) mod page;
+pub(crate) mod send;
 mod subscriber;
 
 /// Connected numbers that the webhooks are for.

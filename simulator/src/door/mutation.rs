@@ -2,16 +2,16 @@
 
 use super::types::{
     ChangeContactInput, ChangeTemplateInput, CompleteSignupInput, CreatePhoneInput, DisconnectInput,
-    EditInput, LinkInput, MessageRef, PhoneMessage, PhoneNode, PhoneRef, ReactInput, ReviewTemplatesInput,
-    SeesInput, SetAppInput, SetMarketingInput, SetPricesInput, SetProfileInput, Signup, SignupError,
-    TroubleInput, WriteInput, engine, instant,
+    EditInput, LinkInput, MessageRef, PhoneMessage, PhoneNode, PhoneRef, ReactInput, RefuseInput,
+    ReviewTemplatesInput, SeesInput, SetAppInput, SetMarketingInput, SetPricesInput, SetProfileInput, Signup,
+    SignupError, TroubleInput, WriteInput, engine, instant,
 };
 use crate::create::create_phone;
 use crate::number::Number;
 use crate::world::connection::SignupOutcome;
 use crate::world::message::{Device, MadeBy};
 use crate::world::past::Plan;
-use crate::world::{Ledger, Prices, Refusal, Review, Trouble, World};
+use crate::world::{Ledger, Planned, Prices, Refusal, Review, Trouble, World};
 use async_graphql::{Context, ID, Object, Result};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -89,9 +89,10 @@ impl Mutation {
             .change(|world, ledger| world.complete_signup(ledger, number, input.share_history))
             .await??;
         Ok(match outcome {
-            SignupOutcome::Done { code, waba_id, event } => Signup {
+            SignupOutcome::Done { code, waba_id, phone_number_id, event } => Signup {
                 code: Some(code),
                 waba_id: Some(ID(waba_id)),
+                phone_number_id: phone_number_id.map(ID),
                 event: Some(event.to_owned()),
                 error: None,
             },
@@ -282,6 +283,21 @@ impl Mutation {
                 world.keep_settings(ledger);
             })
             .await?;
+        Ok(true)
+    }
+
+    /// The next calls of a kind are refused with an error of Meta's; those of earlier wishes come first.
+    async fn refuse(&self, ctx: &Context<'_>, input: RefuseInput) -> Result<bool> {
+        let amount = |name: &str, value: i32| {
+            u32::try_from(value).map_err(|_| Refusal(format!("{name} cannot be negative")))
+        };
+        let planned = Planned {
+            path: input.path,
+            to: input.to.map(|to| to.0),
+            code: amount("code", input.code)?,
+            times: amount("times", input.times)?,
+        };
+        engine(ctx)?.change(|world, _| world.planned.push(planned)).await?;
         Ok(true)
     }
 

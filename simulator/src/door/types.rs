@@ -257,6 +257,8 @@ pub(crate) struct Signup {
     pub(crate) code: Option<String>,
     /// The WhatsApp Business Account.
     pub(crate) waba_id: Option<ID>,
+    /// The number; only of one that lives on the API alone.
+    pub(crate) phone_number_id: Option<ID>,
     /// How the flow ended.
     pub(crate) event: Option<String>,
     /// Why it did not end well.
@@ -534,6 +536,21 @@ pub(crate) struct DisconnectInput {
     /// USER or SYSTEM.
     #[graphql(default = "USER")]
     pub(crate) initiated_by: String,
+}
+
+/// Calls that are to be refused.
+#[derive(InputObject)]
+pub(crate) struct RefuseInput {
+    /// The last piece of their path.
+    #[graphql(default = "messages")]
+    pub(crate) path: String,
+    /// Only sends to this number. Null: all.
+    pub(crate) to: Option<PhoneNumber>,
+    /// Meta's code, such as 131056.
+    pub(crate) code: i32,
+    /// How many.
+    #[graphql(default = 1)]
+    pub(crate) times: i32,
 }
 
 /// A change of the phone book.

@@ -12,7 +12,7 @@ pub(crate) mod tokens;
 use crate::engine::Engine;
 use crate::number::Number;
 use crate::world::phone::Phone;
-use crate::world::{GraphCall, World, real_ms};
+use crate::world::{GraphCall, Planned, World, real_ms};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -150,6 +150,11 @@ fn is_version(piece: &str) -> bool {
 }
 
 async fn dispatch(engine: &Arc<Engine>, call: &Call) -> Result<Reply, GraphError> {
+    // Those of sends are written down as arrivals first.
+    let is_send = call.path.last().is_some_and(|piece| piece == "messages");
+    if let Some(error) = (!is_send).then(|| engine.note(|world, _| refusal(world, call)).0).flatten() {
+        return Err(error);
+    }
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
     let method = call.method.as_str();
     match (method, path.as_slice()) {
@@ -165,10 +170,24 @@ async fn dispatch(engine: &Arc<Engine>, call: &Call) -> Result<Reply, GraphError
         ("GET" | "POST", [id, "whatsapp_business_profile"]) => numbers::profile(engine, call, id).await,
         ("GET", [id, "message_history"]) => engine.read(|world| numbers::message_history(world, call, id)),
         ("POST", [id, "media"]) => media::upload(engine, call, id).await,
-        ("POST", [id, "register" | "deregister"]) => engine.read(|world| numbers::register(world, call, id)),
+        ("POST", [id, "register" | "deregister"]) => numbers::register(engine, call, id).await,
         ("GET" | "DELETE", [id]) => node(engine, call, id).await,
         (_, path) => Err(GraphError::unknown(method, path.first().unwrap_or(&""))),
     }
+}
+
+/// The error that was asked for by `refuse`, if it is for this call.
+fn refusal(world: &mut World, call: &Call) -> Option<GraphError> {
+    let last = call.path.last()?;
+    let to = call.text("to").and_then(Number::from_wire);
+    let meant = |planned: &&mut Planned| {
+        planned.times > 0 && planned.path == *last && planned.to.is_none_or(|number| to == Some(number))
+    };
+    let planned = world.planned.iter_mut().find(meant)?;
+    planned.times -= 1;
+    let code = planned.code;
+    world.planned.retain(|planned| planned.times > 0);
+    Some(GraphError::coded(code, "Refused on purpose").details("as the simulator was told"))
 }
 
 /// An object by its id alone: a number, an account or a file.

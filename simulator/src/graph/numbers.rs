@@ -34,7 +34,9 @@ fn field(world: &World, phone: &Phone, name: &str) -> Option<Value> {
         "verified_name" => json!(card.display_name),
         "quality_rating" => json!("GREEN"),
         "code_verification_status" => json!("VERIFIED"),
-        "platform_type" => json!(if card.connected { "CLOUD_API" } else { "NOT_APPLICABLE" }),
+        "platform_type" => {
+            json!(if card.connected && card.is_registered() { "CLOUD_API" } else { "NOT_APPLICABLE" })
+        }
         "throughput" => json!({ "level": "STANDARD" }),
         "is_on_biz_app" => json!(with_app && card.app == AppKind::Business),
         "last_onboarded_time" => json!(card.signed_up_at.map(offset_time)),
@@ -224,11 +226,29 @@ pub(crate) fn message_history(world: &World, call: &Call, id: &str) -> Result<Re
 }
 
 /// Registering and deregistering: not for numbers that are in the app.
-pub(crate) fn register(world: &World, call: &Call, id: &str) -> Result<Reply, GraphError> {
-    if call.phone(world, id)?.coexists() {
-        return Err(GraphError::coded(100, "Invalid parameter").details(
-            "a number that is used in the WhatsApp Business app can be neither registered nor deregistered",
-        ));
-    }
-    Ok(Reply::success())
+pub(crate) async fn register(engine: &Engine, call: &Call, id: &str) -> Result<Reply, GraphError> {
+    engine
+        .change(|world, ledger| {
+            let phone = call.phone(world, id)?;
+            if phone.coexists() {
+                return Err(GraphError::coded(100, "Invalid parameter").details(
+                    "a number that is used in the WhatsApp Business app can be neither registered nor deregistered",
+                ));
+            }
+            let number = phone.card.number;
+            let registers = call.path.last().is_some_and(|piece| piece == "register");
+            let pin = call.text("pin").filter(|pin| pin.len() == 6 && pin.bytes().all(|b| b.is_ascii_digit()));
+            let card = &mut world.phone_mut(number)?.card;
+            if registers {
+                let pin = pin.ok_or_else(|| GraphError::parameter("pin must be six digits"))?;
+                if card.pin.as_deref().is_some_and(|known| known != pin) {
+                    return Err(GraphError::coded(133_005, "Two step verification PIN Mismatch"));
+                }
+                card.pin = Some(pin.to_owned());
+            }
+            card.registered = registers;
+            world.keep_card(ledger, number);
+            Ok(Reply::success())
+        })
+        .await?
 }

@@ -166,6 +166,9 @@ fn send(
     id: &str,
     arrival: &mut Arrival,
 ) -> Result<Sent, Failure> {
+    if let Some(error) = super::refusal(world, call) {
+        return Err(error.into());
+    }
     let trouble = world.settings.trouble.clone();
     let mut chance = Chance::fresh();
     if chance.hits(trouble.send_fails) {
@@ -173,7 +176,7 @@ fn send(
     }
     let phone = call.phone(world, id)?;
     let number = phone.card.number;
-    if !phone.card.connected {
+    if !phone.card.connected || !phone.card.is_registered() {
         return Err(GraphError::coded(133_010, "Account not registered").into());
     }
     let rate_limited =

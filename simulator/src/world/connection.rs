@@ -12,8 +12,17 @@ const OLDEST_APP: [u32; 3] = [2, 24, 17];
 
 /// What the browser gets at the end of a signup.
 pub(crate) enum SignupOutcome {
-    Done { code: String, waba_id: String, event: &'static str },
-    Failed { code: &'static str, message: &'static str },
+    Done {
+        code: String,
+        waba_id: String,
+        /// Told by the plain finish only.
+        phone_number_id: Option<String>,
+        event: &'static str,
+    },
+    Failed {
+        code: &'static str,
+        message: &'static str,
+    },
 }
 
 /// Whether an app of this version is too old.
@@ -34,7 +43,7 @@ fn signup_error(phone: &Phone) -> Option<(&'static str, &'static str)> {
             "4563015",
             "This version of the WhatsApp Business app is too old. Update it and try again.",
         )),
-        _ if card.connected => Some((
+        AppKind::Business if card.connected => Some((
             "2655093",
             "This WhatsApp Business account is already connected. Disconnect it in the app first.",
         )),
@@ -78,7 +87,9 @@ impl World {
         self.account_update(ledger, number, Reach::App, |phone| bodies::partner_added(&phone.card));
         self.keep_card(ledger, number);
         let event = if with_app { "FINISH_WHATSAPP_BUSINESS_APP_ONBOARDING" } else { "FINISH" };
-        Ok(SignupOutcome::Done { code, waba_id, event })
+        let phone_number_id =
+            (!with_app).then(|| self.phone(number).map(|phone| phone.card.number_id.clone()));
+        Ok(SignupOutcome::Done { code, waba_id, phone_number_id: phone_number_id.transpose()?, event })
     }
 
     /// The end of the connection, whoever wanted it.

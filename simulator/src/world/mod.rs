@@ -226,6 +226,19 @@ pub(crate) struct Arrival {
     pub(crate) accepted: bool,
 }
 
+/// Calls that are to be refused; gone when the process ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    /// The last piece of the path.
+    pub(crate) path: String,
+    /// Only sends to this number.
+    pub(crate) to: Option<Number>,
+    /// Meta's code.
+    pub(crate) code: u32,
+    /// How many are left.
+    pub(crate) times: u32,
+}
+
 /// A call to one of the Graph endpoints.
 #[derive(Clone, Debug)]
 pub(crate) struct GraphCall {
@@ -288,6 +301,7 @@ pub(crate) struct World {
     pub(crate) codes: HashMap<String, Code>,
     pub(crate) media: HashMap<String, Media>,
     pub(crate) calls: VecDeque<GraphCall>,
+    pub(crate) planned: Vec<Planned>,
     /// Webhooks that are due, by their ids.
     pub(crate) pending: BTreeSet<u64>,
     pub(crate) last_id: u64,
@@ -331,6 +345,7 @@ impl World {
             codes: HashMap::new(),
             media: HashMap::new(),
             calls: VecDeque::new(),
+            planned: Vec::new(),
             pending: BTreeSet::new(),
             last_id: 0,
             last_sequence: 0,

@@ -116,6 +116,8 @@ fn card(plan: &Plan, made: u64) -> Card {
         account_at: 0,
         month: 0,
         services: 0,
+        registered: false,
+        pin: None,
     }
 }
 

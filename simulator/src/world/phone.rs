@@ -57,6 +57,19 @@ pub(crate) struct Card {
     pub(crate) month: i32,
     /// Free-form messages of the API in that month.
     pub(crate) services: u32,
+    /// A number on the API alone was registered there.
+    #[serde(default)]
+    pub(crate) registered: bool,
+    /// With this PIN, which alone registers it again.
+    #[serde(default)]
+    pub(crate) pin: Option<String>,
+}
+
+impl Card {
+    /// Whether the API may send: one that is in the app is registered there.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.registered || self.app != AppKind::ApiOnly
+    }
 }
 
 /// A phone.

@@ -24,7 +24,7 @@ pub struct ClientInput {
 pub struct UpdateProfileInput {
     /// The client.
     pub client_id: Given<ClientId>,
-    /// The name that customers see.
+    /// The name that customers see: changed in WhatsApp Manager, never here.
     pub display_name: Option<String>,
     /// The line beside the name, at most 139 characters.
     pub about: Option<String>,
@@ -135,10 +135,12 @@ fn after(ctx: &Context<'_>, outcome: Outcome<(client::Model, i64)>) -> Result<Cl
 /// # Errors
 /// FORBIDDEN, UNAVAILABLE.
 pub async fn update_profile(ctx: &Context<'_>, input: UpdateProfileInput) -> Result<ClientPayload> {
-    // Only the client is needed: in coexistence the profile is refused whatever it says.
+    let UpdateProfileInput { client_id, display_name, about, description, address, email, websites } = input;
+    let websites = websites.map(|sites| sites.into_iter().map(|site| site.0).collect());
+    let change = clients::profile::Change { display_name, about, description, address, email, websites };
     let outcome = async {
-        let client = input.client_id.of("clientId")?;
-        Box::pin(clients::update_profile(ctx.app(), ctx.scope(), client)).await
+        let client = client_id.of("clientId")?;
+        Box::pin(clients::update_profile(ctx.app(), ctx.scope(), client, &change)).await
     };
     let (row, user_errors) = settle(outcome.await)?;
     Ok(ClientPayload { client: row.map(|row| Client(Arc::new(row))), event_cursor: None, user_errors })

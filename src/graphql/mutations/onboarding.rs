@@ -17,8 +17,9 @@ use crate::onboarding;
 /// A new onboarding.
 #[derive(Debug, InputObject)]
 pub struct CreateOnboardingInput {
-    /// true: the client keeps the WhatsApp Business app (the provider's whatsapp=1). Until a number is connected, a
-    /// temporary one that begins with +97257 stands in.
+    /// true: the client keeps the WhatsApp Business app (the provider's whatsapp=1). false: the number lives on the API
+    /// alone, without any app; it is registered there, and imports nothing. Until a number is connected, a temporary one that
+    /// begins with +97257 stands in.
     #[graphql(default = true)]
     pub coexistence: bool,
     /// The name of the business.

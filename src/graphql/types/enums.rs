@@ -121,7 +121,7 @@ mirror! {
         Sending,
         /// It left, or it did not: the answer got lost. Settled by a later status.
         Unknown,
-        /// WhatsApp took it.
+        /// WhatsApp took it. Told only where the answer comes before the first status; otherwise SENT or a later one is.
         Accepted,
         /// It left WhatsApp's server.
         Sent,
@@ -355,6 +355,10 @@ mirror! {
         NumberInUse,
         /// The client chose another way than coexistence.
         NotCoexistence,
+        /// A number on the API alone was asked for, and this one lives in the WhatsApp Business app. Nothing was registered.
+        InBusinessApp,
+        /// WhatsApp did not register the number on the API; see `upstreamCode`.
+        RegistrationRefused,
         /// The client left before the end.
         Canceled,
         /// WhatsApp refused the permission that the client gave.

@@ -14,6 +14,9 @@ pub use wamid::{common_part, message_token};
 pub const NEEDED_FIELDS: [&str; 5] =
     ["messages", "smb_message_echoes", "smb_app_state_sync", "history", "account_update"];
 
+/// The same of a number that lives on the API alone.
+pub const NEEDED_FIELDS_WITHOUT_APP: [&str; 2] = ["messages", "account_update"];
+
 /// All that this service makes something of: what it needs, and what makes it see sooner (a new name, R17; what
 /// became of a template) or at all (who wants no marketing).
 pub const KNOWN_FIELDS: [&str; 11] = [

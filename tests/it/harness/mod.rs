@@ -209,7 +209,7 @@ impl Tandem {
     /// What the client does in Embedded Signup.
     pub async fn signup(&self, number: &str, share_history: bool) -> Value {
         let query = "mutation($input: CompleteSignupInput!) { completeSignup(input: $input) {
-            code wabaId event error { code message } } }";
+            code wabaId phoneNumberId event error { code message } } }";
         let input = json!({ "phoneNumber": number, "shareHistory": share_history });
         self.simulate(query, json!({ "input": input })).await["completeSignup"].clone()
     }
@@ -220,7 +220,7 @@ impl Tandem {
             onboarding { id status failure { code message remedy upstreamCode } client { id status phoneNumber } }
             userErrors { code field message } } }";
         let mut input = json!({ "onboardingId": onboarding });
-        for name in ["code", "wabaId", "event"] {
+        for name in ["code", "wabaId", "phoneNumberId", "event"] {
             if !signup[name].is_null() {
                 input[name] = signup[name].clone();
             }

@@ -50,7 +50,7 @@ impl Tandem {
             name => format!("{}{}Input", name[..1].to_uppercase(), &name[1..]),
         };
         let selection = match mutation {
-            "trouble" | "reviewTemplates" | "setPrices" => "",
+            "trouble" | "refuse" | "reviewTemplates" | "setPrices" => "",
             _ => "{ __typename }",
         };
         let query = format!("mutation($input: {kind}!) {{ {mutation}(input: $input) {selection} }}");

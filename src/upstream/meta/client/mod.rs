@@ -19,12 +19,11 @@ use crate::config::Config;
 use crate::upstream::http::{Reach, http_client};
 
 pub use answers::{Accepted, MadeTemplate, PhoneNumber, Template, Templates, Token, TokenInfo};
-pub use media::AboutMedia;
-
 pub use error::{
     CallError, Class, GraphError, PAIR_LIMIT, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, SYNC_DECLINED,
     WINDOW_CLOSED,
 };
+pub use media::AboutMedia;
 
 /// The largest answer that is read.
 const LARGEST_ANSWER: usize = 4 << 20;
@@ -254,6 +253,39 @@ impl Meta {
             .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
         self.done(bearer(request, &self.app_token())).await
+    }
+
+    /// Registers a number that lives on the API alone, with six digits that turn on two-step verification, or are those that
+    /// it was registered with before. Never for a number in the app: it would leave the phone.
+    ///
+    /// # Errors
+    /// Code 133005: it has another PIN; 133016: ten tries in 72 hours.
+    pub async fn register(
+        &self,
+        phone_number_id: &str,
+        token: &SecretString,
+        pin: &SecretString,
+    ) -> Result<(), CallError> {
+        let request = self
+            .request(Method::POST, &[phone_number_id, "register"], &[])
+            .json(&json!({ "messaging_product": "whatsapp", "pin": pin.expose_secret() }));
+        self.done(bearer(request, token)).await
+    }
+
+    /// Changes the profile of a number that lives on the API alone; what is left out of `change` stays.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn set_profile(
+        &self,
+        phone_number_id: &str,
+        token: &SecretString,
+        mut change: Value,
+    ) -> Result<(), CallError> {
+        change["messaging_product"] = json!("whatsapp");
+        let request =
+            self.request(Method::POST, &[phone_number_id, "whatsapp_business_profile"], &[]).json(&change);
+        self.done(bearer(request, token)).await
     }
 
     /// Asks for an import; answers Meta's id of the request. Each kind works once after a connection.

@@ -1,11 +1,15 @@
-//! What is taken back before it leaves: one message, or all that waits for a client that is gone.
+//! What is put into the queue, and what is taken back before it leaves: one message, or all that waits for a client that is
+//! gone.
 
 use entity::{
     ClientId, EventType, LaneEntryKind, MediaId, MessageStatus, Timestamp, lane_entry, message,
     message_status,
 };
 use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter,
+};
 use serde_json::json;
 
 use super::record::{disconnected, insert_rungs};
@@ -89,19 +93,47 @@ async fn end<C: ConnectionTrait>(
     Ok(ended.into_iter().map(told).collect())
 }
 
-/// Takes a message back that has not left, in the caller's transaction: the message as it is then. None: its turn has come.
+/// Puts an entry into the queue, in the caller's transaction, which holds the client. Templates that an urgent one has to
+/// wait behind, since they are for the same person, have no time any more either.
 ///
 /// # Errors
 /// When the database refuses or is away.
-#[expect(clippy::disallowed_methods, reason = "the queue's entry of a message that came through Scope")]
+#[expect(clippy::disallowed_methods, reason = "the queue of a conversation that came through Scope")]
+pub async fn queue<C: ConnectionTrait>(tx: &C, entry: lane_entry::Model) -> Result<(), DbErr> {
+    if entry.urgent {
+        lane_entry::Entity::update_many()
+            .col_expr(lane_entry::Column::Urgent, Expr::value(true))
+            .filter(lane_entry::Column::ConversationId.eq(entry.conversation_id))
+            .filter(lane_entry::Column::DueAt.lte(entry.due_at))
+            .filter(lane_entry::Column::Urgent.eq(false))
+            .exec(tx)
+            .await?;
+    }
+    lane_entry::Entity::insert(entry.into_active_model().reset_all()).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// What was taken back.
+pub enum Canceled {
+    /// The message itself, as it is then.
+    Message(Box<message::Model>),
+    /// Our reactions to it that waited.
+    Reactions,
+}
+
+/// Takes a message back that has not left, or the reactions to it that have not, in the caller's transaction. None: there is
+/// nothing that waits.
+///
+/// # Errors
+/// When the database refuses or is away.
+#[expect(clippy::disallowed_methods, reason = "the queue's entries of a message that came through Scope")]
 pub async fn cancel_one<C: ConnectionTrait>(
     tx: &C,
     message: &message::Model,
     now: Timestamp,
-) -> Result<Option<message::Model>, DbErr> {
+) -> Result<Option<Canceled>, DbErr> {
     let taken = lane_entry::Entity::delete_many()
         .filter(lane_entry::Column::MessageId.eq(message.id))
-        .filter(lane_entry::Column::Kind.eq(LaneEntryKind::Message))
         .filter(lane_entry::Column::Sending.eq(false))
         .exec(tx)
         .await?;
@@ -121,6 +153,8 @@ pub async fn cancel_one<C: ConnectionTrait>(
         at: now,
         error: None,
     };
-    insert_rungs(tx, if canceled.is_empty() { Vec::new() } else { vec![rung] }).await?;
-    Ok(canceled.into_iter().next())
+    // What waits for itself has no WhatsApp id yet, so that nobody can have reacted to it: it is one or the other.
+    let Some(canceled) = canceled.into_iter().next() else { return Ok(Some(Canceled::Reactions)) };
+    insert_rungs(tx, vec![rung]).await?;
+    Ok(Some(Canceled::Message(Box::new(canceled))))
 }
