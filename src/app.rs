@@ -1,5 +1,6 @@
 //! What everything hangs on: the installation (files, databases, keys) and, while it serves, the engines.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -63,6 +64,11 @@ impl Installation {
             epoch,
         })
     }
+
+    /// The cursor of a place in a partner's stream.
+    pub fn cursor(&self, partner: entity::PartnerId, position: i64) -> String {
+        crate::events::cursor::Cursor { epoch: self.epoch, partner, position }.encode()
+    }
 }
 
 /// The epoch of the log: drawn once, when the database is made.
@@ -79,20 +85,10 @@ async fn epoch(db: &Db) -> anyhow::Result<i64> {
     Ok(row.context("the installation has no row")?.epoch)
 }
 
-/// A serving process.
+/// A serving process: the installation, and what serves it. What needs no more than the installation takes that, so that
+/// commands can call it too.
 pub struct App {
-    /// The settings.
-    pub config: Arc<Config>,
-    /// Everything but raw bodies.
-    pub db: Db,
-    /// Raw bodies.
-    pub inbound_db: Db,
-    /// What "now" is.
-    pub clock: Clock,
-    /// Seals and hashes.
-    pub key: Arc<InstallationKey>,
-    /// Of the event log.
-    pub epoch: i64,
+    installation: Installation,
     /// Checks API keys.
     pub keys: Keys,
     /// The feeds.
@@ -115,8 +111,18 @@ pub struct App {
     pub media: Files,
     /// Bounds the lists of templates that callers make us read.
     pub template_reads: crate::templates::Reads,
+    /// What became of webhooks to partners.
+    pub deliveries: crate::webhooks::Counters,
     /// Wakes the applier: bodies were accepted, or a number was connected.
     pub apply_wake: tokio::sync::Notify,
+}
+
+impl Deref for App {
+    type Target = Installation;
+
+    fn deref(&self) -> &Installation {
+        &self.installation
+    }
 }
 
 impl App {
@@ -129,15 +135,9 @@ impl App {
         public_url: String,
         tasks: Tasks,
     ) -> Self {
-        let Installation { config, db, inbound_db, clock, key, epoch } = installation;
-        let hub = Arc::new(Hub::new(db.clone(), config.events.ring));
+        let hub = Arc::new(Hub::new(installation.db.clone(), installation.config.events.ring));
         Self {
-            config,
-            db,
-            inbound_db,
-            clock,
-            key,
-            epoch,
+            installation,
             keys: Keys::default(),
             hub,
             upstream,
@@ -149,6 +149,7 @@ impl App {
             webhooks_wake: tokio::sync::Notify::new(),
             media,
             template_reads: crate::templates::Reads::default(),
+            deliveries: crate::webhooks::Counters::default(),
             apply_wake: tokio::sync::Notify::new(),
         }
     }
@@ -164,10 +165,5 @@ impl App {
             subnets: self.config.webhooks.allowed_subnets.clone(),
             development: self.config.is_development(),
         }
-    }
-
-    /// The cursor of a place in a partner's stream.
-    pub fn cursor(&self, partner: entity::PartnerId, position: i64) -> String {
-        crate::events::cursor::Cursor { epoch: self.epoch, partner, position }.encode()
     }
 }

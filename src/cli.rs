@@ -5,24 +5,29 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Parser, Subcommand};
-use entity::{ApiKeyId, ClientId, InboundState, PartnerId, Timestamp, WebhookDeliveryId, WebhookEndpointId};
+use entity::{
+    ApiKeyId, ClientId, EventType, InboundState, PartnerId, Timestamp, WebhookDeliveryId, WebhookEndpointId,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use url::Url;
 
 use crate::app::Installation;
-use crate::auth::Permission;
-use crate::clock::{Clock, to_datetime};
+use crate::auth::{Permission, Scope};
+use crate::clock::{Clock, from_datetime, to_datetime};
 use crate::config::{Config, DEFAULTS};
+use crate::events::queries::CursorError;
+use crate::failure::Failure;
 use crate::ids::PublicId;
 use crate::inbound::store;
 use crate::partners::{self, NewKey};
 use crate::tail::{Forward, Tail};
 use crate::upstream::meta::check::check_line;
+use crate::webhooks::endpoints::{self, Part};
 use crate::webhooks::keep::{self, Retry};
-use crate::webhooks::signing;
+use crate::webhooks::{queries, signing};
 use crate::{serve, telemetry};
 
 /// A self-hosted GraphQL backend for WhatsApp coexistence.
@@ -173,6 +178,41 @@ enum EventsCommand {
         #[arg(hide = true, long, env = "TANDEM_WEBHOOK_SECRET", hide_env_values = true)]
         webhook_secret: Option<SecretString>,
     },
+    /// Send a part of a partner's stream to one of its endpoints once more, as `replayWebhooks` does; all conditions hold at
+    /// once.
+    Replay(ReplayOptions),
+}
+
+#[derive(clap::Args)]
+struct ReplayOptions {
+    /// To this endpoint, such as whe_….
+    #[arg(long)]
+    endpoint: String,
+    /// Only what happened at this instant or later, such as 2026-11-22T08:00:00Z.
+    #[arg(long, value_parser = parse_instant)]
+    since: Option<Timestamp>,
+    /// Only what happened before this instant.
+    #[arg(long, value_parser = parse_instant)]
+    until: Option<Timestamp>,
+    /// Only what follows this cursor. Without: from the oldest entry that is kept.
+    #[arg(long)]
+    after: Option<String>,
+    /// Only what lies up to this cursor, itself included. Without: up to now.
+    #[arg(long)]
+    up_to: Option<String>,
+    /// Only this type, such as MESSAGE_INCOMING; may be repeated.
+    #[arg(long = "type", value_parser = parse_event_type)]
+    types: Vec<EventType>,
+}
+
+fn parse_instant(text: &str) -> Result<Timestamp, String> {
+    let at = chrono::DateTime::parse_from_rfc3339(text);
+    at.map(|at| from_datetime(at.to_utc()))
+        .map_err(|_| "it needs an instant such as 2026-11-22T08:00:00Z".into())
+}
+
+fn parse_event_type(word: &str) -> Result<EventType, String> {
+    serde_json::from_value(json!(word)).map_err(|_| "it needs a type such as MESSAGE_INCOMING".into())
 }
 
 /// Runs the command line; the exit code says how it went.
@@ -255,12 +295,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Webhooks(WebhooksCommand::Retry { delivery, endpoint, within }) => {
             retry_webhooks(config, &delivery, endpoint.as_deref(), within).await?;
         }
+        Command::Events(EventsCommand::Replay(options)) => replay_events(config, options).await?,
         Command::CheckConfig { .. } => {
             let kind =
                 if config.is_development() { "development, with the simulator" } else { "a real upstream" };
             say(format!("The settings can be used: {kind}."));
         }
-        Command::Schema | Command::Inbound(InboundCommand::Check { .. }) | Command::Events(_) => {}
+        Command::Schema
+        | Command::Inbound(InboundCommand::Check { .. })
+        | Command::Events(EventsCommand::Tail { .. }) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -388,19 +431,43 @@ async fn retry_webhooks(
             id.with_context(|| format!("--delivery is {text:?}; it needs an id such as whd_ and 32 digits"))?,
         );
     }
-    if let Some(text) = endpoint {
-        let id = WebhookEndpointId::parse(text);
-        which.endpoint =
-            Some(id.with_context(|| {
-                format!("--endpoint is {text:?}; it needs an id such as whe_ and 32 digits")
-            })?);
-    }
+    which.endpoint = endpoint.map(parse_endpoint).transpose()?;
     let installation = Installation::open(config).await?;
     let now = installation.clock.now();
     let back = within.map(|within| i64::try_from(within.as_secs()).unwrap_or(i64::MAX));
     which.since = back.map(|seconds| now.plus_seconds(seconds.saturating_neg()));
     let count = keep::retry(&installation.db, &which, now).await?;
     say(format!("{count} deliveries wait again; `tandem serve` sends them."));
+    Ok(())
+}
+
+fn parse_endpoint(text: &str) -> anyhow::Result<WebhookEndpointId> {
+    WebhookEndpointId::parse(text)
+        .with_context(|| format!("--endpoint is {text:?}; it needs an id such as whe_ and 32 digits"))
+}
+
+async fn replay_events(config: Config, options: ReplayOptions) -> anyhow::Result<()> {
+    let ReplayOptions { endpoint, since, until, after, up_to, types } = options;
+    let id = parse_endpoint(&endpoint)?;
+    let installation = Installation::open(config).await?;
+    let partner = queries::partner_of(&installation.db, id).await?;
+    let scope = Scope::of_webhooks(partner.with_context(|| format!("there is no endpoint {endpoint}"))?);
+    let part = Part::between(&installation, &scope, after.as_deref(), up_to.as_deref()).await;
+    let part = part.map_err(|error| match error {
+        CursorError::Broken => anyhow!("--after or --up-to is not a cursor of this partner's stream"),
+        CursorError::Expired { oldest } => {
+            anyhow!("the stream is not kept at --after or --up-to; the oldest cursor that works is {oldest}")
+        }
+        CursorError::Database(error) => error.into(),
+    })?;
+    let part = Part { since, until, types: (!types.is_empty()).then_some(types), ..part };
+    let up_to = installation.cursor(scope.partner(), part.until_position);
+    endpoints::replay(&installation, &scope, id, part).await.map_err(|failure| match failure {
+        Failure::Refused(refusal) => anyhow!(refusal.message),
+        Failure::Forbidden(word) => anyhow!("this needs the scope {word}"),
+        Failure::Unavailable(error) | Failure::Internal(error) => error,
+    })?;
+    say(format!("The stream up to {up_to} goes out once more; `tandem serve` sends it."));
     Ok(())
 }
 

@@ -141,8 +141,8 @@ impl Scope {
         }
     }
 
-    /// The scope of what is made for a partner without a credential: bodies for its own webhook endpoints. It reads; it
-    /// sends nothing.
+    /// The scope of what is done for a partner's own webhook endpoints without a credential: their bodies are made, and an
+    /// operator asks for a replay. It reads; it sends nothing.
     pub fn of_webhooks(partner: PartnerId) -> Self {
         Self {
             partner,

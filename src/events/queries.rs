@@ -12,9 +12,10 @@ use sea_orm::{
 
 use super::cursor::Cursor;
 use super::filter::Filter;
-use crate::app::App;
+use crate::app::{App, Installation};
 use crate::auth::Scope;
 use crate::db::Db;
+use crate::feed::Bounds;
 use crate::ids::EventId;
 use crate::partners;
 
@@ -54,14 +55,20 @@ impl From<DbErr> for CursorError {
 ///
 /// # Errors
 /// See [`CursorError`].
-pub async fn resume(app: &App, scope: &Scope, cursor: Option<&str>) -> Result<i64, CursorError> {
+pub async fn resume(
+    installation: &Installation,
+    scope: &Scope,
+    cursor: Option<&str>,
+) -> Result<i64, CursorError> {
     let partner = scope.partner();
-    let Some(text) = cursor else { return Ok(app.hub.bounds(partner).await?.floor) };
-    let cursor =
-        Cursor::decode(text).filter(|cursor| cursor.partner == partner).ok_or(CursorError::Broken)?;
-    let bounds = app.hub.bounds(partner).await?;
-    if cursor.epoch != app.epoch || !(bounds.floor..=bounds.head).contains(&cursor.position) {
-        return Err(CursorError::Expired { oldest: app.cursor(partner, bounds.floor) });
+    let cursor = cursor.map(|text| {
+        Cursor::decode(text).filter(|cursor| cursor.partner == partner).ok_or(CursorError::Broken)
+    });
+    let cursor = cursor.transpose()?;
+    let bounds = Bounds::of(&installation.db, partner).await?;
+    let Some(cursor) = cursor else { return Ok(bounds.floor) };
+    if cursor.epoch != installation.epoch || !(bounds.floor..=bounds.head).contains(&cursor.position) {
+        return Err(CursorError::Expired { oldest: installation.cursor(partner, bounds.floor) });
     }
     Ok(cursor.position)
 }

@@ -39,6 +39,18 @@ pub struct Bounds {
     pub head: i64,
 }
 
+impl Bounds {
+    /// Of a partner's log, now.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn of(db: &Db, partner: PartnerId) -> Result<Self, DbErr> {
+        #[expect(clippy::disallowed_methods, reason = "asked for by the partner's own id")]
+        let row = event_head::Entity::find_by_id(partner).one(db.read()).await?;
+        Ok(row.map_or(Self::default(), |row| Self { floor: row.floor, head: row.head }))
+    }
+}
+
 /// One partner's feed.
 pub struct Feed {
     partner: PartnerId,
@@ -93,9 +105,7 @@ impl Hub {
     /// # Errors
     /// When the database is away.
     pub async fn bounds(&self, partner: PartnerId) -> Result<Bounds, DbErr> {
-        #[expect(clippy::disallowed_methods, reason = "asked for by the partner's own id")]
-        let row = event_head::Entity::find_by_id(partner).one(self.db.read()).await?;
-        Ok(row.map_or(Bounds::default(), |row| Bounds { floor: row.floor, head: row.head }))
+        Bounds::of(&self.db, partner).await
     }
 
     /// The position of a partner's newest event, as the log says.

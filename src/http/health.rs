@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -24,48 +24,61 @@ async fn health(State(app): State<Arc<App>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response()
 }
 
-/// Counters in Prometheus' text format.
+/// Counters in Prometheus' text format. They cost no statement, however often they are asked for.
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let mut text = String::new();
-    let counters = [
+    let (inbox, deliveries) = (&app.inbox, &app.deliveries);
+    let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let backlog = u64::try_from(inbox.backlog()).unwrap_or(0);
+    let all = [
         (
             "tandem_webhooks_refused_total",
             "Webhook bodies with a wrong or missing signature.",
-            &app.inbox.refused,
+            now(&inbox.refused),
         ),
         (
             "tandem_webhooks_accepted_total",
             "Webhook bodies that were stored and answered 200.",
-            &app.inbox.accepted,
+            now(&inbox.accepted),
         ),
-        ("tandem_webhooks_applied_total", "Webhook bodies whose fate is settled.", &app.inbox.applied),
+        ("tandem_webhooks_applied_total", "Webhook bodies whose fate is settled.", now(&inbox.applied)),
+        ("tandem_webhooks_backlog", "Webhook bodies that wait to be applied.", backlog),
         (
             "tandem_subscription_results_executed_total",
             "Results of subscriptions that were executed, for one subscriber or for many.",
-            &app.hub.executed,
+            now(&app.hub.executed),
         ),
         (
             "tandem_subscription_results_told_total",
             "Results of subscriptions that were told to a subscriber.",
-            &app.hub.told,
+            now(&app.hub.told),
         ),
+        (
+            "tandem_deliveries_taken_total",
+            "Webhooks to partners that were answered 2xx.",
+            now(&deliveries.taken),
+        ),
+        (
+            "tandem_deliveries_failed_attempts_total",
+            "Attempts to deliver a webhook to a partner that failed.",
+            now(&deliveries.failed_attempts),
+        ),
+        (
+            "tandem_deliveries_given_up_total",
+            "Webhooks to partners that failed until their three days were over.",
+            now(&deliveries.given_up),
+        ),
+        (
+            "tandem_deliveries_pending",
+            "Webhooks to partners that wait, of the endpoints that this process delivers to.",
+            now(&deliveries.pending),
+        ),
+        ("tandem_sql_statements_total", "Statements run on the main database.", app.db.statements()),
     ];
-    for (name, help, counter) in counters {
-        let value = counter.load(Ordering::Relaxed);
+    let mut text = String::new();
+    for (name, help, value) in all {
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     }
-    let backlog = app.inbox.backlog();
-    let _ = writeln!(
-        text,
-        "# HELP tandem_webhooks_backlog Webhook bodies that wait to be applied.\n# TYPE tandem_webhooks_backlog gauge\n\
-         tandem_webhooks_backlog {backlog}"
-    );
-    let statements = app.db.statements();
-    let _ = writeln!(
-        text,
-        "# HELP tandem_sql_statements_total Statements run on the main database.\n\
-         # TYPE tandem_sql_statements_total counter\ntandem_sql_statements_total {statements}"
-    );
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

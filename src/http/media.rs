@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartRejection};
@@ -29,6 +30,8 @@ use crate::messages::content::MediaKind;
 const FORM: usize = 64 << 10;
 /// The largest field of a form that is no file.
 const WORD: usize = 256;
+/// How long the rest of a form is listened to that was answered already.
+const REST: Duration = Duration::from_secs(10);
 
 pub(super) fn router(app: Arc<App>) -> Router {
     let largest = usize::try_from(kinds::LARGEST).unwrap_or(usize::MAX).saturating_add(FORM);
@@ -109,11 +112,11 @@ async fn upload(
 ) -> Result<Response, Refused> {
     let scope = caller(&app, &headers).await?;
     let mut form = form.map_err(|_| Refused::invalid("The body has to be multipart/form-data."))?;
-    let done = read(&app, &scope, asked, &mut form).await;
-    // Whoever still sends would never see the answer.
-    while let Ok(Some(mut field)) = form.next_field().await {
-        while let Ok(Some(_)) = field.chunk().await {}
-    }
+    let patience = Duration::from_secs(app.config.media.timeout_seconds);
+    let done = tokio::time::timeout(patience, read(&app, &scope, asked, &mut form)).await;
+    // Whoever still sends would never see the answer; but they do not send for ever.
+    let _ = tokio::time::timeout(REST, pass_over(&mut form)).await;
+    let done = done.unwrap_or_else(|_| Err(NotTaken::TooSlow.into()));
     let Uploaded { id, kind, mime_type, size, sha256, expires_at } = done?;
     let expires = expires_at.map(|at| to_datetime(at).to_rfc3339_opts(SecondsFormat::AutoSi, true));
     let body = json!({
@@ -149,9 +152,7 @@ async fn read(app: &App, scope: &Scope, mut asked: Asked, form: &mut Multipart) 
                     declared: field.content_type().map(str::to_owned),
                     filename: field.file_name().map(str::to_owned),
                 };
-                let taken = receive(app, scope, new, &mut field).await;
-                while let Ok(Some(_)) = field.chunk().await {}
-                return Ok(taken?);
+                return Ok(receive(app, scope, new, &mut field).await?);
             }
             _ => {
                 return Err(Refused::invalid(
@@ -161,6 +162,12 @@ async fn read(app: &App, scope: &Scope, mut asked: Asked, form: &mut Multipart) 
         }
     }
     Err(Refused::invalid("The form has no field `file`."))
+}
+
+async fn pass_over(form: &mut Multipart) {
+    while let Ok(Some(mut field)) = form.next_field().await {
+        while let Ok(Some(_)) = field.chunk().await {}
+    }
 }
 
 async fn word(field: &mut Field<'_>) -> Result<String, Refused> {

@@ -250,9 +250,9 @@ mod tests {
     }
 
     /// A store in a place, or in that of `address`.
-    fn open(directory: &std::path::Path, address: Option<String>) -> Store {
+    fn open(directory: &std::path::Path, address: Option<&str>) -> Store {
         let mut environment = vec![("TANDEM_DATA_DIR".to_owned(), directory.display().to_string())];
-        for (name, value) in address.iter().flat_map(|address| {
+        for (name, value) in address.into_iter().flat_map(|address| {
             [
                 ("STORE", "s3://files/of/tandem"),
                 ("S3_ENDPOINT", address),
@@ -299,7 +299,7 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "ends with the test")]
         tokio::spawn(async move { axum::serve(listener, router).await });
         let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path(), Some(address));
+        let store = open(dir.path(), Some(&address));
         goes_in_and_out(&store).await;
         let id = BlobId::generate();
         let mut writing = store.write(id).await.unwrap();

@@ -1,7 +1,5 @@
 //! A file of a partner, to be sent in messages: checked while it comes, written as it comes.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use entity::{ClientId, MediaId, MediaState, Timestamp, client, media};
 use futures_util::{Stream, StreamExt};
@@ -106,7 +104,7 @@ pub enum NotTaken {
     Database(#[from] DbErr),
 }
 
-/// Takes a file. Its bytes are never all in memory.
+/// Takes a file. Its bytes are never all in memory. How long that may take is the caller's to say.
 ///
 /// # Errors
 /// See [`NotTaken`].
@@ -118,9 +116,7 @@ where
     let client = lookup::by_id::<client::Entity>(&app.db, scope, new.client.uuid()).await?;
     let client = client.ok_or(NotTaken::NoClient)?;
     let _place = app.media.uploads.try_acquire().map_err(|_| NotTaken::Busy)?;
-    let patience = Duration::from_secs(app.config.media.timeout_seconds);
-    let taking = take(app, &client, new, bytes);
-    tokio::time::timeout(patience, taking).await.unwrap_or(Err(NotTaken::TooSlow))
+    take(app, &client, new, bytes).await
 }
 
 async fn take<S, E>(

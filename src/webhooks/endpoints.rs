@@ -14,11 +14,14 @@ use sea_orm::{
 use secrecy::SecretString;
 
 use super::{queries, signing};
-use crate::app::App;
+use crate::app::{App, Installation};
 use crate::auth::{Permission, Scope};
 use crate::clients;
+use crate::db::Db;
+use crate::events::queries::{CursorError, resume};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
+use crate::feed::Bounds;
 use crate::ids::PublicId;
 
 /// Seconds for which a former secret still signs.
@@ -121,7 +124,7 @@ pub async fn update(
     id: WebhookEndpointId,
     wanted: Wanted,
 ) -> Outcome<webhook_endpoint::Model> {
-    let before = named(app, scope, id).await?;
+    let before = named(&app.db, scope, id).await?;
     let mut row = before.clone();
     apply(app, scope, wanted, &mut row).await?;
     let mut change = webhook_endpoint::ActiveModel {
@@ -147,7 +150,7 @@ pub async fn update(
 /// # Errors
 /// NOT_FOUND.
 pub async fn delete(app: &App, scope: &Scope, id: WebhookEndpointId) -> Outcome<webhook_endpoint::Model> {
-    named(app, scope, id).await?;
+    named(&app.db, scope, id).await?;
     let change = webhook_endpoint::ActiveModel {
         enabled: Set(false),
         client_key_of: Set(None),
@@ -169,7 +172,7 @@ pub async fn rotate_secret(
     scope: &Scope,
     id: WebhookEndpointId,
 ) -> Outcome<(webhook_endpoint::Model, SecretString)> {
-    let row = named(app, scope, id).await?;
+    let row = named(&app.db, scope, id).await?;
     let secret = signing::new_secret();
     let sealed = app.key.seal(id.0.as_bytes(), &secret).map_err(Failure::Internal)?;
     let change = webhook_endpoint::ActiveModel {
@@ -190,7 +193,7 @@ pub async fn send_test(
     scope: &Scope,
     id: WebhookEndpointId,
 ) -> Outcome<(webhook_endpoint::Model, i64)> {
-    let row = named(app, scope, id).await?;
+    let row = named(&app.db, scope, id).await?;
     require_enabled(&row)?;
     let event = NewEvent {
         partner: row.partner_id,
@@ -221,27 +224,49 @@ pub struct Part {
     pub types: Option<Vec<EventType>>,
 }
 
-/// Sends a part of the stream once more, beside what happens now.
+impl Part {
+    /// What lies between two places, of any time and type. Without the first: from the oldest entry that is kept; without
+    /// the last: up to now.
+    ///
+    /// # Errors
+    /// See [`CursorError`].
+    pub async fn between(
+        installation: &Installation,
+        scope: &Scope,
+        after: Option<&str>,
+        up_to: Option<&str>,
+    ) -> Result<Self, CursorError> {
+        let until_position = match up_to {
+            Some(_) => resume(installation, scope, up_to).await?,
+            None => Bounds::of(&installation.db, scope.partner()).await?.head,
+        };
+        let after = resume(installation, scope, after).await?;
+        Ok(Self { after, until_position, since: None, until: None, types: None })
+    }
+}
+
+/// Sends a part of the stream once more, beside what happens now. Whoever delivers sees it at its next look at the
+/// endpoints, in whichever process that is.
 ///
 /// # Errors
 /// NOT_FOUND; INVALID for one that is off, or has too many replays waiting.
 pub async fn replay(
-    app: &App,
+    installation: &Installation,
     scope: &Scope,
     id: WebhookEndpointId,
     part: Part,
 ) -> Outcome<webhook_endpoint::Model> {
-    let row = named(app, scope, id).await?;
+    let row = named(&installation.db, scope, id).await?;
     require_enabled(&row)?;
     if part.since.zip(part.until).is_some_and(|(since, until)| since >= until) {
         return refuse(RefusalCode::Invalid, "until", "until is not after since");
     }
     let types = part.types.map(|types| types_json("types", types)).transpose()?;
-    let tx = app.db.begin_write().await?;
+    let tx = installation.db.begin_write().await?;
     #[expect(clippy::disallowed_methods, reason = "of an endpoint that came through the scope")]
     let waiting =
         webhook_replay::Entity::find().filter(webhook_replay::Column::EndpointId.eq(id)).count(&tx).await?;
-    let most = app.config.webhooks.replays_per_endpoint;
+    let most = installation.config.webhooks.replays_per_endpoint;
     if usize::try_from(waiting).unwrap_or(usize::MAX) >= most {
         let message = format!("{most} replays wait for this endpoint already; try again when one is over");
         return refuse(RefusalCode::Invalid, "endpointId", message);
@@ -255,12 +280,11 @@ pub async fn replay(
         since: part.since,
         until: part.until,
         event_types: types,
-        created_at: app.now(),
+        created_at: installation.clock.now(),
     };
     replay.into_active_model().insert(&tx).await?;
     let row = changed(&tx, id, Default::default()).await?;
     tx.commit().await?;
-    app.webhooks_wake.notify_one();
     Ok(row)
 }
 
@@ -279,9 +303,9 @@ pub async fn any(app: &App, partner: PartnerId) -> Result<bool, DbErr> {
 }
 
 /// The endpoint that a command names.
-async fn named(app: &App, scope: &Scope, id: WebhookEndpointId) -> Outcome<webhook_endpoint::Model> {
+async fn named(db: &Db, scope: &Scope, id: WebhookEndpointId) -> Outcome<webhook_endpoint::Model> {
     scope.require(Permission::Admin)?;
-    match queries::one(&app.db, scope, id).await? {
+    match queries::one(db, scope, id).await? {
         Some(row) => Ok(row.as_ref().clone()),
         None => refuse(RefusalCode::NotFound, "endpointId", "there is no such endpoint"),
     }

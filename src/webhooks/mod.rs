@@ -26,6 +26,7 @@ mod worker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use entity::{EventType, PartnerId};
 use futures_util::future::BoxFuture;
@@ -36,6 +37,19 @@ pub use engine::run;
 
 /// Entries rendered at once.
 pub const RENDERED_AT_ONCE: usize = 100;
+
+/// What became of webhooks since the process began, and what waits.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Deliveries that their receivers took.
+    pub taken: AtomicU64,
+    /// Attempts that failed.
+    pub failed_attempts: AtomicU64,
+    /// Deliveries that are over without having been taken: `FAILED`.
+    pub given_up: AtomicU64,
+    /// Deliveries that wait, of the endpoints that this process works for.
+    pub pending: AtomicU64,
+}
 
 /// An entry of a partner's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use entity::{
-    ClientId, WebhookDeliveryId, WebhookDeliveryStatus, WebhookEndpointId, webhook_attempt, webhook_delivery,
-    webhook_endpoint,
+    ClientId, PartnerId, WebhookDeliveryId, WebhookDeliveryStatus, WebhookEndpointId, webhook_attempt,
+    webhook_delivery, webhook_endpoint,
 };
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -65,6 +65,16 @@ pub async fn one(
     id: WebhookEndpointId,
 ) -> Result<Option<Arc<webhook_endpoint::Model>>, DbErr> {
     Ok(by_ids(db, scope, &[id]).await?.remove(&id))
+}
+
+/// Whose endpoint it is: for operators, who know ids alone.
+///
+/// # Errors
+/// When the database is away.
+pub async fn partner_of(db: &Db, id: WebhookEndpointId) -> Result<Option<PartnerId>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the operator's commands, over all partners")]
+    let row = webhook_endpoint::Entity::find_by_id(id).one(db.read()).await?;
+    Ok(row.map(|row| row.partner_id))
 }
 
 /// Deliveries of an endpoint that came through the scope, newest first.

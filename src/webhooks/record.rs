@@ -1,5 +1,7 @@
 //! What a round writes: everything or nothing, with a constant number of statements.
 
+use std::sync::atomic::Ordering;
+
 use entity::{
     EventType, PartnerId, Timestamp, WebhookDeliveryId, WebhookDeliveryStatus, WebhookDisabledReason,
     WebhookEndpointId, WebhookReplayId, api_key, webhook_attempt, webhook_delivery, webhook_endpoint,
@@ -12,6 +14,7 @@ use sea_orm::{
 use serde_json::json;
 use uuid::Uuid;
 
+use super::Counters;
 use crate::app::App;
 use crate::events::{self, NewEvent};
 
@@ -80,6 +83,22 @@ impl Writes {
             && self.replays.is_empty()
             && self.replays_over.is_empty()
             && self.disable.is_none()
+    }
+
+    /// Counts what has been written; `pending` is how many deliveries of the endpoint waited before.
+    pub(super) fn count(&self, counters: &Counters, pending: &mut u64) {
+        let count = |status| self.standings.iter().filter(|one| one.status == status).count() as u64;
+        let taken = count(WebhookDeliveryStatus::Delivered);
+        let given_up = count(WebhookDeliveryStatus::Failed);
+        let failed = self.attempts.iter().filter(|attempt| attempt.error.is_some()).count() as u64;
+        counters.taken.fetch_add(taken, Ordering::Relaxed);
+        counters.given_up.fetch_add(given_up, Ordering::Relaxed);
+        counters.failed_attempts.fetch_add(failed, Ordering::Relaxed);
+        let settled = taken + given_up + count(WebhookDeliveryStatus::Canceled);
+        let after = (*pending + self.new.len() as u64).saturating_sub(settled);
+        // One value for what came and what went, so that nobody sees a half of it.
+        counters.pending.fetch_add(after.wrapping_sub(*pending), Ordering::Relaxed);
+        *pending = after;
     }
 
     /// Writes all of it.

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,7 +12,7 @@ use entity::{
     ClientId, EventType, Timestamp, WebhookDeliveryId, WebhookDeliveryStatus, WebhookDisabledReason, client,
     event, webhook_attempt, webhook_delivery, webhook_endpoint, webhook_replay,
 };
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -87,6 +88,18 @@ enum Report {
     Over { slot: Slot, failed: Option<(Item, Timestamp, Answer)>, rest: Vec<Item> },
 }
 
+/// How many deliveries of the endpoint wait, counted among those of the process as long as it works for the endpoint.
+struct Pending {
+    app: Arc<App>,
+    count: u64,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.app.deliveries.pending.fetch_sub(self.count, Ordering::Relaxed);
+    }
+}
+
 pub(super) struct Worker {
     shared: Arc<Shared>,
     app: Arc<App>,
@@ -102,6 +115,7 @@ pub(super) struct Worker {
     health: Health,
     /// As far as it was written.
     written_position: i64,
+    pending: Pending,
     reports: mpsc::UnboundedSender<Report>,
     heard: mpsc::UnboundedReceiver<Report>,
     running: usize,
@@ -136,6 +150,9 @@ impl Worker {
             .into_tuple()
             .one(app.db.read())
             .await?;
+        let count = waiting(&endpoint).count(app.db.read()).await?;
+        app.deliveries.pending.fetch_add(count, Ordering::Relaxed);
+        let pending = Pending { app: app.clone(), count };
         #[expect(clippy::disallowed_methods, reason = "the engine's own replays, by their endpoint")]
         let rows = webhook_replay::Entity::find()
             .filter(webhook_replay::Column::EndpointId.eq(endpoint.id))
@@ -166,6 +183,7 @@ impl Worker {
                 failing_since: endpoint.failing_since,
             },
             written_position: endpoint.position,
+            pending,
             reports,
             heard,
             running: 0,
@@ -621,6 +639,7 @@ impl Worker {
         let (partner, endpoint) = (self.endpoint.partner_id, self.endpoint.id);
         let written = self.writes.write(&self.app, partner, endpoint, self.shared.owner).await?;
         if written == Written::Yes {
+            self.writes.count(&self.app.deliveries, &mut self.pending.count);
             self.written_position = self.writes.position;
             self.disabled |= self.writes.disable.is_some();
             self.writes = Writes { position: self.writes.position, ..Writes::default() };

@@ -14,9 +14,8 @@ use tandem::clock::Clock;
 use tandem::ids::PublicId;
 use tandem::media::{keep, links};
 
-use crate::crash;
-use crate::harness::process::{command, start};
-use crate::harness::{ADA, BEN, DAY, SHOP, Subscription, Tandem, database, http_client};
+use crate::harness::process::Binary;
+use crate::harness::{ADA, BEN, DAY, SHOP, Subscription, Tandem, http_client};
 
 const CONTENT: &str = "content { __typename ... on MediaContent {
     kind state url urlExpiresAt mimeType sizeBytes filename caption } }";
@@ -461,37 +460,20 @@ async fn a_document_of_100_mb_goes_up_and_down_with_flat_memory() {
     /// Kilobytes that transfers may take beside what the process has when it begins: the allocator keeps some 45 MB, once
     /// and for all transfers (measured; a second and a tenth one take no more).
     const FLAT: u64 = 64 << 10;
-    let dir = tempfile::tempdir().unwrap();
-    let simulator = [
-        ("TANDEM_DATA_DIR", dir.path().join("simulator").display().to_string()),
-        ("TANDEM_SIMULATOR_LISTEN", "127.0.0.1:0".to_owned()),
-    ];
-    let simulator = start(&simulator, &["simulator"], "the simulator serves at http://").await;
-    let mut environment = vec![
-        ("TANDEM_DATA_DIR", dir.path().join("data").display().to_string()),
-        ("TANDEM_LISTEN", "127.0.0.1:0".to_owned()),
-        ("TANDEM_SIMULATOR_URL", format!("http://{}", simulator.address)),
-    ];
-    if let Some(url) = database().await {
-        environment.push(("DATABASE_URL", url));
-    }
-    let made = command(&environment).args(["partner", "create", "--name", "Acme", "--json"]).output();
-    let made: Value = serde_json::from_slice(&made.await.unwrap().stdout).unwrap();
-    let key = made["apiKey"].as_str().unwrap().to_owned();
-    let service = start(&environment, &["serve"], "serving at http://").await;
-    let (client, _) = crash::connect(&service.address, &simulator.address, &key).await;
-    let place = crash::ask(&service.address, &key, "{ viewer { eventCursor } }", json!({})).await;
+    let installation = Binary::new(&[]).await;
+    let key = installation.key.clone();
+    let service = installation.serve().await;
+    let (client, _) = installation.connect(&service, "+4915120000001").await;
+    let place = installation.place(&service).await;
     let query = "subscription($after: EventCursor) { events(after: $after) { ... on Event { type }
         ... on MessageStatusEvent { status } ... on MessageChangedEvent { message { content {
         ... on MediaContent { state url sizeBytes } } } } } }";
     let url = format!("ws://{}/graphql", service.address);
-    let after = json!({ "after": place["viewer"]["eventCursor"] });
+    let after = json!({ "after": place });
     let mut events = Subscription::open(&url, &key, query, after).await.patient(Duration::from_secs(120));
-    crash::simulate(
-        &simulator.address,
-        r#"mutation { writeAsCustomer(input: { phoneNumber: "+4915120000001", with: "+4915770000001", text: "?" }) { id } }"#,
-    )
-    .await;
+    let write = "mutation($input: WriteInput!) { writeAsCustomer(input: $input) { id } }";
+    let input = json!({ "phoneNumber": "+4915120000001", "with": "+4915770000001", "text": "?" });
+    installation.simulate(write, json!({ "input": input })).await;
     events.until(|data| data["events"]["type"] == "MESSAGE_INCOMING").await;
 
     // Up: from the partner to us, and from us to WhatsApp.
@@ -511,19 +493,16 @@ async fn a_document_of_100_mb_goes_up_and_down_with_flat_memory() {
         "mutation($input: SendMessageInput!) { sendMessage(input: $input) { userErrors { message } } }";
     let input = json!({ "clientId": client, "to": "+4915770000001", "idempotencyKey": "1",
         "content": { "document": { "mediaId": made["id"] } } });
-    let sent = crash::ask(&service.address, &key, send, json!({ "input": input })).await;
+    let sent = service.ask(&key, send, json!({ "input": input })).await;
     assert_eq!(sent["sendMessage"]["userErrors"], json!([]));
     events.until(|data| data["events"]["status"] == "SENT").await;
     let (_, most) = service.memory();
     assert!(most < rests + FLAT, "handing it to WhatsApp took {} KB", most - rests);
 
     // Down: from WhatsApp to us, and from us to whoever has the address.
-    crash::simulate(
-        &simulator.address,
-        r#"mutation { writeAsCustomer(input: { phoneNumber: "+4915120000001", with: "+4915770000001", text: "",
-            media: "document", file: { sizeBytes: 104857600 } }) { id } }"#,
-    )
-    .await;
+    let input = json!({ "phoneNumber": "+4915120000001", "with": "+4915770000001", "text": "",
+        "media": "document", "file": { "sizeBytes": SIZE } });
+    installation.simulate(write, json!({ "input": input })).await;
     let there = events.until(|data| data["events"]["type"] == "MESSAGE_UPDATED").await;
     let file = &there["events"]["message"]["content"];
     assert_eq!((&file["state"], &file["sizeBytes"]), (&json!("READY"), &json!(SIZE)));
@@ -539,5 +518,4 @@ async fn a_document_of_100_mb_goes_up_and_down_with_flat_memory() {
     let (_, most) = service.memory();
     assert!(most < rests + FLAT, "serving it took {} KB", most - rests);
     service.kill().await;
-    simulator.kill().await;
 }

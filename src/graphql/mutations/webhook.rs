@@ -8,7 +8,6 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::client::cursor;
 use crate::auth::Permission;
-use crate::events::queries::resume;
 use crate::failure::Outcome;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::{Result, UserError, settle};
@@ -250,22 +249,13 @@ pub async fn replay(ctx: &Context<'_>, input: ReplayWebhooksInput) -> Result<Rep
     let ReplayWebhooksInput { endpoint_id, since, until, after, up_to, types: only } = input;
     let (app, scope) = (ctx.app(), ctx.scope());
     scope.require(Permission::Admin)?;
-    let head = app.hub.head(scope.partner()).await?;
-    let after = resume(app, scope, after.as_ref().map(|cursor| cursor.0.as_str())).await?;
-    let until_position = match &up_to {
-        Some(cursor) => resume(app, scope, Some(cursor.0.as_str())).await?,
-        None => head,
-    };
-    let part = Part {
-        after,
-        until_position,
-        since: since.map(|at| at.0),
-        until: until.map(|at| at.0),
-        types: types(only),
-    };
+    let [after, up_to] = [&after, &up_to].map(|place| place.as_ref().map(|cursor| cursor.0.as_str()));
+    let part = Part::between(app, scope, after, up_to).await?;
+    let part = Part { since: since.map(|at| at.0), until: until.map(|at| at.0), types: types(only), ..part };
+    let until_position = part.until_position;
     let outcome = async {
         let id = endpoint_id.of("endpointId")?;
-        Box::pin(crate::webhooks::endpoints::replay(app, scope, id, part)).await
+        Box::pin(endpoints::replay(app, scope, id, part)).await
     };
     let (done, user_errors) = settle(outcome.await)?;
     let up_to = done.as_ref().map(|_| cursor(ctx, until_position));

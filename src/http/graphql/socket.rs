@@ -247,9 +247,9 @@ impl Stream for Operation {
 async fn advance(operations: &mut StreamMap<Arc<str>, Operation>) {
     poll_fn(|context| {
         operations.values_mut().for_each(|operation| operation.advance(context));
-        Poll::Pending
+        Poll::<()>::Pending
     })
-    .await
+    .await;
 }
 
 /// What is said next; nothing while the socket rests.

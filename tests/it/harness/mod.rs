@@ -114,7 +114,17 @@ impl Tandem {
 
     /// Stops the service and starts it again, on another port, over the same data.
     pub async fn restart(&mut self) {
+        self.stop().await;
+        self.start().await;
+    }
+
+    /// Stops the service: commands find the installation without one.
+    pub async fn stop(&mut self) {
         assert!(self.running.take().unwrap().stop().await, "an engine died");
+    }
+
+    /// Starts it again.
+    pub async fn start(&mut self) {
         self.running = Some(Running::start(config(&self.environment), false).await.unwrap());
     }
 
@@ -541,14 +551,23 @@ async fn close(installation: Installation) {
 
 /// A Postgres database of its own, if a server was named; it goes when the server is thrown away after the run.
 pub async fn database() -> Option<String> {
-    #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
-    let admin = std::env::var("TEST_POSTGRES_URL").ok()?;
+    let admin = postgres()?;
     let name = format!("t_{}", tandem::secrets::random_hex(8));
     let connection = Database::connect(&admin).await.unwrap();
     connection.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
     connection.close().await.unwrap();
     let (server, _) = admin.rsplit_once('/').unwrap();
     Some(format!("{server}/{name}"))
+}
+
+/// Whether the run is the one on Postgres, where several processes can share a database.
+pub fn on_postgres() -> bool {
+    postgres().is_some()
+}
+
+fn postgres() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
+    std::env::var("TEST_POSTGRES_URL").ok()
 }
 
 /// A client of its own, with a time-out.

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use super::Tandem;
+use super::{Tandem, http_client};
 
 /// The number of the shop that most tests are about.
 pub const SHOP: &str = "+4915120000001";
@@ -32,6 +32,14 @@ pub const FIXED: &str = "__typename ... on CaughtUp { cursor }
     ... on OnboardingEvent { step: status onboarding { id } }
     ... on SyncEvent { kind stage: state percent items since until conversationIds }
     ... on ClientEvent { reason days daysLeft merged: mergedId }";
+
+/// One of the counters of the service at this address.
+pub(super) async fn metric(address: &str, name: &str) -> i64 {
+    let url = format!("http://{address}/metrics");
+    let text = http_client().get(url).send().await.unwrap().text().await.unwrap();
+    let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+    line.unwrap_or_else(|| panic!("no {name} in {text}"))[name.len()..].trim().parse().unwrap()
+}
 
 impl Tandem {
     /// An installation with one connected shop: its client's id.
@@ -166,10 +174,15 @@ impl Tandem {
 
     /// One of the counters of `/metrics`.
     pub async fn metric(&self, name: &str) -> i64 {
-        let text =
-            self.http.get(format!("{}/metrics", self.url())).send().await.unwrap().text().await.unwrap();
-        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
-        line.unwrap_or_else(|| panic!("no {name} in {text}"))[name.len()..].trim().parse().unwrap()
+        metric(&self.running().address.to_string(), name).await
+    }
+
+    /// Waits until one of the counters of `/metrics` is this: what is counted is counted a moment after it was done.
+    pub async fn until_metric(&self, name: &str, wanted: i64) {
+        let wait = async { while self.metric(name).await != wanted {} };
+        if tokio::time::timeout(super::PATIENCE, wait).await.is_err() {
+            panic!("{name} stays {}, not {wanted}", self.metric(name).await);
+        }
     }
 
     /// A body of Meta's about the shop's number, with these lists in its value.
