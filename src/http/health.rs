@@ -72,6 +72,13 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
             "Webhooks to partners that wait, of the endpoints that this process delivers to.",
             now(&deliveries.pending),
         ),
+        ("tandem_files_fetched_total", "Files that were fetched from WhatsApp.", now(&app.media.fetched)),
+        ("tandem_files_delivered_total", "Uploads that were handed to WhatsApp.", now(&app.media.delivered)),
+        (
+            "tandem_files_given_up_total",
+            "Files that could not be had, or not be handed over.",
+            now(&app.media.given_up),
+        ),
         ("tandem_sql_statements_total", "Statements run on the main database.", app.db.statements()),
     ];
     let mut text = String::new();

@@ -5,7 +5,7 @@
 //! clients together; only when it is committed do the marked ones leave. So the queue in the database always tells the
 //! truth: what is not marked never left, what is marked may have left and is never sent again by anybody.
 //!
-//! * [`queue`]: what is put in, and taken back.
+//! * [`mod@queue`]: what is put in, and taken back.
 //! * [`claim`]: what goes next. Of each recipient the first entry only, so that an answer is recorded before the next
 //!   message to the same person starts; replies before templates. [`turns`]: fair between recipients.
 //! * [`slots`]: the rate. [`backoff`]: waits after tries in vain.

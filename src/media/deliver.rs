@@ -1,5 +1,6 @@
 //! A partner's upload, handed to WhatsApp when a message needs it first, and again when WhatsApp keeps it no longer.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use entity::{MediaState, Timestamp, media};
@@ -84,6 +85,7 @@ async fn delivered(app: &App, row: &media::Model, upstream_id: &str) -> Result<(
         .filter(media::Column::Id.eq(row.id))
         .exec(app.db.write())
         .await?;
+    app.media.delivered.fetch_add(1, Ordering::Relaxed);
     app.lanes_wake.client(row.client_id);
     Ok(())
 }
@@ -102,6 +104,7 @@ async fn give_up(app: &App, row: &media::Model, error: &ReportedError, why: &str
         .exec(&tx)
         .await?;
     events::commit(&app.hub, tx, failed).await?;
+    app.media.given_up.fetch_add(1, Ordering::Relaxed);
     app.lanes_wake.client(row.client_id);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! A file that came with a message: fetched from WhatsApp. Its id lives a week, an address that leads to it five minutes: each
 //! try asks for a new one.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use entity::{EventType, MediaState, Timestamp, media};
@@ -119,6 +120,7 @@ async fn arrived(app: &App, row: &media::Model, fetched: Fetched) -> Result<(), 
         drop(tx);
         return Ok(());
     }
+    app.media.fetched.fetch_add(1, Ordering::Relaxed);
     tell(app, tx, rows).await
 }
 
@@ -156,6 +158,7 @@ async fn over(app: &App, row: &media::Model, state: MediaState, why: &str) -> Re
         .filter(media::Column::State.eq(MediaState::Pending))
         .exec_with_returning(&tx)
         .await?;
+    app.media.given_up.fetch_add(1, Ordering::Relaxed);
     tell(app, tx, rows).await
 }
 

@@ -20,6 +20,8 @@ pub mod store;
 pub mod transfers;
 pub mod upload;
 
+use std::sync::atomic::AtomicU64;
+
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::config::MediaConfig;
@@ -31,6 +33,12 @@ pub struct Files {
     pub store: Store,
     /// Wakes the engine: there is a file to move.
     pub wake: Notify,
+    /// Files that were fetched from WhatsApp.
+    pub fetched: AtomicU64,
+    /// Files that WhatsApp was given.
+    pub delivered: AtomicU64,
+    /// Files that could not be had, or not be given.
+    pub given_up: AtomicU64,
     /// Places for uploads of partners.
     pub(crate) uploads: Semaphore,
     /// Changes whenever a transfer is over.
@@ -43,6 +51,9 @@ impl Files {
         Self {
             store,
             wake: Notify::new(),
+            fetched: AtomicU64::default(),
+            delivered: AtomicU64::default(),
+            given_up: AtomicU64::default(),
             uploads: Semaphore::new(config.uploads.min(Semaphore::MAX_PERMITS)),
             over: watch::Sender::new(0),
         }

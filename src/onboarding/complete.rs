@@ -1,5 +1,5 @@
 //! From what the browser got to a connected number (S2 to S5, R1, R2, R15). Judged by what WhatsApp says, never by what the
-//! browser says. Only [`registration`](super::registration) registers a number, and never one that is in the app: that would
+//! browser says. Only [`registration`] registers a number, and never one that is in the app: that would
 //! take it off the phone.
 
 use entity::{

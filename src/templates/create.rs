@@ -46,9 +46,16 @@ pub async fn create(app: &App, scope: &Scope, client: ClientId, draft: &Draft) -
     state::set_status(&mut row, status.as_deref().unwrap_or(PENDING), None, stamp);
     state::set_category(&mut row, category.as_deref().unwrap_or(&draft.category), stamp);
     row.parameter_format = Some(draft.parameter_format().to_owned());
-    row.components = Some(draft.components());
+    // Words that are Meta's own are read from its list.
+    row.components = draft.listed().or(row.components);
     row.changed_at = row.changed_at.max(now);
-    write(app, tx, &client, row, now).await
+    let needs_words = row.components.is_none();
+    let done = write(app, tx, &client, row, now).await?;
+    drop(held);
+    if needs_words {
+        refresh::due(app, client.id, Timestamp(0)).await?;
+    }
+    Ok(done)
 }
 
 /// Deletes a template in its language. Asked twice, it is deleted once.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{is_number, places};
+use super::{AUTHENTICATION, is_number, places};
 use crate::failure::{Refusal, RefusalCode};
 
 /// Meta's limits, characters and counts.
@@ -16,8 +16,11 @@ const LONGEST_CODE: usize = 15;
 const LONGEST_EXAMPLE: usize = 1024;
 const MOST_BUTTONS: usize = 10;
 const MOST_URLS: usize = 2;
-/// Seconds that a utility template may wait for its recipient.
-const LIFETIME: std::ops::RangeInclusive<i64> = 30..=43_200;
+/// Seconds that a template of these categories may wait for its recipient.
+const LIFETIMES: [(&str, std::ops::RangeInclusive<i64>); 2] =
+    [("UTILITY", 30..=43_200), (AUTHENTICATION, 30..=900)];
+/// Minutes after which a code to sign in with is no good any more.
+const EXPIRY: std::ops::RangeInclusive<i64> = 1..=90;
 
 /// A template to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,18 +29,31 @@ pub struct Draft {
     pub name: String,
     /// Such as `de` or `en_US`.
     pub language: String,
-    /// `MARKETING` or `UTILITY`.
+    /// `MARKETING`, `UTILITY` or `AUTHENTICATION`.
     pub category: String,
     /// What stands above the words.
     pub header: Option<Header>,
-    /// The words.
-    pub body: Words,
+    /// The words; none of an authentication template, which has WhatsApp's own.
+    pub body: Option<Words>,
+    /// Of an authentication template, and of no other.
+    pub authentication: Option<Authentication>,
     /// Small words below, at most 60 characters.
     pub footer: Option<String>,
     /// At most 10.
     pub buttons: Vec<Button>,
     /// How long it may wait for its recipient, seconds; none: WhatsApp's own time.
     pub lifetime: Option<i64>,
+}
+
+/// What can be chosen of an authentication template. Its words are WhatsApp's own, and a button copies the code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authentication {
+    /// Whether it says that nobody should be told the code.
+    pub security_recommendation: bool,
+    /// Minutes after which the code is no good any more, 1 to 90; none: it does not say.
+    pub expires_minutes: Option<i64>,
+    /// What stands on the button, at most 25 characters.
+    pub button: String,
 }
 
 /// Words with places, `{{1}}` or `{{first_name}}`, and an example for each place.
@@ -153,13 +169,22 @@ impl Draft {
             return invalid("language", "It needs a language code such as de or en_US.");
         }
         if let Some(lifetime) = self.lifetime {
-            if self.category != "UTILITY" {
-                return invalid("lifetimeSeconds", "Only utility templates have a lifetime of their own.");
-            }
-            if !LIFETIME.contains(&lifetime) {
-                return invalid("lifetimeSeconds", "It needs 30 to 43200 seconds.");
+            let Some((_, range)) = LIFETIMES.into_iter().find(|(category, _)| *category == self.category)
+            else {
+                return invalid("lifetimeSeconds", "Marketing templates have no lifetime of their own.");
+            };
+            if !range.contains(&lifetime) {
+                let text = format!("It needs {} to {} seconds.", range.start(), range.end());
+                return invalid("lifetimeSeconds", text);
             }
         }
+        if self.category == AUTHENTICATION {
+            return self.check_authentication();
+        }
+        if self.authentication.is_some() {
+            return invalid("authentication", "Only templates of the category AUTHENTICATION have it.");
+        }
+        let Some(body) = &self.body else { return invalid("body", "It needs words.") };
         let named = self.is_named()?;
         match &self.header {
             Some(Header::Text(words)) => {
@@ -177,8 +202,8 @@ impl Draft {
             }
             Some(Header::Location) | None => {}
         }
-        full("body.text", &self.body.text, LONGEST_BODY)?;
-        self.body.check("body", named, true)?;
+        full("body.text", &body.text, LONGEST_BODY)?;
+        body.check("body", named, true)?;
         if let Some(footer) = &self.footer {
             line("footer", footer)?;
             if footer.contains("{{") {
@@ -188,6 +213,30 @@ impl Draft {
         self.check_buttons()
     }
 
+    /// WhatsApp writes the words of codes to sign in with.
+    fn check_authentication(&self) -> Checked {
+        let Some(authentication) = &self.authentication else {
+            return invalid("authentication", "A template of the category AUTHENTICATION needs it.");
+        };
+        for (field, is_there) in [
+            ("header", self.header.is_some()),
+            ("body", self.body.is_some()),
+            ("footer", self.footer.is_some()),
+            ("buttons", !self.buttons.is_empty()),
+        ] {
+            if is_there {
+                return invalid(
+                    field,
+                    "WhatsApp writes the words of authentication templates: leave it out.",
+                );
+            }
+        }
+        if authentication.expires_minutes.is_some_and(|minutes| !EXPIRY.contains(&minutes)) {
+            return invalid("authentication.codeExpiresMinutes", "It needs 1 to 90 minutes.");
+        }
+        label("authentication.buttonText", &authentication.button)
+    }
+
     /// Whether its places have names. Named and numbered ones do not mix.
     fn is_named(&self) -> Result<bool, Refusal> {
         let mut named = None;
@@ -195,7 +244,8 @@ impl Draft {
             Some(Header::Text(words)) => Some(("header.text.text", words.text.as_str())),
             _ => None,
         };
-        for (field, text) in header.into_iter().chain([("body.text", self.body.text.as_str())]) {
+        let body = self.body.as_ref().map(|body| ("body.text", body.text.as_str()));
+        for (field, text) in header.into_iter().chain(body) {
             for place in places(text) {
                 let is_named = !is_number(place);
                 if *named.get_or_insert(is_named) != is_named {
@@ -260,8 +310,12 @@ impl Draft {
         wire
     }
 
-    /// Its parts, as Meta lists them.
-    pub fn components(&self) -> Value {
+    /// Its parts, as Meta lists them; none where Meta writes the words.
+    pub fn listed(&self) -> Option<Value> {
+        self.authentication.is_none().then(|| self.components())
+    }
+
+    fn components(&self) -> Value {
         let mut components = Vec::new();
         match &self.header {
             Some(Header::Text(words)) => {
@@ -275,9 +329,22 @@ impl Draft {
             Some(Header::Location) => components.push(json!({ "type": "HEADER", "format": "LOCATION" })),
             None => {}
         }
-        let mut body = json!({ "type": "BODY", "text": self.body.text });
-        self.body.put_examples(&mut body, "body_text", true);
-        components.push(body);
+        if let Some(words) = &self.body {
+            let mut body = json!({ "type": "BODY", "text": words.text });
+            words.put_examples(&mut body, "body_text", true);
+            components.push(body);
+        }
+        if let Some(Authentication { security_recommendation, expires_minutes, button }) =
+            &self.authentication
+        {
+            components
+                .push(json!({ "type": "BODY", "add_security_recommendation": security_recommendation }));
+            if let Some(minutes) = expires_minutes {
+                components.push(json!({ "type": "FOOTER", "code_expiration_minutes": minutes }));
+            }
+            let button = json!({ "type": "OTP", "otp_type": "COPY_CODE", "text": button });
+            components.push(json!({ "type": "BUTTONS", "buttons": [button] }));
+        }
         if let Some(footer) = &self.footer {
             components.push(json!({ "type": "FOOTER", "text": footer }));
         }
@@ -493,10 +560,26 @@ mod tests {
             language: "de".into(),
             category: "UTILITY".into(),
             header: None,
-            body: words("Hallo", Vec::new()),
+            body: Some(words("Hallo", Vec::new())),
+            authentication: None,
             footer: None,
             buttons: Vec::new(),
             lifetime: None,
+        }
+    }
+
+    fn code() -> Draft {
+        let authentication = Authentication {
+            security_recommendation: true,
+            expires_minutes: Some(90),
+            button: "Copy".into(),
+        };
+        Draft {
+            category: "AUTHENTICATION".into(),
+            body: None,
+            authentication: Some(authentication),
+            lifetime: Some(900),
+            ..draft()
         }
     }
 
@@ -515,7 +598,7 @@ mod tests {
             name: "n".repeat(512),
             language: "en_US".into(),
             header: Some(Header::Text(words(&long(60), Vec::new()))),
-            body: words(&long(1024), Vec::new()),
+            body: Some(words(&long(1024), Vec::new())),
             footer: Some(long(60)),
             buttons: vec![
                 quick(&long(25)),
@@ -530,20 +613,26 @@ mod tests {
         full.check().unwrap();
         let places = Draft {
             header: Some(Header::Text(words("Nr. {{1}}", vec![example("7")]))),
-            body: words("An {{1}} und {{2}}.", vec![example("Ada"), example("Ben")]),
+            body: Some(words("An {{1}} und {{2}}.", vec![example("Ada"), example("Ben")])),
             ..draft()
         };
         places.check().unwrap();
         let by_name = words("An {{first_name}}.", vec![named("first_name", "Ada")]);
-        Draft { body: by_name, ..draft() }.check().unwrap();
+        Draft { body: Some(by_name), ..draft() }.check().unwrap();
     }
 
     #[test]
     fn what_meta_would_refuse_is_named_with_its_path() {
         let long = |length: usize| "ä".repeat(length);
-        let body = |text: &str, examples: Vec<Example>| Draft { body: words(text, examples), ..draft() };
+        let body =
+            |text: &str, examples: Vec<Example>| Draft { body: Some(words(text, examples)), ..draft() };
         let header = |text: &str| Draft { header: Some(Header::Text(words(text, Vec::new()))), ..draft() };
         let buttons = |buttons: Vec<Button>| Draft { buttons, ..draft() };
+        let authentication = |expires_minutes: Option<i64>, button: &str| {
+            let authentication =
+                Authentication { security_recommendation: false, expires_minutes, button: button.into() };
+            Draft { authentication: Some(authentication), ..code() }
+        };
         let plain = "https://example.test/";
         for (bad, field) in [
             (Draft { name: "Order".into(), ..draft() }, "name"),
@@ -552,6 +641,14 @@ mod tests {
             (Draft { language: "en-US".into(), ..draft() }, "language"),
             (Draft { lifetime: Some(29), ..draft() }, "lifetimeSeconds"),
             (Draft { lifetime: Some(60), category: "MARKETING".into(), ..draft() }, "lifetimeSeconds"),
+            (Draft { lifetime: Some(901), ..code() }, "lifetimeSeconds"),
+            (Draft { authentication: None, ..code() }, "authentication"),
+            (Draft { category: "UTILITY".into(), lifetime: None, ..code() }, "authentication"),
+            (Draft { footer: Some("a".into()), ..code() }, "footer"),
+            (Draft { body: draft().body, ..code() }, "body"),
+            (authentication(Some(91), "Copy"), "authentication.codeExpiresMinutes"),
+            (authentication(None, ""), "authentication.buttonText"),
+            (Draft { body: None, ..draft() }, "body"),
             (body(" ", Vec::new()), "body.text"),
             (body(&long(1025), Vec::new()), "body.text"),
             (body("{{1}} kommt.", vec![example("a")]), "body.text"),
@@ -609,7 +706,7 @@ mod tests {
     fn it_has_metas_form() {
         let draft = Draft {
             header: Some(Header::Text(words("Nr. {{number}}", vec![named("number", "7")]))),
-            body: words("Hallo {{name}}!", vec![named("name", "Ada")]),
+            body: Some(words("Hallo {{name}}!", vec![named("name", "Ada")])),
             footer: Some("Bis bald".into()),
             buttons: vec![quick("Ja"), link("https://example.test/{{1}}", Some("https://example.test/7"))],
             lifetime: Some(60),
@@ -629,8 +726,16 @@ mod tests {
                   { "type": "URL", "text": "See", "url": "https://example.test/{{1}}",
                     "example": ["https://example.test/7"] }] }] })
         );
+        code().check().unwrap();
+        assert_eq!(code().listed(), None, "Meta writes the words");
+        assert_eq!(
+            code().wire()["components"],
+            json!([{ "type": "BODY", "add_security_recommendation": true },
+                { "type": "FOOTER", "code_expiration_minutes": 90 },
+                { "type": "BUTTONS", "buttons": [{ "type": "OTP", "otp_type": "COPY_CODE", "text": "Copy" }] }])
+        );
         let numbered = super::tests::draft();
-        let numbered = Draft { body: words("An {{1}}.", vec![example("Ada")]), ..numbered };
+        let numbered = Draft { body: Some(words("An {{1}}.", vec![example("Ada")])), ..numbered };
         assert_eq!(numbered.wire()["components"][0]["example"], json!({ "body_text": [["Ada"]] }));
     }
 }

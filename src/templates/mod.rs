@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 
-pub use draft::{Button, Draft, Example, Header, HeaderFile, Words};
+pub use draft::{Authentication, Button, Draft, Example, Header, HeaderFile, Words};
 pub use refresh::Reads;
 
 /// Its review went well: it can be sent.
@@ -35,6 +35,9 @@ pub const PENDING_DELETION: &str = "PENDING_DELETION";
 pub const DELETED: &str = "DELETED";
 /// The category that people can stop.
 pub const MARKETING: &str = "MARKETING";
+
+/// The category of codes to sign in with, whose words are WhatsApp's own.
+pub const AUTHENTICATION: &str = "AUTHENTICATION";
 
 /// TEMPLATE_CHANGED.
 fn changed(client: &client::Model, row: &template::Model, at: entity::Timestamp) -> NewEvent {

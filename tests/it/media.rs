@@ -203,6 +203,9 @@ async fn what_cannot_be_fetched_is_tried_again_also_after_a_restart_until_whatsa
     assert_eq!(content(&t, &client, "Erst später").await["state"], "READY");
     assert_eq!(content(&t, &client, "Nie").await["state"], "FAILED");
     assert_eq!(t.types_since(&place).await, ["MESSAGE_UPDATED", "MESSAGE_UPDATED"]);
+    let counted =
+        (t.metric("tandem_files_fetched_total").await, t.metric("tandem_files_given_up_total").await);
+    assert_eq!(counted, (1, 1));
 
     t.act("trouble", json!({ "mediaFails": 1.0 })).await;
     customer_sends(&t, "Zu spät", "image", json!({})).await;

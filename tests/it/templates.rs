@@ -333,7 +333,8 @@ async fn a_template_is_made_reviewed_sent_and_deleted() {
     let calls = t.graph_calls("message_templates").await.len();
     for (field, value, path) in [
         ("name", json!("Order"), vec!["name"]),
-        ("category", json!("AUTHENTICATION"), vec!["category"]),
+        ("category", json!("AUTHENTICATION"), vec!["lifetimeSeconds"]),
+        ("category", json!("OTHER"), vec!["category"]),
         ("body", json!({ "text": "Hallo {{1}}" }), vec!["body", "text"]),
         ("body", json!({ "text": "Hallo {{1}}!" }), vec!["body", "examples"]),
         ("footer", json!("x".repeat(61)), vec!["footer"]),
@@ -374,6 +375,38 @@ async fn a_template_is_made_reviewed_sent_and_deleted() {
         .filter(|call| call["method"] == "DELETE")
         .collect();
     assert_eq!(deleted.len(), 1, "asked twice, deleted once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_to_sign_in_with_has_whatsapps_words() {
+    let (t, client) = Tandem::shop().await;
+    templates(&t, &client).await;
+    let draft = json!({ "clientId": client, "name": "sign_in", "language": "en_US", "category": "AUTHENTICATION",
+        "authentication": { "securityRecommendation": true, "codeExpiresMinutes": 5, "buttonText": "Copy" } });
+    let query =
+        "subscription($after: EventCursor) { events(after: $after, filter: { types: [TEMPLATE_CHANGED] }) {
+        ... on TemplateEvent { template { name status body footer } } } }";
+    let mut events = t.subscribe(query, json!({})).await;
+    let made = t.mutate("createTemplate", draft.clone(), "template { status body }").await;
+    assert_eq!(made["userErrors"], json!([]), "{made:#}");
+    let known = |data: &Value| {
+        let template = &data["events"]["template"];
+        template["status"] == "APPROVED" && !template["body"].is_null()
+    };
+    let told = events.until(known).await["events"]["template"].clone();
+    assert_eq!(told["footer"], "This code expires in 5 minutes.", "{told:#}");
+    let code = || json!([{ "text": "123456" }]);
+    let button = json!({ "type": "BUTTON", "subType": "URL", "index": 0, "parameters": code() });
+    let error = t.refused(&client, ADA, content("sign_in", "en_US", json!([body(code())]))).await;
+    assert_eq!(error["field"], json!(["content", "template", "components"]), "twice: {error:#}");
+    let sent = t.send(&client, ADA, content("sign_in", "en_US", json!([body(code()), button])), "code").await;
+    t.until(&sent, "SENT").await;
+    let words = "*123456* is your verification code. For your security, do not share this code.";
+    assert_eq!(sent["message"]["text"], words);
+    let mut bad = draft;
+    bad["body"] = json!({ "text": "Hallo" });
+    let refused = t.mutate("createTemplate", bad, "template { id }").await;
+    assert_eq!(refused["userErrors"][0]["field"], json!(["body"]), "{refused:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -123,6 +123,35 @@ fn check_components(components: &[Value]) -> Result<(), GraphError> {
     Ok(())
 }
 
+/// The words of codes to sign in with are Meta's own; a button copies the code, and is listed as an address.
+fn authentication(given: &[Value]) -> Result<Vec<Value>, GraphError> {
+    let find =
+        |kind: &str| given.iter().find(|c| c["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(kind)));
+    let refuse = |message: &str| Err(GraphError::template(2_388_072, "Message body is wrong", message));
+    if given.iter().any(|component| component.get("text").is_some()) {
+        return refuse("Authentication templates have no words of their own.");
+    }
+    let button = find("BUTTONS").and_then(|buttons| buttons.pointer("/buttons/0"));
+    let Some(button) = button.filter(|b| b["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case("OTP")))
+    else {
+        return refuse("Authentication templates need a button of the type OTP.");
+    };
+    let advice = find("BODY").is_some_and(|body| body["add_security_recommendation"] == true);
+    let mut text = "*{{1}}* is your verification code.".to_owned();
+    if advice {
+        text.push_str(" For your security, do not share this code.");
+    }
+    let mut listed = vec![json!({ "type": "BODY", "text": text, "add_security_recommendation": advice })];
+    if let Some(minutes) = find("FOOTER").and_then(|footer| footer["code_expiration_minutes"].as_i64()) {
+        let words = format!("This code expires in {minutes} minutes.");
+        listed.push(json!({ "type": "FOOTER", "text": words, "code_expiration_minutes": minutes }));
+    }
+    let url = "https://www.whatsapp.com/otp/code/?otp_type=COPY_CODE&code=otp{{1}}";
+    let button = json!({ "type": "URL", "text": button["text"], "url": url });
+    listed.push(json!({ "type": "BUTTONS", "buttons": [button] }));
+    Ok(listed)
+}
+
 async fn create(engine: &Engine, call: &Call, waba: &str) -> Result<Reply, GraphError> {
     engine
         .change(|world, ledger| {
@@ -156,7 +185,13 @@ async fn create(engine: &Engine, call: &Call, waba: &str) -> Result<Reply, Graph
                 Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
                 _ => Vec::new(),
             };
-            check_components(&components)?;
+            let components = match category.as_str() {
+                "AUTHENTICATION" => authentication(&components)?,
+                _ => {
+                    check_components(&components)?;
+                    components
+                }
+            };
             let number = phone.card.number;
             let template = Template {
                 id: digits_of(Chance::fresh().next()),

@@ -13,7 +13,7 @@ use crate::graphql::scalars::{EventCursor, Given};
 use crate::graphql::types::Template;
 use crate::graphql::types::enums::TemplateCategory;
 use crate::templates::create::{self, Done};
-use crate::templates::{Button, Draft, Example, Header, HeaderFile, Words};
+use crate::templates::{AUTHENTICATION, Authentication, Button, Draft, Example, Header, HeaderFile, Words};
 
 /// A template to be made.
 #[derive(Debug, InputObject)]
@@ -24,21 +24,36 @@ pub struct CreateTemplateInput {
     pub name: String,
     /// Its language code, such as `de` or `en_US`.
     pub language: String,
-    /// What it is for: MARKETING or UTILITY; WhatsApp may decide otherwise. Authentication templates are made in WhatsApp
-    /// Manager.
+    /// What it is for: MARKETING, UTILITY or AUTHENTICATION; WhatsApp may decide otherwise.
     pub category: TemplateCategory,
     /// What stands above the words. Null: nothing.
     pub header: Option<TemplateHeaderInput>,
-    /// The words, 1 to 1024 characters. Places must not begin or end them, nor stand side by side.
-    pub body: TemplateTextInput,
+    /// The words, 1 to 1024 characters. Places must not begin or end them, nor stand side by side. Null in AUTHENTICATION,
+    /// and there alone.
+    pub body: Option<TemplateTextInput>,
+    /// AUTHENTICATION: what can be chosen; the words are WhatsApp's own. Null for others.
+    pub authentication: Option<TemplateAuthenticationInput>,
     /// Small words below, 1 to 60 characters in one line, without places. Null: none.
     pub footer: Option<String>,
     /// At most 10, of which two addresses, one number and one code; quick replies stand together.
     #[graphql(default)]
     pub buttons: Vec<TemplateButtonInput>,
-    /// UTILITY: how long a message may wait for its recipient's phone, 30 to 43200 seconds; then it is dropped. Null:
-    /// WhatsApp's own time (30 days).
+    /// How long a message may wait for its recipient's phone, until it is dropped: UTILITY 30 to 43200 seconds,
+    /// AUTHENTICATION 30 to 900. Null: WhatsApp's own time (30 days; codes 10 minutes); always in MARKETING.
     pub lifetime_seconds: Option<i32>,
+}
+
+/// What can be chosen of a template for codes to sign in with. When it is sent, the code is filled in twice: into the BODY, and
+/// into the BUTTON with the index 0 (subType URL).
+#[derive(Debug, InputObject)]
+pub struct TemplateAuthenticationInput {
+    /// Whether it says that nobody should be told the code.
+    #[graphql(default = false)]
+    pub security_recommendation: bool,
+    /// Minutes after which the code is no good any more, 1 to 90: it says so. Null: it does not.
+    pub code_expires_minutes: Option<i32>,
+    /// What stands on the button that copies the code, 1 to 25 characters.
+    pub button_text: String,
 }
 
 /// Words with places: numbered `{{1}}`, `{{2}}` …, or named `{{first_name}}` with small letters, digits and underscores.
@@ -184,14 +199,24 @@ fn after(ctx: &Context<'_>, outcome: Outcome<Done>) -> Result<TemplatePayload> {
 
 impl CreateTemplateInput {
     fn read(self) -> Outcome<Draft> {
-        let Self { client_id: _, name, language, category, header, body, footer, buttons, lifetime_seconds } =
-            self;
+        let Self {
+            client_id: _,
+            name,
+            language,
+            category,
+            header,
+            body,
+            authentication,
+            footer,
+            buttons,
+            lifetime_seconds,
+        } = self;
         let category = match category {
             TemplateCategory::Marketing => "MARKETING",
             TemplateCategory::Utility => "UTILITY",
-            TemplateCategory::Authentication | TemplateCategory::Other => {
-                let text =
-                    "It needs MARKETING or UTILITY; authentication templates are made in WhatsApp Manager.";
+            TemplateCategory::Authentication => AUTHENTICATION,
+            TemplateCategory::Other => {
+                let text = "It needs MARKETING, UTILITY or AUTHENTICATION.";
                 return Err(Refusal::new(RefusalCode::Invalid, "category", text).into());
             }
         };
@@ -200,7 +225,8 @@ impl CreateTemplateInput {
             language,
             category: category.to_owned(),
             header: header.map(TemplateHeaderInput::read).transpose()?,
-            body: body.into(),
+            body: body.map(Words::from),
+            authentication: authentication.map(Authentication::from),
             footer,
             buttons: buttons.into_iter().map(Button::from).collect(),
             lifetime: lifetime_seconds.map(i64::from),
@@ -223,6 +249,15 @@ impl TemplateHeaderInput {
                 return Err(Refusal::new(RefusalCode::Invalid, "header.location", text).into());
             }
         })
+    }
+}
+
+impl From<TemplateAuthenticationInput> for Authentication {
+    fn from(input: TemplateAuthenticationInput) -> Self {
+        let TemplateAuthenticationInput { security_recommendation, code_expires_minutes, button_text } =
+            input;
+        let expires_minutes = code_expires_minutes.map(i64::from);
+        Self { security_recommendation, expires_minutes, button: button_text }
     }
 }
 
