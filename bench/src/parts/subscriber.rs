@@ -1,6 +1,7 @@
 //! A subscriber over `graphql-transport-ws`: hand-made, since it shares the cores with the service, and a thousand of
 //! them read a great deal.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use anyhow::{Context, bail, ensure};
@@ -26,6 +27,8 @@ pub(crate) struct Subscriber {
     read: usize,
     /// A heartbeat told its place.
     placed: bool,
+    /// Results that came before the subscription was known to be taken up.
+    early: VecDeque<Vec<u8>>,
 }
 
 impl Subscriber {
@@ -68,7 +71,7 @@ impl Subscriber {
     pub(crate) async fn bare(host: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(host).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new(), read: 0, placed: false })
+        Ok(Self { stream, buffer: Vec::new(), read: 0, placed: false, early: VecDeque::new() })
     }
 
     async fn say(&mut self, message: &Value) -> anyhow::Result<()> {
@@ -120,12 +123,17 @@ impl Subscriber {
             let (frame, payload) = self.frame().await?;
             ensure!(frame == TEXT, "the service closed the socket");
             let message: Value = serde_json::from_slice(payload)?;
-            // A heartbeat may come before.
-            if message["type"] == "ping" {
-                self.placed |= !message["payload"]["cursors"].is_null();
-            } else {
-                ensure!(message["type"] == kind, "{message:#} instead of {kind}");
-                return Ok(());
+            // A heartbeat may come before, and what was missed.
+            match message["type"].as_str() {
+                Some("ping") => self.placed |= !message["payload"]["cursors"].is_null(),
+                Some("next") => {
+                    let early = payload.to_vec();
+                    self.early.push_back(early);
+                }
+                _ => {
+                    ensure!(message["type"] == kind, "{message:#} instead of {kind}");
+                    return Ok(());
+                }
             }
         }
     }
@@ -165,6 +173,10 @@ impl Subscriber {
 
     /// Reads one frame. True: it was a result.
     async fn step(&mut self, take: &mut impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<bool> {
+        if let Some(early) = self.early.pop_front() {
+            take(&early)?;
+            return Ok(true);
+        }
         let (kind, payload) = self.frame().await?;
         if kind == TEXT && payload.starts_with(b"{\"id\":\"1\",\"type\":\"next\"") {
             ensure!(memmem::find(payload, b"\"errors\"").is_none(), "{}", String::from_utf8_lossy(payload));
