@@ -79,11 +79,6 @@ impl Beside {
         Ok(Self::Page(Arc::new(known)))
     }
 
-    /// What an event is about.
-    pub fn event(about: Arc<About>) -> Self {
-        Self::Event(about)
-    }
-
     /// A client.
     ///
     /// # Errors

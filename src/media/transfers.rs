@@ -13,7 +13,6 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     Statement,
 };
-
 use tokio::sync::mpsc;
 
 use super::{deliver, fetch};

@@ -44,7 +44,7 @@ pub struct Entry {
 impl Entry {
     fn new(app: &App, row: Arc<event::Model>, about: &Arc<About>) -> Self {
         let cursor = app.cursor(row.partner_id, row.position);
-        Self { row, cursor, beside: Beside::event(about.clone()) }
+        Self { row, cursor, beside: Beside::Event(about.clone()) }
     }
 
     fn id(&self) -> ID {
@@ -622,7 +622,7 @@ async fn event(
     Ok(match subject {
         Subject::Message(id) => {
             let row = read(loaders, &about.message, id, |row| scope.admits(row.client_id)).await?;
-            let message = Message(row, Beside::event(about));
+            let message = Message(row, Beside::Event(about));
             match kind {
                 Type::MessageIncoming => Event::Incoming(IncomingMessageEvent { entry, message }),
                 Type::MessageOutgoing => Event::Outgoing(OutgoingMessageEvent { entry, message }),

@@ -8,6 +8,7 @@
 use std::{
     borrow::Cow,
     collections::VecDeque,
+    convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
     sync::{
@@ -244,18 +245,18 @@ impl Stream for Operation {
 }
 
 /// Lets all operations go on up to their next parts, for as long as it is polled.
-async fn advance(operations: &mut StreamMap<Arc<str>, Operation>) {
+async fn advance(operations: &mut StreamMap<Arc<str>, Operation>) -> Infallible {
     poll_fn(|context| {
         operations.values_mut().for_each(|operation| operation.advance(context));
-        Poll::<()>::Pending
+        Poll::Pending
     })
-    .await;
+    .await
 }
 
 /// What is said next; nothing while the socket rests.
 async fn next(operations: &mut StreamMap<Arc<str>, Operation>, resting: bool) -> Option<(Arc<str>, Part)> {
     if resting {
-        advance(operations).await;
+        match advance(operations).await {}
     }
     operations.next().await
 }
@@ -370,7 +371,7 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
         tokio::select! {
             biased;
             written = in_time(self.door.limits.slow_reader, writing) => written,
-            () = advance(&mut self.operations) => Ok(()),
+            never = advance(&mut self.operations) => match never {},
         }
     }
 }
