@@ -11,6 +11,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Sta
 use uuid::Uuid;
 
 use super::turns::Head;
+use crate::messages::uploads;
 
 /// Clients found at one look.
 const MOST_CLIENTS: u64 = 1000;
@@ -154,10 +155,10 @@ async fn name_files<C: ConnectionTrait>(tx: &C, entries: &mut [lane_entry::Model
     let files: HashMap<MediaId, Option<String>> =
         files.into_iter().map(|row| (row.id, row.upstream_id)).collect();
     for entry in entries {
-        let Some(file) = entry.media_id.and_then(|id| files.get(&id)?.clone()) else { continue };
-        let kind =
-            entry.request.get("type").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-        entry.request[kind]["id"] = file.into();
+        let Some(id) = entry.media_id else { continue };
+        if let Some(Some(upstream_id)) = files.get(&id) {
+            uploads::name(&mut entry.request, id, upstream_id);
+        }
     }
     Ok(())
 }

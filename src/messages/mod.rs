@@ -6,4 +6,5 @@ pub mod outgoing;
 pub mod queries;
 pub mod queue;
 pub mod send;
+pub mod uploads;
 pub mod usage;

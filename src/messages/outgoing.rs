@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
 use crate::messages::content::{Card, Content, Media, MediaKind};
+use crate::messages::uploads;
 
 /// Longest text, characters.
 const LONGEST_TEXT: usize = 4096;
@@ -111,6 +112,19 @@ pub enum Source {
     Link(String),
     /// They were uploaded here.
     Uploaded(MediaId),
+}
+
+/// An upload that a message sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// The file.
+    pub id: MediaId,
+    /// As what it is sent.
+    pub kind: MediaKind,
+    /// As a voice note.
+    pub voice: bool,
+    /// The path of the input that names it.
+    pub at: String,
 }
 
 /// A place.
@@ -282,6 +296,49 @@ impl Outgoing {
         Some(same)
     }
 
+    /// The upload that it sends, if it sends one.
+    pub fn upload(&self) -> Option<Upload> {
+        match self {
+            Outgoing::File(file) => file.upload(&format!("content.{}", file.kind.word())),
+            Outgoing::Interactive(interactive) => {
+                let file = interactive.file()?;
+                file.upload(&format!("content.interactive.buttons.header.{}", file.kind.word()))
+            }
+            Outgoing::Template { components, .. } => {
+                each_parameter(components.as_ref()?).find_map(|(at, parameter)| of_part(parameter, &at))
+            }
+            Outgoing::Again { wire, .. } => of_part(wire.get("header")?, "content"),
+            Outgoing::Text { .. }
+            | Outgoing::Location(_)
+            | Outgoing::Contacts(_)
+            | Outgoing::Reaction { .. } => None,
+        }
+    }
+
+    /// Gives an upload that is sent as a document the name under which it came, unless it has one.
+    pub fn name_document(&mut self, name: &str) {
+        match self {
+            Outgoing::File(file) => file.name_document(name),
+            Outgoing::Interactive(interactive) => {
+                if let Some(file) = interactive.file_mut() {
+                    file.name_document(name);
+                }
+            }
+            Outgoing::Template { components: Some(components), .. } => {
+                let parts = components.as_array_mut().into_iter().flatten();
+                let parameters = parts.filter_map(|part| part["parameters"].as_array_mut()).flatten();
+                for part in parameters {
+                    if let Some((kind @ MediaKind::Document, _)) = uploads::of_part(part)
+                        && part[kind.word()].get("filename").is_none()
+                    {
+                        part[kind.word()]["filename"] = json!(name);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Checks all that WhatsApp would refuse.
     ///
     /// # Errors
@@ -386,11 +443,20 @@ impl File {
         }
     }
 
-    /// The upload that it is.
-    pub fn uploaded(&self) -> Option<MediaId> {
+    fn uploaded(&self) -> Option<MediaId> {
         match &self.source {
             Source::Link(_) => None,
             Source::Uploaded(id) => Some(*id),
+        }
+    }
+
+    fn upload(&self, at: &str) -> Option<Upload> {
+        Some(Upload { id: self.uploaded()?, kind: self.kind, voice: self.voice, at: at.to_owned() })
+    }
+
+    fn name_document(&mut self, name: &str) {
+        if self.kind == MediaKind::Document && self.uploaded().is_some() {
+            self.filename.get_or_insert_with(|| name.to_owned());
         }
     }
 
@@ -417,11 +483,17 @@ impl File {
         Ok(())
     }
 
+    /// A part of something else on Meta's wire: what stands above the words, or a parameter of a template.
+    pub fn part(&self) -> Value {
+        let kind = self.kind.word();
+        json!({ "type": kind, kind: self.wire() })
+    }
+
     fn wire(&self) -> Value {
         let mut wire = Map::new();
         match &self.source {
             Source::Link(link) => wire.insert("link".to_owned(), json!(link)),
-            // WhatsApp's own id takes its place when the message leaves.
+            // WhatsApp's own id takes its place when the message leaves: `uploads`.
             Source::Uploaded(id) => wire.insert("id".to_owned(), json!(id.public())),
         };
         put(&mut wire, "caption", self.caption.as_ref());
@@ -527,6 +599,21 @@ impl NewCard {
 }
 
 impl Interactive {
+    /// The file above the words.
+    fn file(&self) -> Option<&File> {
+        match &self.choices {
+            Choices::Buttons { header: Some(Header::File(file)), .. } => Some(file),
+            Choices::Buttons { .. } | Choices::List { .. } | Choices::Link { .. } => None,
+        }
+    }
+
+    fn file_mut(&mut self) -> Option<&mut File> {
+        match &mut self.choices {
+            Choices::Buttons { header: Some(Header::File(file)), .. } => Some(file),
+            Choices::Buttons { .. } | Choices::List { .. } | Choices::Link { .. } => None,
+        }
+    }
+
     fn check(&self, at: &str) -> Outcome<()> {
         let (at, longest_body) = match &self.choices {
             Choices::Buttons { .. } => (format!("{at}.buttons"), interactive::BODY),
@@ -579,10 +666,7 @@ impl Interactive {
             Choices::Buttons { header, buttons } => {
                 let header = header.as_ref().map(|header| match header {
                     Header::Text(text) => json!({ "type": "text", "text": text }),
-                    Header::File(file) => {
-                        let kind = file.kind.word();
-                        json!({ "type": kind, kind: file.wire() })
-                    }
+                    Header::File(file) => file.part(),
                 });
                 let buttons: Vec<Value> = buttons
                     .iter()
@@ -631,6 +715,22 @@ impl Section {
         wire.insert("rows".to_owned(), Value::Array(rows));
         Value::Object(wire)
     }
+}
+
+fn of_part(part: &Value, at: &str) -> Option<Upload> {
+    let (kind, id) = uploads::of_part(part)?;
+    Some(Upload { id, kind, voice: false, at: at.to_owned() })
+}
+
+/// What is filled into a template, each with the path of its input.
+fn each_parameter(components: &Value) -> impl Iterator<Item = (String, &Value)> {
+    let components = components.as_array().into_iter().flatten().enumerate();
+    components.flat_map(|(component, of)| {
+        let parameters = of["parameters"].as_array().into_iter().flatten().enumerate();
+        parameters.map(move |(parameter, of)| {
+            (format!("content.template.components.{component}.parameters.{parameter}"), of)
+        })
+    })
 }
 
 fn check_sections(at: &str, sections: &[Section]) -> Outcome<()> {

@@ -26,8 +26,8 @@ use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
 use crate::lanes;
 use crate::media::kinds;
-use crate::messages::content::{Content, MediaKind};
-use crate::messages::outgoing::{File, Outgoing};
+use crate::messages::content::Content;
+use crate::messages::outgoing::{Outgoing, Upload};
 use crate::templates::fill::fill;
 use crate::templates::{self, refresh};
 
@@ -103,8 +103,11 @@ pub async fn send(app: &App, scope: &Scope, mut input: Send) -> Outcome<Sent> {
         .ok_or_else(|| refuse(RefusalCode::NotFound, "clientId", "There is no such client."))?;
     check_client(&client)?;
     check_recipient(&client, &person)?;
-    if let Outgoing::File(file) = &mut input.content {
-        check_upload(&tx, scope, client.id, file, input.send_at.unwrap_or(now)).await?;
+    if let Some(upload) = input.content.upload() {
+        let name = check_upload(&tx, scope, client.id, &upload, input.send_at.unwrap_or(now)).await?;
+        if let Some(name) = name {
+            input.content.name_document(&name);
+        }
     }
 
     let known = resolve::conversation_with(&tx, client.id, &person).await?;
@@ -230,10 +233,7 @@ impl Draft<'_> {
 
     /// The upload that it sends.
     fn media(&self) -> Option<MediaId> {
-        match &self.input.content {
-            Outgoing::File(file) => file.uploaded(),
-            _ => None,
-        }
+        self.input.content.upload().map(|upload| upload.id)
     }
 
     /// Not before `sendAt`.
@@ -501,16 +501,16 @@ async fn head<C: ConnectionTrait>(tx: &C, client: &client::Model) -> Result<i64,
 }
 
 /// A file that was uploaded here: it has to be this client's, here, and one that WhatsApp takes as this kind. It is kept
-/// until after the message leaves.
+/// until after the message leaves. Gives the name under which it came.
 async fn check_upload<C: ConnectionTrait>(
     tx: &C,
     scope: &Scope,
     client: ClientId,
-    file: &mut File,
+    upload: &Upload,
     leaves_at: Timestamp,
-) -> Outcome<()> {
-    let Some(id) = file.uploaded() else { return Ok(()) };
-    let field = |name: &str| format!("content.{}.{name}", file.kind.word());
+) -> Outcome<Option<String>> {
+    let Upload { id, kind, voice, at } = upload;
+    let field = |name: &str| format!("{at}.{name}");
     let none = || {
         let text =
             "This client has no such file. Files are kept for a while (media.keep_days): upload it again.";
@@ -518,7 +518,7 @@ async fn check_upload<C: ConnectionTrait>(
     };
     let known = scope
         .find::<media::Entity>()
-        .filter(media::Column::Id.eq(id))
+        .filter(media::Column::Id.eq(*id))
         .filter(media::Column::ClientId.eq(client))
         .filter(media::Column::MessageId.is_null())
         .one(tx)
@@ -527,7 +527,7 @@ async fn check_upload<C: ConnectionTrait>(
     #[expect(clippy::disallowed_methods, reason = "the file that came through Scope, by its id")]
     let used = media::Entity::update_many()
         .col_expr(media::Column::UsedAt, Expr::value(Ord::max(known.used_at, leaves_at)))
-        .filter(media::Column::Id.eq(id))
+        .filter(media::Column::Id.eq(*id))
         .filter(media::Column::State.eq(MediaState::Ready))
         .exec(tx)
         .await?;
@@ -535,24 +535,21 @@ async fn check_upload<C: ConnectionTrait>(
         return Err(none());
     }
     let mime = known.mime_type.as_deref().unwrap_or_default();
-    let largest = kinds::largest(file.kind);
-    if !kinds::takes(file.kind, mime) || u64::try_from(known.size_bytes).is_ok_and(|size| size > largest) {
+    let largest = kinds::largest(*kind);
+    if !kinds::takes(*kind, mime) || u64::try_from(known.size_bytes).is_ok_and(|size| size > largest) {
         let text = format!(
             "The file is {mime} with {} bytes; WhatsApp takes {} with at most {largest} bytes as {}.",
             known.size_bytes,
-            kinds::words(file.kind),
-            file.kind.word()
+            kinds::words(*kind),
+            kind.word()
         );
         return Err(refuse(RefusalCode::Invalid, &field("mediaId"), text));
     }
-    if file.voice && mime != "audio/ogg" {
+    if *voice && mime != "audio/ogg" {
         let text = format!("The file is {mime}; a voice note has to be ogg with OPUS.");
         return Err(refuse(RefusalCode::Invalid, &field("voice"), text));
     }
-    if file.kind == MediaKind::Document && file.filename.is_none() {
-        file.filename = known.filename;
-    }
-    Ok(())
+    Ok(known.filename)
 }
 
 /// The message that is answered or reacted to.

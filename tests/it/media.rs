@@ -244,11 +244,7 @@ async fn an_upload_is_handed_to_whatsapp_when_a_message_needs_it_and_again_when_
         json!({ "id": id, "kind": "IMAGE", "mimeType": "image/png", "sizeBytes": bytes.len(),
             "sha256": hex::encode(Sha256::digest(&bytes)), "expiresAt": expires_at })
     );
-    let uploads = async || {
-        let calls = t.graph_calls("/media").await;
-        calls.iter().filter(|call| call["method"] == "POST").count()
-    };
-    assert_eq!(uploads().await, 0, "nothing needs it yet");
+    assert_eq!(handed_over(&t).await, 0, "nothing needs it yet");
 
     t.customer_writes(SHOP, ADA, "Was gibt es?").await;
     t.settle().await;
@@ -260,7 +256,7 @@ async fn an_upload_is_handed_to_whatsapp_when_a_message_needs_it_and_again_when_
         t.until(&payload, "SENT").await;
     }
     t.settle().await;
-    assert_eq!(uploads().await, 1);
+    assert_eq!(handed_over(&t).await, 1);
     let query =
         "query($n: PhoneNumber!) { phone(phoneNumber: $n) { messages { madeBy type text content } } }";
     let screen = t.simulate(query, json!({ "n": SHOP })).await["phone"]["messages"].clone();
@@ -288,7 +284,153 @@ async fn an_upload_is_handed_to_whatsapp_when_a_message_needs_it_and_again_when_
     t.settle().await;
     let again = t.send(&client, ADA, json!({ "image": { "mediaId": id } }), "c").await;
     t.until(&again, "SENT").await;
-    assert_eq!(uploads().await, 2, "WhatsApp keeps uploads for 30 days");
+    assert_eq!(handed_over(&t).await, 2, "WhatsApp keeps uploads for 30 days");
+}
+
+/// How often files were handed to WhatsApp.
+async fn handed_over(t: &Tandem) -> usize {
+    let calls = t.graph_calls("/media").await;
+    calls.iter().filter(|call| call["method"] == "POST").count()
+}
+
+/// What the shop's phone shows of what the API sent: newest first.
+async fn sent_content(t: &Tandem) -> Vec<Value> {
+    let query = "query($n: PhoneNumber!) { phone(phoneNumber: $n) { messages { madeBy content } } }";
+    let shown = t.simulate(query, json!({ "n": SHOP })).await["phone"]["messages"].clone();
+    let sent = shown.as_array().unwrap().iter().filter(|message| message["madeBy"] == "API");
+    sent.map(|message| message["content"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_stands_above_templates_and_choices_too() {
+    let (t, client) = Tandem::shop().await;
+    let to = format!("?clientId={client}");
+    let bytes = png("Anzeige");
+    let (_, image) = upload(&t, &t.key, &to, &bytes, "image/png").await;
+    let (_, pdf) = upload(&t, &t.key, &to, b"%PDF-1.7", "application/pdf").await;
+    for kind in ["image", "document"] {
+        let draft = json!({ "clientId": client, "name": format!("with_{kind}"), "language": "de",
+            "category": "UTILITY", "header": { kind: { "exampleHandle": "4::aW" } }, "body": { "text": "Bitte sehr." } });
+        let made = t.mutate("createTemplate", draft, "template { status }").await;
+        assert_eq!(made["userErrors"], json!([]), "{made:#}");
+    }
+    t.customer_writes(SHOP, ADA, "Hallo").await;
+    t.settle().await;
+    let template = |kind: &str, file: &Value| {
+        let parameter = json!({ "type": kind.to_uppercase(), "mediaId": file["id"] });
+        let header = json!({ "type": "HEADER", "parameters": [parameter] });
+        json!({ "template": { "name": format!("with_{kind}"), "language": "de", "components": [header] } })
+    };
+    let choices = |kind: &str, file: &Value| {
+        // The id of a button is the caller's own, whatever it looks like.
+        let button = json!({ "id": file["id"], "title": "Gern" });
+        json!({ "interactive": { "buttons": { "header": { kind: { "mediaId": file["id"] } }, "body": "Möchten Sie?",
+            "buttons": [button] } } })
+    };
+    for (key, content) in [
+        ("1", template("image", &image)),
+        ("2", template("document", &pdf)),
+        ("3", choices("image", &image)),
+        ("4", choices("document", &pdf)),
+        ("5", json!({ "image": { "mediaId": image["id"] } })),
+    ] {
+        let payload = t.send(&client, ADA, content, key).await;
+        t.until(&payload, "SENT").await;
+    }
+    t.settle().await;
+    assert_eq!(handed_over(&t).await, 2, "each once, for all kinds of messages");
+    let sent = sent_content(&t).await;
+    let there = sent[0]["id"].clone();
+    let file = "query($id: ID!) { file(id: $id) { sha256 } }";
+    assert_eq!(t.simulate(file, json!({ "id": there })).await["file"]["sha256"], image["sha256"]);
+    let document = &sent[1]["header"]["document"];
+    assert_eq!(document["filename"], "Karte.pdf");
+    assert_eq!(sent[1]["action"]["buttons"][0]["reply"]["id"], pdf["id"]);
+    assert_eq!(sent[2]["header"], json!({ "type": "image", "image": { "id": there } }));
+    let filled = |sent: &Value| sent["components"][0]["parameters"][0].clone();
+    assert_eq!(filled(&sent[3]), json!({ "type": "document", "document": document }));
+    assert_eq!(filled(&sent[4]), json!({ "type": "image", "image": { "id": there } }));
+
+    // It is shown above the words, and can be had.
+    let query =
+        "id content { ... on InteractiveContent { headerFile { kind state url mimeType filename } } }";
+    let shown = t.history(&client, query).await;
+    let above = shown.iter().map(|message| &message["content"]["headerFile"]);
+    let above: Vec<&Value> = above.filter(|file| file.is_object()).collect();
+    let kinds: Vec<_> = above.iter().map(|file| (&file["kind"], &file["state"])).collect();
+    assert_eq!(kinds, [(&json!("DOCUMENT"), &json!("READY")), (&json!("IMAGE"), &json!("READY"))]);
+    assert_eq!(get(&t, &above[1]["url"], &[]).await.bytes().await.unwrap(), bytes);
+
+    // What failed is sent again with its file.
+    t.act("refuse", json!({ "code": 131_026 })).await;
+    let failed = t.send(&client, ADA, choices("image", &image), "6").await;
+    let failed = t.until(&failed, "FAILED").await;
+    let again = t.mutate("resendMessage", json!({ "messageId": failed }), "message { id } eventCursor").await;
+    t.until(&again, "SENT").await;
+    assert_eq!(sent_content(&t).await[0]["header"], sent[2]["header"]);
+    assert_eq!(handed_over(&t).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_above_the_words_is_checked_like_any_other() {
+    let (t, client) = Tandem::shop().await;
+    let neighbour = t.connected("+4915120000002").await;
+    t.customer_writes(SHOP, ADA, "Hallo").await;
+    t.settle().await;
+    let (_, image) = upload(&t, &t.key, &format!("?clientId={client}"), &png("x"), "image/png").await;
+    let (_, theirs) = upload(&t, &t.key, &format!("?clientId={neighbour}"), &png("y"), "image/png").await;
+    let draft = json!({ "clientId": client, "name": "with_video", "language": "de", "category": "UTILITY",
+        "header": { "video": { "exampleHandle": "4::aW" } }, "body": { "text": "Bitte sehr." } });
+    t.mutate("createTemplate", draft, "template { status }").await;
+    t.settle().await;
+    let template = |parameter: Value| {
+        let header = json!({ "type": "HEADER", "parameters": [parameter] });
+        json!({ "template": { "name": "with_video", "language": "de", "components": [header] } })
+    };
+    let choices = |header: Value| {
+        let button = json!({ "id": "1", "title": "Gern" });
+        json!({ "interactive": { "buttons": { "header": header, "body": "?", "buttons": [button] } } })
+    };
+    let link = "https://example.test/a.png";
+    let (parameter, header) =
+        ("content.template.components.0.parameters.0", "content.interactive.buttons.header.image");
+    for (content, path, code) in [
+        // An image is no video.
+        (
+            template(json!({ "type": "VIDEO", "mediaId": image["id"] })),
+            format!("{parameter}.mediaId"),
+            "INVALID",
+        ),
+        (
+            template(json!({ "type": "VIDEO", "mediaId": theirs["id"] })),
+            format!("{parameter}.mediaId"),
+            "NOT_FOUND",
+        ),
+        (
+            template(json!({ "type": "VIDEO", "mediaId": "4711" })),
+            format!("{parameter}.mediaId"),
+            "NOT_FOUND",
+        ),
+        (template(json!({ "type": "VIDEO" })), parameter.to_owned(), "INVALID"),
+        (
+            choices(json!({ "document": { "mediaId": theirs["id"] } })),
+            "content.interactive.buttons.header.document.mediaId".to_owned(),
+            "NOT_FOUND",
+        ),
+        (
+            choices(json!({ "video": { "mediaId": image["id"] } })),
+            "content.interactive.buttons.header.video.mediaId".to_owned(),
+            "INVALID",
+        ),
+        (choices(json!({ "image": { "mediaId": "4711" } })), format!("{header}.mediaId"), "NOT_FOUND"),
+        (choices(json!({ "image": { "mediaId": image["id"], "link": link } })), header.to_owned(), "INVALID"),
+        (choices(json!({ "image": {} })), header.to_owned(), "INVALID"),
+    ] {
+        let error = t.refused(&client, ADA, content.clone()).await;
+        let path: Vec<&str> = path.split('.').collect();
+        assert_eq!((&error["code"], &error["field"]), (&json!(code), &json!(path)), "{content} {error:#}");
+    }
+    assert_eq!(handed_over(&t).await, 0, "nothing needs them");
 }
 
 #[tokio::test(flavor = "multi_thread")]

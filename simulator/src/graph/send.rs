@@ -348,11 +348,7 @@ fn understand(world: &World, phone: &Phone, call: &Call) -> Result<Outgoing, Gra
             outgoing.text = caption.to_owned();
             match (text_at("/id"), text_at("/link")) {
                 (Some(id), _) => {
-                    let mine = |media: &&crate::world::media::Media| media.phone == phone.card.number;
-                    if world.media.get(id).filter(mine).is_none() {
-                        return Err(GraphError::coded(131_009, "Parameter value is not valid")
-                            .details(format!("there is no file with the id {id}")));
-                    }
+                    check_file(world, phone, id)?;
                     outgoing.media = Some(id.to_owned());
                 }
                 (None, Some(link)) if url::Url::parse(link).is_ok() => {}
@@ -381,6 +377,9 @@ fn understand(world: &World, phone: &Phone, call: &Call) -> Result<Outgoing, Gra
             needed("/type")?;
             check_interactive(content)
                 .map_err(|text| GraphError::coded(131_009, "Parameter value is not valid").details(text))?;
+            if let Some(header) = content.get("header") {
+                check_part(world, phone, header)?;
+            }
             outgoing.text = text_at("/body/text").unwrap_or_default().to_owned();
         }
         "reaction" => {
@@ -403,6 +402,9 @@ fn understand(world: &World, phone: &Phone, call: &Call) -> Result<Outgoing, Gra
             template.check_sendable()?;
             let given = content["components"].as_array().map_or(&[] as &[Value], Vec::as_slice);
             outgoing.text = template.fill(given)?;
+            for parameter in given.iter().filter_map(|part| part["parameters"].as_array()).flatten() {
+                check_part(world, phone, parameter)?;
+            }
             outgoing.category = Some(template.category.to_ascii_lowercase());
         }
         other => {
@@ -410,6 +412,28 @@ fn understand(world: &World, phone: &Phone, call: &Call) -> Result<Outgoing, Gra
         }
     }
     Ok(outgoing)
+}
+
+/// A file that is named by its id has to be one of this number's.
+fn check_file(world: &World, phone: &Phone, id: &str) -> Result<(), GraphError> {
+    if world.media.get(id).is_some_and(|media| media.phone == phone.card.number) {
+        return Ok(());
+    }
+    Err(GraphError::coded(131_009, "Parameter value is not valid")
+        .details(format!("there is no file with the id {id}")))
+}
+
+/// A file above the words needs an id or a link.
+fn check_part(world: &World, phone: &Phone, part: &Value) -> Result<(), GraphError> {
+    let kind = part["type"].as_str().unwrap_or_default();
+    if !matches!(kind, "image" | "video" | "document") {
+        return Ok(());
+    }
+    match (part[kind]["id"].as_str(), part[kind]["link"].as_str()) {
+        (Some(id), _) => check_file(world, phone, id),
+        (None, Some(link)) if url::Url::parse(link).is_ok() => Ok(()),
+        _ => Err(GraphError::parameter(format!("{kind} needs an id or a link"))),
+    }
 }
 
 /// Refuses choices that Meta would refuse: what is missing, too long, too many or not told apart.

@@ -163,11 +163,13 @@ pub struct HeaderTextInput {
     pub text: String,
 }
 
-/// A file above the words, which WhatsApp fetches.
+/// A file above the words: exactly one of `link` and `mediaId`.
 #[derive(Debug, InputObject)]
 pub struct HeaderFileInput {
-    /// Where WhatsApp fetches it, without a login; at most 2000 characters.
-    pub link: Url,
+    /// Where WhatsApp fetches it, without a login; at most 2000 characters. Null: it was uploaded here.
+    pub link: Option<Url>,
+    /// The file that `POST /media` answered with. Null: WhatsApp fetches it.
+    pub media_id: Option<ID>,
     /// DOCUMENT: the name that the customer sees, at most 256 characters. Null: none.
     pub filename: Option<String>,
 }
@@ -307,8 +309,10 @@ pub struct TemplateParameterInput {
     pub currency: Option<String>,
     /// CURRENCY: the amount times 1000.
     pub amount1000: Option<i32>,
-    /// IMAGE, VIDEO, DOCUMENT: where WhatsApp fetches the file.
+    /// IMAGE, VIDEO, DOCUMENT: where WhatsApp fetches the file, or `mediaId`.
     pub link: Option<Url>,
+    /// IMAGE, VIDEO, DOCUMENT: the file that `POST /media` answered with, or `link`.
+    pub media_id: Option<ID>,
     /// DOCUMENT: its name. Null: none is shown.
     pub filename: Option<String>,
     /// LOCATION: degrees north.
@@ -372,7 +376,7 @@ impl MessageContentInput {
             Self::Contacts(ContactsInput { cards }) => {
                 Outgoing::Contacts(cards.into_iter().map(NewCard::from).collect())
             }
-            Self::Interactive(interactive) => Outgoing::Interactive((*interactive).into()),
+            Self::Interactive(interactive) => Outgoing::Interactive(interactive.read()?),
             Self::Reaction(ReactionInput { message_id, emoji }) => Outgoing::Reaction {
                 message: message_id.of("content.reaction.messageId")?,
                 emoji: emoji.filter(|emoji| !emoji.is_empty()),
@@ -384,28 +388,46 @@ impl MessageContentInput {
 impl MediaInput {
     fn read(self, kind: MediaKind) -> Outcome<File> {
         let Self { link, media_id, caption, filename, voice } = self;
-        let at = format!("content.{}", kind.word());
-        let source = match (link, media_id) {
-            (Some(link), None) => Source::Link(link.0),
-            (None, Some(id)) => {
-                let none = || {
-                    Refusal::new(RefusalCode::NotFound, &format!("{at}.mediaId"), "There is no such file.")
-                };
-                Source::Uploaded(MediaId::parse(&id).ok_or_else(none)?)
-            }
-            _ => {
-                let text = "It needs either a link or the mediaId of an upload.";
-                return Err(Refusal::new(RefusalCode::Invalid, &at, text).into());
-            }
-        };
+        let source = source(link, media_id, &format!("content.{}", kind.word()))?;
         Ok(File { kind, source, caption, filename, voice })
     }
 }
 
+/// Where the bytes of a file are.
+fn source(link: Option<Url>, media_id: Option<ID>, at: &str) -> Outcome<Source> {
+    match (link, media_id) {
+        (Some(link), None) => Ok(Source::Link(link.0)),
+        (None, Some(id)) => {
+            let none = || {
+                let text = "There is no such file.";
+                Failure::from(Refusal::new(RefusalCode::NotFound, &format!("{at}.mediaId"), text))
+            };
+            MediaId::parse(&id).map(Source::Uploaded).ok_or_else(none)
+        }
+        _ => {
+            let text = "It needs either a link or the mediaId of an upload.";
+            Err(Refusal::new(RefusalCode::Invalid, at, text).into())
+        }
+    }
+}
+
+impl InteractiveHeaderInput {
+    fn read(self) -> Outcome<Header> {
+        match self {
+            Self::Text(HeaderTextInput { text }) => Ok(Header::Text(text)),
+            Self::Image(file) => file.read(MediaKind::Image),
+            Self::Video(file) => file.read(MediaKind::Video),
+            Self::Document(file) => file.read(MediaKind::Document),
+        }
+    }
+}
+
 impl HeaderFileInput {
-    fn read(self, kind: MediaKind) -> Header {
-        let Self { link, filename } = self;
-        Header::File(File { kind, source: Source::Link(link.0), caption: None, filename, voice: false })
+    fn read(self, kind: MediaKind) -> Outcome<Header> {
+        let Self { link, media_id, filename } = self;
+        let at = format!("content.interactive.buttons.header.{}", kind.word());
+        let source = source(link, media_id, &at)?;
+        Ok(Header::File(File { kind, source, caption: None, filename, voice: false }))
     }
 }
 
@@ -421,33 +443,28 @@ impl From<ContactCardInput> for NewCard {
     }
 }
 
-impl From<InteractiveInput> for Interactive {
-    fn from(input: InteractiveInput) -> Self {
-        match input {
-            InteractiveInput::Buttons(ReplyButtonsInput { header, body, footer, buttons }) => {
+impl InteractiveInput {
+    fn read(self) -> Outcome<Interactive> {
+        Ok(match self {
+            Self::Buttons(ReplyButtonsInput { header, body, footer, buttons }) => {
                 let button = |ReplyButtonInput { id, title }| Button { id, title };
                 let buttons = buttons.into_iter().map(button).collect();
-                let header = header.map(|header| match header {
-                    InteractiveHeaderInput::Text(HeaderTextInput { text }) => Header::Text(text),
-                    InteractiveHeaderInput::Image(file) => file.read(MediaKind::Image),
-                    InteractiveHeaderInput::Video(file) => file.read(MediaKind::Video),
-                    InteractiveHeaderInput::Document(file) => file.read(MediaKind::Document),
-                });
-                Self { body, footer, choices: Choices::Buttons { header, buttons } }
+                let header = header.map(InteractiveHeaderInput::read).transpose()?;
+                Interactive { body, footer, choices: Choices::Buttons { header, buttons } }
             }
-            InteractiveInput::List(ChoiceListInput { header, body, footer, button, sections }) => {
+            Self::List(ChoiceListInput { header, body, footer, button, sections }) => {
                 let row = |ListRowInput { id, title, description }| Row { id, title, description };
                 let section = |ListSectionInput { title, rows }| Section {
                     title,
                     rows: rows.into_iter().map(row).collect(),
                 };
                 let sections = sections.into_iter().map(section).collect();
-                Self { body, footer, choices: Choices::List { header, button, sections } }
+                Interactive { body, footer, choices: Choices::List { header, button, sections } }
             }
-            InteractiveInput::CtaUrl(CallToActionInput { header, body, footer, label, url }) => {
-                Self { body, footer, choices: Choices::Link { header, label, url: url.0 } }
+            Self::CtaUrl(CallToActionInput { header, body, footer, label, url }) => {
+                Interactive { body, footer, choices: Choices::Link { header, label, url: url.0 } }
             }
-        }
+        })
     }
 }
 
@@ -493,18 +510,18 @@ impl TemplateParameterInput {
             currency,
             amount1000,
             link,
+            media_id,
             filename,
             latitude,
             longitude,
             name,
             address,
         } = self;
-        let file = |link: Option<Url>, filename: Option<String>| {
-            let link = needed(link, at, "link")?.0;
-            Ok::<Value, Failure>(match filename {
-                Some(filename) => json!({ "link": link, "filename": filename }),
-                None => json!({ "link": link }),
-            })
+        let file = |kind: MediaKind| {
+            let source = source(link, media_id, at)?;
+            let filename = filename.filter(|_| kind == MediaKind::Document);
+            let file = File { kind, source, caption: None, filename, voice: false };
+            Ok::<Value, Failure>(file.part())
         };
         let mut wire = match kind {
             TemplateParameterType::Text => json!({ "type": "text", "text": needed(text, at, "text")? }),
@@ -516,11 +533,9 @@ impl TemplateParameterInput {
             TemplateParameterType::DateTime => {
                 json!({ "type": "date_time", "date_time": { "fallback_value": needed(text, at, "text")? } })
             }
-            TemplateParameterType::Image => json!({ "type": "image", "image": file(link, None)? }),
-            TemplateParameterType::Video => json!({ "type": "video", "video": file(link, None)? }),
-            TemplateParameterType::Document => {
-                json!({ "type": "document", "document": file(link, filename)? })
-            }
+            TemplateParameterType::Image => file(MediaKind::Image)?,
+            TemplateParameterType::Video => file(MediaKind::Video)?,
+            TemplateParameterType::Document => file(MediaKind::Document)?,
             TemplateParameterType::Location => json!({ "type": "location", "location": {
                 "latitude": needed(latitude, at, "latitude")?.to_string(),
                 "longitude": needed(longitude, at, "longitude")?.to_string(),
@@ -562,6 +577,7 @@ mod tests {
             currency: None,
             amount1000: None,
             link: None,
+            media_id: None,
             filename: None,
             latitude: None,
             longitude: None,

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::graphql::scalars::{DateTime, Url};
 use crate::media::links;
 use crate::messages::content::{self, Card, Content, Media};
+use crate::messages::uploads;
 
 /// What a message says. Clients should expect types that they do not know, and show `Message.text` for them.
 #[derive(Clone, Debug, Union)]
@@ -221,8 +222,13 @@ impl FileOf {
     /// Of a row, without reading all of it; none: it has no file, or only a link.
     pub fn read(row: &message::Model) -> Option<Self> {
         let text = |name: &str| row.content.get(name).and_then(Value::as_str);
-        if text("kind") != Some("media") {
-            return None;
+        match text("kind") {
+            Some("media") => {}
+            Some("interactive") => {
+                let (_, id) = uploads::of_part(row.content.pointer("/data/header")?)?;
+                return Some(Self::Upload(id));
+            }
+            _ => return None,
         }
         let upload = text("file").and_then(|id| id.parse().ok()).map(|id| Self::Upload(MediaId(id)));
         upload.or(text("upstreamId").map(|_| Self::Message))
@@ -320,9 +326,23 @@ impl From<Media> for MediaContent {
     }
 }
 
-impl MediaContent {
+impl MessageContent {
     /// With what is known of its file.
     pub fn with_file(self, app: &App, file: Option<&media::Model>) -> Self {
+        match self {
+            Self::Media(media) => Self::Media(media.with_file(app, file)),
+            Self::Interactive(mut interactive) => {
+                let above = interactive.header_file.take();
+                interactive.header_file = above.map(|above| Box::new(above.with_file(app, file)));
+                Self::Interactive(interactive)
+            }
+            other => other,
+        }
+    }
+}
+
+impl MediaContent {
+    fn with_file(self, app: &App, file: Option<&media::Model>) -> Self {
         let Some(file) = file else { return self };
         let link = (file.state == entity::MediaState::Ready).then(|| links::of(app, file.id));
         Self {

@@ -109,16 +109,13 @@ impl Message {
 
     /// What it says.
     async fn content(&self, ctx: &Context<'_>) -> Result<MessageContent> {
-        let media = match MessageContent::read(&self.0) {
-            MessageContent::Media(media) => media,
-            other => return Ok(other),
-        };
+        let content = MessageContent::read(&self.0);
         let file = match FileOf::read(&self.0) {
             Some(FileOf::Message) => ctx.load(FilesOf(self.0.id)).await?.map(Arc::new),
             Some(FileOf::Upload(id)) => ctx.load(id).await?,
-            None => None,
+            None => return Ok(content),
         };
-        Ok(MessageContent::Media(media.with_file(ctx.app(), file.as_deref())))
+        Ok(content.with_file(ctx.app(), file.as_deref()))
     }
 
     /// The words, whatever the content: body, caption, title of a button. Null: there are none.
