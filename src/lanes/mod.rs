@@ -5,7 +5,7 @@
 //! clients together; only when it is committed do the marked ones leave. So the queue in the database always tells the
 //! truth: what is not marked never left, what is marked may have left and is never sent again by anybody.
 //!
-//! * [`mod@queue`]: what is put in, and taken back.
+//! * [`mod@queue`]: what is put in, taken back, and stopped.
 //! * [`claim`]: what goes next. Of each recipient the first entry only, so that an answer is recorded before the next
 //!   message to the same person starts; replies before templates. [`turns`]: fair between recipients.
 //! * [`slots`]: the rate. [`backoff`]: waits after tries in vain.
@@ -28,5 +28,5 @@ mod wake;
 mod tests;
 
 pub use engine::run;
-pub use queue::{Canceled, cancel_all, cancel_one, fail_waiting_for, queue};
+pub use queue::{Canceled, cancel_all, cancel_one, fail_waiting_for, pause, queue};
 pub use wake::Wake;

@@ -1,9 +1,9 @@
 //! What is put into the queue, and what is taken back before it leaves: one message, or all that waits for a client that is
-//! gone.
+//! gone. What stops it.
 
 use entity::{
-    ClientId, EventType, LaneEntryKind, MediaId, MessageStatus, Timestamp, lane_entry, message,
-    message_status,
+    ClientId, ClientStatus, EventType, LaneEntryKind, MediaId, MessageStatus, PartnerId, Timestamp, client,
+    lane_entry, message, message_status,
 };
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
@@ -29,6 +29,39 @@ pub async fn cancel_all<C: ConnectionTrait>(
 ) -> Result<Vec<NewEvent>, DbErr> {
     let all = Condition::all().add(lane_entry::Column::ClientId.eq(client));
     end(tx, all, MessageStatus::Canceled, &disconnected(), now).await
+}
+
+/// Stops all sends of a client: what waits goes on waiting. Gives the event that tells it; none if it does not send anyway.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn pause<C: ConnectionTrait>(
+    tx: &C,
+    partner: PartnerId,
+    client: ClientId,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Option<NewEvent>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the client whose sends the engines move, by its id")]
+    let done = client::Entity::update_many()
+        .col_expr(client::Column::Status, Expr::value(ClientStatus::Paused))
+        .col_expr(client::Column::PauseReason, Expr::value(reason))
+        .filter(client::Column::Id.eq(client))
+        .filter(client::Column::Status.eq(ClientStatus::Connected))
+        .exec(tx)
+        .await?;
+    if done.rows_affected == 0 {
+        return Ok(None);
+    }
+    tracing::warn!(client.id = %client.public(), reason, "a client's lane pauses: {reason}");
+    Ok(Some(NewEvent {
+        partner,
+        kind: EventType::ClientPaused,
+        occurred_at: now,
+        client: Some(client),
+        subject: None,
+        data: Some(json!({ "reason": reason })),
+    }))
 }
 
 /// Gives up all that waits for a file that WhatsApp does not take.

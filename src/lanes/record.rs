@@ -17,6 +17,7 @@ use sea_orm::{
 use serde_json::{Value, json};
 
 use super::claim::{IN_LIST, forget};
+use super::queue::pause;
 use super::verdict::{Outcome, Verdict};
 use crate::apply::engine::Named;
 use crate::apply::merge;
@@ -112,7 +113,8 @@ pub(super) async fn outcomes(
             }
             Verdict::Pause { reason } => {
                 put_back(tx, one, one.at, 0, &mut writes).await?;
-                pause(tx, one, reason, &mut recorded.events).await?;
+                let paused = pause(tx, one.entry.partner_id, one.entry.client_id, reason, one.at).await?;
+                recorded.events.extend(paused);
             }
         }
     }
@@ -352,30 +354,6 @@ async fn put_back<C: ConnectionTrait>(
     {
         message.status = MessageStatus::Queued;
         message.status_at = one.at;
-    }
-    Ok(())
-}
-
-async fn pause<C: ConnectionTrait>(
-    tx: &C,
-    one: &Judged,
-    reason: &str,
-    events: &mut Vec<NewEvent>,
-) -> Result<(), DbErr> {
-    let client = one.entry.client_id;
-    #[expect(clippy::disallowed_methods, reason = "the client whose lane the engine holds, by its id")]
-    let done = client::Entity::update_many()
-        .col_expr(client::Column::Status, Expr::value(ClientStatus::Paused))
-        .col_expr(client::Column::PauseReason, Expr::value(reason))
-        .filter(client::Column::Id.eq(client))
-        .filter(client::Column::Status.eq(ClientStatus::Connected))
-        .exec(tx)
-        .await?;
-    if done.rows_affected == 1 {
-        tracing::warn!(client.id = %client.public(), reason, "a client's lane pauses: {reason}");
-        let data = Some(json!({ "reason": reason }));
-        let kind = EventType::ClientPaused;
-        events.push(NewEvent { subject: None, ..event(&one.entry, kind, one.at, data) });
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use entity::{Timestamp, lane_entry};
 
 use super::backoff;
-use crate::messages::errors::remedy;
+use crate::messages::errors::{stops, unreadable_token};
 use crate::upstream::change::ReportedError;
 use crate::upstream::meta::client::{Accepted, CallError, Class, GraphError, PAIR_LIMIT, WINDOW_CLOSED};
 
@@ -60,9 +60,7 @@ impl Verdict {
         match outcome {
             Outcome::Accepted(accepted) => Verdict::Accepted(accepted),
             Outcome::Late { closed_at } => Verdict::Failed { error: late(closed_at), window_refused: false },
-            Outcome::NoToken => Verdict::Pause {
-                reason: format!("The stored token of this number cannot be read. {}", remedy(190)),
-            },
+            Outcome::NoToken => Verdict::Pause { reason: unreadable_token() },
             Outcome::Failed(CallError::NotConnected(_)) => {
                 Verdict::Again { after: backoff::of_message(entry.attempts), slows_lane: true }
             }
@@ -72,15 +70,17 @@ impl Verdict {
     }
 
     fn of_refusal(entry: &lane_entry::Model, error: GraphError) -> Self {
+        if let Some(reason) = stops(&error) {
+            return Verdict::Pause { reason };
+        }
         match error.class() {
-            Class::Token | Class::Account => {
-                Verdict::Pause { reason: format!("{error}. {}", remedy(error.code)) }
-            }
             Class::Retry | Class::SlowDown if entry.attempts < backoff::MOST_REFUSALS => Verdict::Again {
                 after: backoff::of_refusal(error.code, entry.attempts),
                 slows_lane: error.class() == Class::SlowDown && error.code != PAIR_LIMIT,
             },
-            Class::Retry
+            Class::Token
+            | Class::Account
+            | Class::Retry
             | Class::SlowDown
             | Class::Window
             | Class::Recipient

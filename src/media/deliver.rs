@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::events;
 use crate::ids::PublicId;
 use crate::lanes;
+use crate::messages::errors;
 use crate::upstream::change::ReportedError;
 use crate::upstream::meta::client::CallError;
 
@@ -28,6 +29,7 @@ const UPLOAD_FAILED: i64 = 131_053;
 pub(super) async fn one(app: &App, row: &media::Model) -> Result<(), DbErr> {
     match deliver(app, row).await {
         Ok(upstream_id) => delivered(app, row, &upstream_id).await,
+        Err(Miss::Stopped(why)) => stopped(app, row, &why).await,
         Err(miss) => {
             let refusal = match &miss {
                 Miss::Refused(CallError::Refused(error)) => Some(error.clone()),
@@ -67,10 +69,31 @@ async fn deliver(app: &App, row: &media::Model) -> Result<String, Miss> {
     let mime = row.mime_type.as_deref().unwrap_or("application/octet-stream");
     let name = row.filename.as_deref().unwrap_or("file");
     let patience = Duration::from_secs(app.config.media.timeout_seconds);
-    Ok(app
-        .upstream
-        .upload(&number, &token, mime, name, reqwest::Body::wrap_stream(bytes), size, patience)
-        .await?)
+    let body = reqwest::Body::wrap_stream(bytes);
+    let uploaded = app.upstream.upload(&number, &token, mime, name, body, size, patience).await;
+    uploaded.map_err(|error| match error.refusal().and_then(errors::stops) {
+        Some(why) => Miss::Stopped(why),
+        None => error.into(),
+    })
+}
+
+/// No send of this client would be taken either: it pauses, as after a send, and what waits for the file goes on waiting. The
+/// next try is due as soon as the client sends again.
+#[expect(clippy::disallowed_methods, reason = "the engine's own file, by its id")]
+async fn stopped(app: &App, row: &media::Model, why: &str) -> Result<(), DbErr> {
+    let held = app.db.hold([row.client_id]).await;
+    let tx = app.db.begin_for(&held).await?;
+    let paused = lanes::pause(&tx, row.partner_id, row.client_id, why, app.now()).await?;
+    media::Entity::update_many()
+        .col_expr(media::Column::Attempts, Expr::value(0))
+        .col_expr(media::Column::NextTryAt, Expr::value(Timestamp(0)))
+        .col_expr(media::Column::ClaimedUntil, Expr::value(0_i64))
+        .col_expr(media::Column::Error, Expr::value(why))
+        .filter(media::Column::Id.eq(row.id))
+        .exec(&tx)
+        .await?;
+    events::commit(&app.hub, tx, paused.into_iter().collect()).await?;
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the engine's own file, by its id")]

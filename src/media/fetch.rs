@@ -15,6 +15,7 @@ use super::{keep, kinds};
 use crate::app::App;
 use crate::events::{self, NewEvent};
 use crate::ids::PublicId;
+use crate::messages::errors;
 
 /// What was fetched.
 struct Fetched {
@@ -87,7 +88,10 @@ pub(super) async fn way(app: &App, row: &media::Model) -> Result<(String, Secret
         return Err(none());
     };
     let token = app.key.open(client.id.uuid().as_bytes(), &sealed);
-    token.map(|token| (number, token)).map_err(|error| Miss::Later(format!("the client's token: {error}")))
+    token.map(|token| (number, token)).map_err(|error| {
+        tracing::error!(%error, "a client's token cannot be opened");
+        Miss::Stopped(errors::unreadable_token())
+    })
 }
 
 /// Whether a hash as WhatsApp tells it, hexadecimal or base64, is that of other bytes.

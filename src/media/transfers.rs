@@ -55,6 +55,8 @@ pub(super) enum Miss {
     Refused(CallError),
     /// Never.
     Never(String),
+    /// Nothing of this client, until somebody does something: for people, what and why.
+    Stopped(String),
 }
 
 impl From<DbErr> for Miss {
@@ -82,7 +84,7 @@ impl Miss {
     /// What to write down, and whether to try again after this many tries.
     pub(super) fn settle(self, attempts: i32) -> (String, bool) {
         match self {
-            Miss::Later(why) => (why, true),
+            Miss::Later(why) | Miss::Stopped(why) => (why, true),
             Miss::Refused(error) => (error.to_string(), attempts < MOST_REFUSALS),
             Miss::Never(why) => (why, false),
         }

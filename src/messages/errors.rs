@@ -1,5 +1,7 @@
 //! What WhatsApp's error codes mean for whoever sent a message.
 
+use crate::upstream::meta::client::{Class, GraphError};
+
 /// Whether sending the same message again can help, perhaps later: the failure was of the moment, or of the rate. A
 /// closed window (131047) needs another message, and so counts as no.
 pub fn is_retryable(code: i64) -> bool {
@@ -9,8 +11,19 @@ pub fn is_retryable(code: i64) -> bool {
     )
 }
 
+/// For people, why nothing more of a client is sent until somebody does something: what WhatsApp says, and what to do. None:
+/// the error is of one message alone, or of the moment.
+pub fn stops(error: &GraphError) -> Option<String> {
+    matches!(error.class(), Class::Token | Class::Account).then(|| format!("{error}. {}", remedy(error.code)))
+}
+
+/// The same of a token that is here, but cannot be read.
+pub fn unreadable_token() -> String {
+    format!("The stored token of this number cannot be read. {}", remedy(190))
+}
+
 /// What to do about an error that stops all sends of a client, in words.
-pub fn remedy(code: i64) -> &'static str {
+fn remedy(code: i64) -> &'static str {
     match code {
         131_042 => "The business adds or repairs its payment method in WhatsApp Manager; then resume.",
         368 | 131_031 => {

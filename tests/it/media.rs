@@ -434,6 +434,37 @@ async fn an_upload_above_the_words_is_checked_like_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_permission_that_an_upload_meets_pauses_the_client_and_loses_nothing() {
+    let (t, client) = Tandem::shop().await;
+    t.customer_writes(SHOP, ADA, "Hallo").await;
+    t.settle().await;
+    let changes = "subscription { clientChanges { type reason client { status } } }";
+    let mut changes = t.subscribe(changes, json!({})).await;
+    // Of the token, and of the account.
+    for (code, remedy) in [(190, "new onboarding"), (131_031, "WhatsApp Manager")] {
+        let (_, made) = upload(&t, &t.key, &format!("?clientId={client}"), &png("x"), "image/png").await;
+        t.act("refuse", json!({ "path": "media", "code": code })).await;
+        let content = json!({ "image": { "mediaId": made["id"] } });
+        let waiting = t.send(&client, ADA, content, &code.to_string()).await;
+        let paused = changes.next().await["clientChanges"].clone();
+        assert_eq!(
+            (&paused["type"], &paused["client"]["status"]),
+            (&json!("CLIENT_PAUSED"), &json!("PAUSED"))
+        );
+        let reason = paused["reason"].as_str().unwrap();
+        assert!(reason.contains(&code.to_string()) && reason.contains(remedy), "{reason}");
+        assert_eq!(t.message(waiting["message"]["id"].as_str().unwrap()).await["status"], "QUEUED");
+        let refused = t.refused(&client, ADA, json!({ "text": { "body": format!("{code}?") } })).await;
+        assert_eq!(refused["code"], "CLIENT_NOT_CONNECTED");
+
+        t.mutate("resumeClient", json!({ "clientId": client }), "client { status }").await;
+        assert_eq!(changes.next().await["clientChanges"]["type"], "CLIENT_RESUMED");
+        t.until(&waiting, "SENT").await;
+    }
+    assert_eq!(handed_over(&t).await, 4, "each was tried once, and once more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_whatsapp_does_not_take_yet_holds_up_its_own_recipient_only() {
     let (t, client) = Tandem::shop().await;
     let (_, made) = upload(&t, &t.key, &format!("?clientId={client}"), &png("x"), "image/png").await;
