@@ -7,7 +7,7 @@ use entity::{
 use super::work::Work;
 use super::{Halt, Interrupt, account, sync};
 use crate::ids::PublicId;
-use crate::upstream::change::{IdentitySeen, Party, PhoneBookSeen, PreferenceSeen};
+use crate::upstream::change::{IdentitySeen, Party, PhoneBookSeen};
 
 /// The contact that a party names, its names learnt on the way. A WhatsApp user id names the contact; a number belongs
 /// to the user id with which it was last seen; a number seen alone has a contact of its own until both are seen
@@ -263,18 +263,19 @@ pub(super) fn phone_book(
 pub(super) fn preference(
     work: &mut Work<'_>,
     client: ClientId,
-    seen: &PreferenceSeen,
+    customer: &Party,
+    stopped: bool,
     at: Timestamp,
 ) -> Result<(), Halt> {
-    let Some(id) = resolve(work, client, &seen.customer, at)? else { return Ok(()) };
+    let Some(id) = resolve(work, client, customer, at)? else { return Ok(()) };
     let Some(row) = work.contacts.get_mut(&id) else { return Ok(()) };
     let contact = &mut row.model;
-    if (at, seen.stopped) <= (contact.marketing_at, contact.marketing_stopped) {
+    if (at, stopped) <= (contact.marketing_at, contact.marketing_stopped) {
         return Ok(());
     }
-    let changed = contact.marketing_stopped != seen.stopped;
+    let changed = contact.marketing_stopped != stopped;
     contact.marketing_at = at;
-    contact.marketing_stopped = seen.stopped;
+    contact.marketing_stopped = stopped;
     row.dirty = true;
     if changed {
         contact.changed_at = contact.changed_at.max(at);

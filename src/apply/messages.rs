@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::engine::Named;
 use super::work::{Row, Work};
-use super::{Halt, Interrupt, Span, account, contacts, sync};
+use super::{Halt, Interrupt, Span, account, contacts, sync, templates};
 use crate::clock::Clock;
 use crate::ids::PublicId;
 use crate::messages::content::{Content, Media, Substance};
+use crate::messages::errors::Lesson;
 use crate::upstream::change::{
     Author, DeleteSeen, EditSeen, MessageSeen, Party, ReactionSeen, ReportedStatus, StatusSeen, Via,
 };
@@ -519,8 +520,11 @@ pub(super) fn status(
     };
     let error = seen.error.as_ref().map(serde_json::to_value).transpose()?;
     let pricing = seen.pricing.as_ref().map(serde_json::to_value).transpose()?;
-    if seen.error.as_ref().is_some_and(|error| error.code == crate::upstream::meta::WINDOW_CLOSED) {
-        refuse_window(work, id, at);
+    match seen.error.as_ref().and_then(|error| Lesson::of(error.code)) {
+        Some(Lesson::WindowClosed) => refuse_window(work, id, at),
+        Some(Lesson::MarketingStopped) => contacts::preference(work, client, &seen.customer, true, at)?,
+        Some(Lesson::TemplatesChanged) => templates::doubt(work, client),
+        None => {}
     }
     climb(work, client, id, rung(seen.status), at, error, pricing, false);
     Ok(())

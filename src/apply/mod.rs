@@ -241,7 +241,9 @@ async fn one(work: &mut Work<'_>, routed: &Routed, span: &mut Span) -> Result<()
         ChangeKind::Reaction(reaction) => messages::reaction(work, client, reaction, at(reaction.at))?,
         ChangeKind::PhoneBook(entry) => contacts::phone_book(work, client, entry, at(entry.at))?,
         ChangeKind::Identity(identity) => contacts::identity(work, client, identity, at(identity.at))?,
-        ChangeKind::Preference(seen) => contacts::preference(work, client, seen, at(seen.at))?,
+        ChangeKind::Preference(seen) => {
+            contacts::preference(work, client, &seen.customer, seen.stopped, at(seen.at))?;
+        }
         ChangeKind::Template(seen) => templates::seen(work, client, seen, at(seen.at)),
         ChangeKind::Notice(_) | ChangeKind::Ignored(_) => {}
         ChangeKind::HistoryChunk(chunk) => {

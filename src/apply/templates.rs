@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::work::{Row, Work};
 use crate::ids::PublicId;
+use crate::templates::refresh;
 use crate::templates::state::{self, Owner};
 use crate::upstream::change::{TemplateNews, TemplateSeen};
 
@@ -67,6 +68,16 @@ pub(super) fn seen(work: &mut Work<'_>, client: ClientId, seen: &TemplateSeen, a
     };
     if !knows_words || contradicts || seen.news == TemplateNews::Components {
         read_again(work, client);
+    }
+}
+
+/// A message failed for its template: the list is read again soon, however many do.
+pub(super) fn doubt(work: &mut Work<'_>, client: ClientId) {
+    let Some(row) = work.clients.get_mut(&client) else { return };
+    let soon = refresh::soonest(&row.model);
+    if row.model.templates_due_at > soon {
+        row.model.templates_due_at = soon;
+        row.dirty = true;
     }
 }
 

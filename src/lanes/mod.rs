@@ -10,13 +10,14 @@
 //!   message to the same person starts; replies before templates. [`turns`]: fair between recipients.
 //! * [`slots`]: the rate. [`backoff`]: waits after tries in vain.
 //! * [`lease`]: who sends for a client, when several processes run.
-//! * [`verdict`]: what an answer means. [`record`]: what is written of it.
+//! * [`verdict`]: what an answer means. [`record`]: what is written of it. [`lessons`]: what it says of messages to come.
 //! * [`engine`]: the rounds.
 
 mod backoff;
 mod claim;
 mod engine;
 mod lease;
+mod lessons;
 mod queue;
 mod record;
 mod slots;

@@ -11,12 +11,13 @@ use entity::{
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr,
-    EntityTrait, IntoActiveModel, QueryFilter,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter,
 };
 use serde_json::{Value, json};
 
 use super::claim::{IN_LIST, forget};
+use super::lessons;
 use super::queue::pause;
 use super::verdict::{Outcome, Verdict};
 use crate::apply::engine::Named;
@@ -24,6 +25,7 @@ use crate::apply::merge;
 use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
+use crate::messages::errors::Lesson;
 use crate::upstream::change::ReportedError;
 use crate::upstream::meta::client::Accepted;
 use crate::upstream::meta::common_part;
@@ -61,13 +63,13 @@ pub(super) struct Recorded {
 
 /// Everything that is written, gathered first.
 #[derive(Default)]
-struct Writes {
+struct Writes<'a> {
     messages: BTreeMap<MessageId, message::Model>,
     rungs: Vec<message_status::Model>,
     keys: Vec<message_key::Model>,
     reactions: Vec<reaction::Model>,
     over: Vec<LaneEntryId>,
-    refused: BTreeMap<ConversationId, Timestamp>,
+    lessons: Vec<(Lesson, &'a Judged)>,
     learnt: Vec<(ClientId, ConversationId, ContactKeyKind, String, Timestamp)>,
 }
 
@@ -94,11 +96,8 @@ pub(super) async fn outcomes(
             .is_none_or(|client| client.status == ClientStatus::Disconnected);
         match &one.verdict {
             Verdict::Accepted(accepted) => writes.accepted(one, accepted, &mut recorded)?,
-            Verdict::Failed { error, window_refused } => {
-                if *window_refused {
-                    let refused_at = writes.refused.entry(one.entry.conversation_id).or_insert(one.at);
-                    *refused_at = Ord::max(*refused_at, one.at);
-                }
+            Verdict::Failed { error, lesson } => {
+                writes.lessons.extend(lesson.map(|lesson| (lesson, one)));
                 writes.ended(one, MessageStatus::Failed, Some(error), &mut recorded.events)?;
             }
             Verdict::Unknown { reason } => {
@@ -156,7 +155,7 @@ pub(super) async fn abandoned(
     outcomes(tx, &judged, clients).await
 }
 
-impl Writes {
+impl Writes<'_> {
     fn accepted(&mut self, one: &Judged, accepted: &Accepted, recorded: &mut Recorded) -> Result<(), DbErr> {
         let entry = &one.entry;
         self.over.push(entry.id);
@@ -276,9 +275,7 @@ impl Writes {
         forget(tx, self.over).await?;
         name_messages(tx, self.keys, events).await?;
         react(tx, self.reactions).await?;
-        for (id, at) in self.refused {
-            refuse_window(tx, id, at).await?;
-        }
+        lessons::keep(tx, &self.lessons, events).await?;
         for (client, conversation, kind, value, at) in self.learnt {
             learn_name(tx, client, conversation, kind, value, at).await?;
         }
@@ -336,7 +333,7 @@ async fn put_back<C: ConnectionTrait>(
     one: &Judged,
     not_before: Timestamp,
     attempts: i32,
-    writes: &mut Writes,
+    writes: &mut Writes<'_>,
 ) -> Result<(), DbErr> {
     #[expect(clippy::disallowed_methods, reason = "the engine's own entry, by its id and fence")]
     let done = lane_entry::Entity::update_many()
@@ -424,18 +421,6 @@ async fn react<C: ConnectionTrait>(tx: &C, rows: Vec<reaction::Model>) -> Result
         let row = row.into_active_model().reset_all();
         reaction::Entity::insert(row).on_conflict(conflict).exec_without_returning(tx).await?;
     }
-    Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "the conversation of the engine's own entry, by its id")]
-async fn refuse_window<C: ConnectionTrait>(tx: &C, id: ConversationId, at: Timestamp) -> Result<(), DbErr> {
-    use conversation::Column::{Id, WindowRefusedAt};
-    conversation::Entity::update_many()
-        .set(conversation::ActiveModel { window_refused_at: Set(Some(at)), ..Default::default() })
-        .filter(Id.eq(id))
-        .filter(WindowRefusedAt.is_null().or(WindowRefusedAt.lt(at)))
-        .exec(tx)
-        .await?;
     Ok(())
 }
 

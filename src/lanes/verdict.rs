@@ -3,7 +3,7 @@
 use entity::{Timestamp, lane_entry};
 
 use super::backoff;
-use crate::messages::errors::{stops, unreadable_token};
+use crate::messages::errors::{Lesson, stops, unreadable_token};
 use crate::upstream::change::ReportedError;
 use crate::upstream::meta::client::{Accepted, CallError, Class, GraphError, PAIR_LIMIT, WINDOW_CLOSED};
 
@@ -44,8 +44,8 @@ pub(super) enum Verdict {
     Failed {
         /// As shown with the message.
         error: ReportedError,
-        /// WhatsApp says that there is no window.
-        window_refused: bool,
+        /// What it says of messages to come.
+        lesson: Option<Lesson>,
     },
     /// It left, or not.
     Unknown {
@@ -59,7 +59,7 @@ impl Verdict {
     pub(super) fn of(entry: &lane_entry::Model, outcome: Outcome) -> Self {
         match outcome {
             Outcome::Accepted(accepted) => Verdict::Accepted(accepted),
-            Outcome::Late { closed_at } => Verdict::Failed { error: late(closed_at), window_refused: false },
+            Outcome::Late { closed_at } => Verdict::Failed { error: late(closed_at), lesson: None },
             Outcome::NoToken => Verdict::Pause { reason: unreadable_token() },
             Outcome::Failed(CallError::NotConnected(_)) => {
                 Verdict::Again { after: backoff::of_message(entry.attempts), slows_lane: true }
@@ -89,9 +89,9 @@ impl Verdict {
             | Class::Template
             | Class::Sync
             | Class::Other => {
-                let window_refused = error.class() == Class::Window;
+                let lesson = Lesson::of(error.code);
                 let error = ReportedError { code: error.code, title: error.message, details: error.details };
-                Verdict::Failed { error, window_refused }
+                Verdict::Failed { error, lesson }
             }
         }
     }
@@ -152,7 +152,7 @@ pub(super) mod tests {
         assert_eq!(Verdict::of(&entry(0), unclear), Verdict::Unknown { reason: "time-out".into() });
         assert_eq!(refused(131_016, 1), Verdict::Again { after: 2, slows_lane: false });
         assert_eq!(refused(131_016, 60), refused(131_016, 61));
-        assert!(matches!(refused(131_016, 60), Verdict::Failed { window_refused: false, .. }));
+        assert!(matches!(refused(131_016, 60), Verdict::Failed { lesson: None, .. }));
     }
 
     #[test]
@@ -166,9 +166,18 @@ pub(super) mod tests {
         assert!(matches!(refused(190, 0), Verdict::Pause { .. }));
         assert!(matches!(refused(131_042, 0), Verdict::Pause { .. }));
         assert!(matches!(Verdict::of(&entry(0), Outcome::NoToken), Verdict::Pause { .. }));
-        assert!(matches!(refused(131_047, 0), Verdict::Failed { window_refused: true, .. }));
-        for code in [131_026, 100, 131_053, 132_001, 4711] {
-            assert!(matches!(refused(code, 0), Verdict::Failed { window_refused: false, .. }), "{code}");
+        for (code, taught) in [
+            (131_047, Some(Lesson::WindowClosed)),
+            (131_050, Some(Lesson::MarketingStopped)),
+            (132_001, Some(Lesson::TemplatesChanged)),
+            (132_015, Some(Lesson::TemplatesChanged)),
+            (131_026, None),
+            (100, None),
+            (131_053, None),
+            (4711, None),
+        ] {
+            let Verdict::Failed { lesson, .. } = refused(code, 0) else { panic!("{code} is final") };
+            assert_eq!(lesson, taught, "{code}");
         }
         let Verdict::Failed { error, .. } = Verdict::of(&entry(0), Outcome::Late { closed_at: None }) else {
             panic!("final");

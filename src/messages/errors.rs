@@ -1,6 +1,29 @@
 //! What WhatsApp's error codes mean for whoever sent a message.
 
-use crate::upstream::meta::client::{Class, GraphError};
+use crate::upstream::meta::client::{Class, GraphError, MARKETING_STOPPED};
+
+/// What WhatsApp's refusal of one message says of those to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// There is no window, whatever we believe.
+    WindowClosed,
+    /// The person stopped marketing messages.
+    MarketingStopped,
+    /// The client's templates are not what we believe.
+    TemplatesChanged,
+}
+
+impl Lesson {
+    /// What an error code teaches, if anything.
+    pub fn of(code: i64) -> Option<Self> {
+        match Class::of(code, None) {
+            Class::Window => Some(Lesson::WindowClosed),
+            Class::Template => Some(Lesson::TemplatesChanged),
+            Class::Recipient if code == MARKETING_STOPPED => Some(Lesson::MarketingStopped),
+            _ => None,
+        }
+    }
+}
 
 /// Whether sending the same message again can help, perhaps later: the failure was of the moment, or of the rate. A
 /// closed window (131047) needs another message, and so counts as no.

@@ -130,6 +130,11 @@ pub async fn refresh(app: &App, of: &client::Model) -> Outcome<()> {
     }
 }
 
+/// When a list that WhatsApp contradicts is read again: as soon as can be, but not again and again.
+pub(crate) fn soonest(of: &client::Model) -> Timestamp {
+    of.templates_at.plus_seconds(RETRY)
+}
+
 /// A client's list is to be read then.
 pub(super) async fn due(app: &App, client: ClientId, at: Timestamp) -> Outcome<()> {
     let held = app.db.hold([client]).await;

@@ -145,10 +145,10 @@ fn unit() -> impl Strategy<Value = Unit> {
             let token = token & !1;
             Unit::LateMedium { who: who(token), shown, second_id, token }
         }),
-        3 => (shown(), any::<bool>(), token.clone(), 0..4usize, any::<bool>()).prop_map(
-            move |(shown, second_id, token, status, closed)| {
+        3 => (shown(), any::<bool>(), token.clone(), 0..4usize, 0..3usize).prop_map(
+            move |(shown, second_id, token, status, why)| {
                 let token = token | 1;
-                let code = if closed { 131_047 } else { 131_026 };
+                let code = [131_026, 131_047, 131_050][why];
                 Unit::Status { who: who(token), shown, second_id, token, status, code }
             }
         ),

@@ -492,6 +492,80 @@ async fn whoever_stopped_marketing_gets_no_marketing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_send_that_fails_since_marketing_was_stopped_is_the_last_one() {
+    let (t, client) = Tandem::shop().await;
+    let stopped = async |who: &str| {
+        let data = t.conversation(&client, who).await;
+        let query = "query($id: ID!) { node(id: $id) { ... on Contact { marketingStoppedAt } } }";
+        t.data(query, json!({ "id": data["contact"]["id"] })).await["node"]["marketingStoppedAt"].clone()
+    };
+    let updated = async |place: &str| {
+        let told =
+            t.told(place, &["CONTACT_UPDATED"], "... on ContactEvent { contact { phoneNumber } }").await;
+        told.iter().map(|event| event["contact"]["phoneNumber"].clone()).collect::<Vec<_>>()
+    };
+    let place = t.cursor().await;
+    // WhatsApp's answer says it, or a status later.
+    t.act("refuse", json!({ "to": ADA, "code": 131_050 })).await;
+    t.until(&t.send(&client, ADA, offer(), "ada").await, "FAILED").await;
+    assert_eq!(updated(&place).await, [ADA]);
+    let sent = t.until(&t.send(&client, BEN, offer(), "ben").await, "SENT").await;
+    t.settle().await;
+    assert_eq!(stopped(BEN).await, Value::Null);
+    let place = t.cursor().await;
+    let status = json!({ "id": t.message(&sent).await["whatsappId"], "status": "failed", "timestamp": t.clock().await.to_string(),
+        "recipient_id": &BEN[1..], "errors": [{ "code": 131_050, "title": "Unable to deliver the message" }] });
+    t.hear(&t.wire_ids(SHOP).await.body("messages", json!({ "statuses": [status] }))).await;
+    assert_eq!(t.message(&sent).await["status"], "FAILED");
+    assert_eq!(updated(&place).await, [BEN]);
+    for who in [ADA, BEN] {
+        assert!(stopped(who).await.is_string(), "{who}");
+        assert_eq!(t.refused(&client, who, offer()).await["code"], "RECIPIENT_OPTED_OUT");
+        let utility = t.send(&client, who, reminder(), who).await;
+        t.until(&utility, "SENT").await;
+    }
+    // Until they want them again.
+    for wanted in [false, true] {
+        let input = json!({ "phoneNumber": SHOP, "customer": ADA, "wanted": wanted });
+        t.act("setMarketing", input).await;
+    }
+    t.settle().await;
+    let again = t.send(&client, ADA, offer(), "again").await;
+    t.until(&again, "SENT").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sends_that_fail_for_their_template_have_the_list_read_again_but_not_once_for_each() {
+    let (t, client) = Tandem::shop().await;
+    templates(&t, &client).await;
+    let reads = async || t.graph_calls("message_templates").await.len();
+    let before = reads().await;
+    let mut events = t.subscribe(EVENTS, json!({})).await;
+    t.template_changes_unheard("weekly_offer", "de", json!({ "status": "PAUSED" })).await;
+    // Just read: not again within the minute, however many fail.
+    for n in 0..5 {
+        let sent = t.send(&client, ADA, offer(), &format!("failing {n}")).await;
+        t.until(&sent, "FAILED").await;
+    }
+    assert_eq!(reads().await, before);
+    t.time_passes(61).await;
+    assert_eq!(news(&mut events).await["now"], "PAUSED");
+    let error = t.refused(&client, ADA, offer()).await;
+    assert_eq!(error["code"], "TEMPLATE_NOT_APPROVED", "{error:#}");
+    assert_eq!(reads().await, before + 1);
+    // A status that says it does the same, at once when the list is old enough.
+    let sent = t.until(&t.send(&client, ADA, reminder(), "by status").await, "SENT").await;
+    t.time_passes(61).await;
+    t.template_changes_unheard("appointment_reminder", "de", json!({ "status": "DISABLED" })).await;
+    let status = json!({ "id": t.message(&sent).await["whatsappId"], "status": "failed", "timestamp": t.clock().await.to_string(),
+        "recipient_id": &ADA[1..], "errors": [{ "code": 132_016, "title": "Template is Disabled" }] });
+    t.hear(&t.wire_ids(SHOP).await.body("messages", json!({ "statuses": [status] }))).await;
+    assert_eq!(news(&mut events).await["now"], "DISABLED");
+    assert_eq!(t.refused(&client, ADA, reminder()).await["code"], "TEMPLATE_NOT_APPROVED");
+    assert_eq!(reads().await, before + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_words_about_marketing_the_later_one_holds() {
     let (t, client) = Tandem::shop().await;
     let ids = t.wire_ids(SHOP).await;

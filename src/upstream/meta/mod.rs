@@ -6,7 +6,7 @@ pub mod signature;
 pub mod wamid;
 pub mod webhook;
 
-pub use client::{Meta, Settings, WINDOW_CLOSED};
+pub use client::{Meta, Settings};
 pub use wamid::{common_part, message_token};
 
 /// The webhook fields without which coexistence does not work: live traffic, the phone's own traffic, both imports, and

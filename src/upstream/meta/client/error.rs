@@ -91,6 +91,8 @@ pub enum Class {
 pub const PAIR_LIMIT: i64 = 131_056;
 /// More than 24 hours since the customer's last message.
 pub const WINDOW_CLOSED: i64 = 131_047;
+/// The person stopped marketing messages.
+pub const MARKETING_STOPPED: i64 = 131_050;
 /// The import was asked for already: for the asker, a success.
 pub const SYNC_ALREADY_REQUESTED: i64 = 2_593_107;
 /// More than 24 hours since the connection.
@@ -112,7 +114,7 @@ impl Class {
             1 | 2 | 131_000 | 131_016 | 131_057 | 133_004 => Class::Retry,
             4 | 80_007 | 130_429 | PAIR_LIMIT | 131_048 => Class::SlowDown,
             WINDOW_CLOSED => Class::Window,
-            130_472 | 131_021 | 131_026 | 131_030 | 131_049 | 131_050 | 131_062 => Class::Recipient,
+            130_472 | 131_021 | 131_026 | 131_030 | 131_049 | MARKETING_STOPPED | 131_062 => Class::Recipient,
             100 | 131_008 | 131_009 | 131_051 | 135_000 => Class::Request,
             131_052 | 131_053 => Class::Media,
             132_000..=132_099 => Class::Template,

@@ -20,8 +20,8 @@ use crate::upstream::http::{Reach, http_client};
 
 pub use answers::{Accepted, MadeTemplate, PhoneNumber, Template, Templates, Token, TokenInfo};
 pub use error::{
-    CallError, Class, GraphError, PAIR_LIMIT, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, SYNC_DECLINED,
-    WINDOW_CLOSED,
+    CallError, Class, GraphError, MARKETING_STOPPED, PAIR_LIMIT, SYNC_ALREADY_REQUESTED,
+    SYNC_DEADLINE_PASSED, SYNC_DECLINED, WINDOW_CLOSED,
 };
 pub use media::AboutMedia;
 
