@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use entity::{PartnerId, alias, client, contact, conversation, message, onboarding, template};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::auth::{OfClient, Scope};
@@ -45,13 +46,13 @@ identified!(client, onboarding, contact, conversation, message, template);
 pub async fn by_ids<E>(db: &Db, scope: &Scope, ids: &[Uuid]) -> Result<HashMap<Uuid, Arc<E::Model>>, DbErr>
 where
     E: Identified,
-    E::Model: Send + Sync,
+    E::Model: DeserializeOwned + Send + Sync + 'static,
 {
     let mut found = HashMap::with_capacity(ids.len());
     // What is asked for now, and under which ids it was asked for at first.
     let mut wanted: HashMap<Uuid, Vec<Uuid>> = ids.iter().map(|id| (*id, vec![*id])).collect();
     for _ in 0..=HOPS {
-        let rows = scope.among::<E>(E::ID, wanted.keys().copied()).all(db.read()).await?;
+        let rows = db.rows(scope.among::<E>(E::ID, wanted.keys().copied())).await?;
         for row in rows {
             let row = Arc::new(row);
             for asked in wanted.remove(&E::id(&row)).unwrap_or_default() {
@@ -83,7 +84,7 @@ where
 pub async fn by_id<E>(db: &Db, scope: &Scope, id: Uuid) -> Result<Option<Arc<E::Model>>, DbErr>
 where
     E: Identified,
-    E::Model: Send + Sync,
+    E::Model: DeserializeOwned + Send + Sync + 'static,
 {
     Ok(by_ids::<E>(db, scope, &[id]).await?.remove(&id))
 }
@@ -100,10 +101,12 @@ pub async fn with_former_ids(db: &Db, partner: PartnerId, ids: &[Uuid]) -> Resul
             break;
         }
         #[expect(clippy::disallowed_methods, reason = "filtered by the partner right here")]
-        let rows = alias::Entity::find()
-            .filter(alias::Column::PartnerId.eq(partner))
-            .filter(alias::Column::Target.is_in(newest))
-            .all(db.read())
+        let rows = db
+            .rows(
+                alias::Entity::find()
+                    .filter(alias::Column::PartnerId.eq(partner))
+                    .filter(alias::Column::Target.is_in(newest)),
+            )
             .await?;
         newest = rows.into_iter().map(|row| row.id).filter(|id| all.insert(*id)).collect();
     }
@@ -116,10 +119,12 @@ async fn targets(
     ids: impl Iterator<Item = Uuid>,
 ) -> Result<Vec<(Uuid, Uuid)>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "filtered by the partner right here")]
-    let rows = alias::Entity::find()
-        .filter(alias::Column::PartnerId.eq(partner))
-        .filter(alias::Column::Id.is_in(ids))
-        .all(db.read())
+    let rows = db
+        .rows(
+            alias::Entity::find()
+                .filter(alias::Column::PartnerId.eq(partner))
+                .filter(alias::Column::Id.is_in(ids)),
+        )
         .await?;
     Ok(rows.into_iter().map(|row| (row.id, row.target)).collect())
 }

@@ -1,11 +1,12 @@
 //! An id of what was merged into something else, and what it stands for now.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{AliasKind, PartnerId};
 
 /// An id of what was merged into something else, and what it stands for now.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "alias")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

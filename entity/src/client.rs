@@ -1,11 +1,12 @@
 //! One business number (or the place kept for it until it is connected).
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{AppPresenceBasis, ClientId, ClientMode, ClientStatus, HistoryImport, PartnerId, Timestamp};
 
 /// One business number (or the place kept for it until it is connected).
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "client")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,11 +1,12 @@
 //! A name by which a contact is found (invariant 4).
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ClientId, ContactId, ContactKeyKind, Timestamp};
 
 /// A name by which a contact is found (invariant 4).
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "contact_key")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,11 +1,12 @@
 //! An entry of a partner's stream: what happened, and to what. No words of people.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ClientId, EventType, PartnerId, Timestamp};
 
 /// An entry of a partner's stream: what happened, and to what. No words of people.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "event")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

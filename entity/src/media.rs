@@ -1,11 +1,12 @@
 //! A file of a client: one that came with a message, or one that a partner uploaded.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{BlobId, ClientId, MediaId, MediaState, MessageId, PartnerId, Timestamp};
 
 /// A file of a client: one that came with a message, or one that a partner uploaded.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "media")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,13 +1,14 @@
 //! A message: one row, whatever order echo, history, status and answer come in.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{
     ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, MessageStatus, PartnerId, Timestamp,
 };
 
 /// A message: one row, whatever order echo, history, status and answer come in.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "message")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

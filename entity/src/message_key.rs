@@ -1,11 +1,12 @@
 //! Each WhatsApp id of a message (invariant 2).
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ClientId, MessageId};
 
 /// Each WhatsApp id of a message (invariant 2).
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "message_key")]
 pub struct Model {
     /// The trailing part of the decoded id, the same under all ids of a message; the whole id where it has none. First in

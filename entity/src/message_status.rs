@@ -1,11 +1,12 @@
 //! A rung of the ladder that a message reached, other than the one that holds: that is in the message.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{MessageId, MessageStatus, Timestamp};
 
 /// A rung of the ladder that a message reached.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "message_status")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,11 +1,12 @@
 //! The journey from a link to a connected number.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ClientId, ClientMode, HistoryImport, OnboardingId, OnboardingStatus, PartnerId, Timestamp};
 
 /// The journey from a link to a connected number.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "onboarding")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

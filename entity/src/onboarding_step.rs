@@ -1,11 +1,12 @@
 //! A step that was taken, with the instant of its evidence.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{OnboardingId, OnboardingStatus, Timestamp};
 
 /// A step that was taken, with the instant of its evidence.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "onboarding_step")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,11 +1,12 @@
 //! A reaction to a message; without emoji: taken away, kept so that an older one cannot come back.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{MessageId, ReactionBy, Timestamp};
 
 /// A reaction to a message; without emoji: taken away, kept so that an older one cannot come back.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "reaction")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

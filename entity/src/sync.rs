@@ -1,11 +1,12 @@
 //! An import, as something to watch.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ClientId, SyncKind, SyncState, Timestamp};
 
 /// An import, as something to watch.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "sync")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,11 +1,12 @@
 //! A template of a client's account.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ClientId, PartnerId, TemplateId, Timestamp};
 
 /// A template of a client's account, as that client knows it: clients that share an account have a row each.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "template")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

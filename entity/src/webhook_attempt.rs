@@ -1,11 +1,12 @@
 //! One try to deliver. What the receiver said is not kept: it may repeat what it was sent.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{Timestamp, WebhookDeliveryId};
 
 /// One try to deliver.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "webhook_attempt")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

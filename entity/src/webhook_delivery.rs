@@ -1,13 +1,14 @@
 //! One event for one endpoint.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{
     ClientId, EventType, PartnerId, Timestamp, WebhookDeliveryId, WebhookDeliveryStatus, WebhookEndpointId,
 };
 
 /// One event for one endpoint.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "webhook_delivery")]
 pub struct Model {
     /// Ascending in the order of the stream: the order of delivery.

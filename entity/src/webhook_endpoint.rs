@@ -1,11 +1,12 @@
 //! A partner's webhook receiver.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{PartnerId, Timestamp, WebhookDisabledReason, WebhookEndpointId};
 
 /// A partner's webhook receiver.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "webhook_endpoint")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

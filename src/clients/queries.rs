@@ -78,7 +78,7 @@ pub async fn list(
         ];
         select = select.filter(search::contains(&columns, number.as_deref().unwrap_or(words)));
     }
-    page(db.read(), select, Ordering { key: None, id: Column::Id, descending: false }, args).await
+    page(db, select, Ordering { key: None, id: Column::Id, descending: false }, args).await
 }
 
 /// How many messages of these clients wait in their lanes, those on the wire included. The clients came through the

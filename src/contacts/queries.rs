@@ -45,7 +45,7 @@ pub async fn list(
     if let Some(present) = filter.in_phone_book {
         select = select.filter(contact::Column::InPhoneBook.eq(present));
     }
-    page(db.read(), select, Ordering { key: None, id: contact::Column::Id, descending: false }, args).await
+    page(db, select, Ordering { key: None, id: contact::Column::Id, descending: false }, args).await
 }
 
 /// The contact that this client knows under a number or a WhatsApp user id. The client came through the scope.
@@ -58,11 +58,13 @@ pub async fn known_as(db: &Db, client: ClientId, name: &str) -> Result<Option<Co
         None => (name.trim().to_owned(), vec![ContactKeyKind::UserId, ContactKeyKind::ParentUserId]),
     };
     #[expect(clippy::disallowed_methods, reason = "names within one client, which came through the scope")]
-    let mut rows = contact_key::Entity::find()
-        .filter(contact_key::Column::Value.eq(value))
-        .filter(contact_key::Column::Kind.is_in(kinds))
-        .filter(contact_key::Column::ClientId.eq(client))
-        .all(db.read())
+    let mut rows = db
+        .rows(
+            contact_key::Entity::find()
+                .filter(contact_key::Column::Value.eq(value))
+                .filter(contact_key::Column::Kind.is_in(kinds))
+                .filter(contact_key::Column::ClientId.eq(client)),
+        )
         .await?;
     // A user id itself names before its parent form.
     rows.sort_by_key(|row| row.kind);

@@ -71,7 +71,7 @@ pub async fn list(
         select = select.filter(Expr::exists(people));
     }
     let ordering = Ordering { key: Some(Column::LastActivityAt), id: Column::Id, descending: true };
-    page(db.read(), select, ordering, args).await
+    page(db, select, ordering, args).await
 }
 
 /// The rule of [`super::window::is_open`] as the database asks it. Never null, so that its opposite is not either.
@@ -109,10 +109,8 @@ pub async fn of_contacts(
     scope: &Scope,
     contacts: &[ContactId],
 ) -> Result<HashMap<ContactId, Arc<conversation::Model>>, DbErr> {
-    let rows = scope
-        .among::<conversation::Entity>(conversation::Column::ContactId, contacts.iter().map(|id| id.0))
-        .all(db.read())
-        .await?;
+    let ids = contacts.iter().map(|id| id.0);
+    let rows = db.rows(scope.among::<conversation::Entity>(conversation::Column::ContactId, ids)).await?;
     Ok(rows.into_iter().map(|row| (row.contact_id, Arc::new(row))).collect())
 }
 

@@ -1,6 +1,8 @@
 //! The database: how it is opened, how a writing transaction begins, how lists are paged.
 
+mod decode;
 pub mod page;
+mod rows;
 pub mod search;
 mod write;
 
@@ -13,11 +15,14 @@ use entity::ClientId;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction,
-    DbErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    DbErr, EntityTrait, QueryTrait, RuntimeErr, Select, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait,
 };
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use tokio::sync::OwnedMutexGuard;
 
+use rows::Rows;
 pub use write::{insert, least, padded, upsert};
 
 /// What a database is for: how many read it beside the writer, and how much of it each connection keeps in memory. SQLite
@@ -55,6 +60,7 @@ const POOL: u32 = 16;
 pub struct Db {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    rows: Option<Arc<Rows>>,
     locks: Locks,
     statements: Arc<AtomicU64>,
 }
@@ -71,21 +77,39 @@ impl Db {
         if url.starts_with("sqlite") {
             let (writer, reader) = purpose.caches();
             let writer = connect(url, 1, writer, &statements).await?;
-            let reader = if url.contains(":memory:") {
-                writer.clone()
+            let (reader, rows) = if url.contains(":memory:") {
+                (writer.clone(), None)
             } else {
-                connect(url, purpose.readers(), reader, &statements).await?
+                let file =
+                    url.parse().map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
+                let rows = Rows::new(&file, purpose.readers(), reader);
+                (connect(url, purpose.readers(), reader, &statements).await?, Some(rows))
             };
-            Ok(Self { writer, reader, locks: Locks::default(), statements })
+            Ok(Self { writer, reader, rows, locks: Locks::default(), statements })
         } else {
             let pool = connect(url, POOL, 0, &statements).await?;
-            Ok(Self { writer: pool.clone(), reader: pool, locks: Locks::default(), statements })
+            Ok(Self { writer: pool.clone(), reader: pool, rows: None, locks: Locks::default(), statements })
         }
     }
 
     /// For reading. Never held between two pages of anything.
     pub fn read(&self) -> &DatabaseConnection {
         &self.reader
+    }
+
+    /// All rows of a select: for lists and whatever else reads many. The same as `select.all(db.read())`, several times
+    /// cheaper on SQLite.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn rows<E>(&self, select: Select<E>) -> Result<Vec<E::Model>, DbErr>
+    where
+        E: EntityTrait,
+        E::Model: DeserializeOwned + 'static,
+    {
+        let Some(rows) = &self.rows else { return select.all(self.read()).await };
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        rows.read(select.build(DatabaseBackend::Sqlite)).await
     }
 
     /// For single statements that write.
@@ -160,6 +184,9 @@ impl Db {
     /// # Errors
     /// When closing fails.
     pub async fn close(self) -> Result<(), DbErr> {
+        if let Some(rows) = &self.rows {
+            rows.close().await;
+        }
         self.writer.close_by_ref().await?;
         self.reader.close_by_ref().await
     }

@@ -1,9 +1,13 @@
 //! Keyset paging: a place in a list is the sort key and id of a row, never a count of rows.
 
 use sea_orm::sea_query::{Expr, ExprTrait, Order};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, IntoSimpleExpr, QueryOrder, QuerySelect, Select};
-use sea_orm::{ConnectionTrait, QueryFilter};
+use sea_orm::{
+    ColumnTrait, DbErr, EntityTrait, IntoSimpleExpr, QueryFilter, QueryOrder, QuerySelect, Select,
+};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
+
+use super::Db;
 
 /// Most rows on a page.
 pub const MOST: usize = 100;
@@ -63,15 +67,15 @@ pub struct Ordering<C> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn page<E, C>(
-    connection: &C,
+pub async fn page<E>(
+    db: &Db,
     select: Select<E>,
     ordering: Ordering<E::Column>,
     args: PageArgs,
 ) -> Result<Page<E::Model>, DbErr>
 where
     E: EntityTrait,
-    C: ConnectionTrait,
+    E::Model: DeserializeOwned + 'static,
 {
     let mut select = select;
     for (place, wants_later) in [(args.after, true), (args.before, false)] {
@@ -84,7 +88,7 @@ where
         select = select.order_by(key, order.clone());
     }
     let fetch = u64::try_from(args.size).unwrap_or(u64::MAX).saturating_add(1);
-    let mut rows = select.order_by(ordering.id, order).limit(fetch).all(connection).await?;
+    let mut rows = db.rows(select.order_by(ordering.id, order).limit(fetch)).await?;
     let more = rows.len() > args.size;
     rows.truncate(args.size);
     if args.backward {

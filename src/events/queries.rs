@@ -115,11 +115,8 @@ pub async fn by_ids(
     ids: &[EventId],
 ) -> Result<HashMap<EventId, Arc<event::Model>>, DbErr> {
     let own = ids.iter().filter(|id| id.partner == scope.partner()).map(|id| id.position);
-    let rows = scope
-        .find_partner::<event::Entity>()
-        .filter(event::Column::Position.is_in(own))
-        .all(db.read())
-        .await?;
+    let rows =
+        db.rows(scope.find_partner::<event::Entity>().filter(event::Column::Position.is_in(own))).await?;
     let admitted = rows.into_iter().filter(|row| admits(scope, row));
     let id = |row: &event::Model| EventId { partner: row.partner_id, position: row.position };
     Ok(admitted.map(|row| (id(&row), Arc::new(row))).collect())
@@ -155,7 +152,7 @@ impl Search {
     ) -> Result<Vec<event::Model>, DbErr> {
         let until = min(last, self.position.saturating_add(self.places));
         let limit = u64::try_from(most).unwrap_or(u64::MAX);
-        let mut rows = select(scope, filter, self.position, until).limit(limit).all(db.read()).await?;
+        let mut rows = db.rows(select(scope, filter, self.position, until).limit(limit)).await?;
         if rows.len() == most {
             self.position = rows.last().map_or(until, |row| row.position);
             self.places = max(self.places / 2, FEWEST);

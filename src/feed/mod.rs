@@ -202,13 +202,14 @@ impl Feed {
 
     async fn read(&self, db: &Db, position: i64, most: usize) -> Result<Vec<event::Model>, DbErr> {
         #[expect(clippy::disallowed_methods, reason = "one partner's log, by the partner's own id")]
-        event::Entity::find()
-            .filter(event::Column::PartnerId.eq(self.partner))
-            .filter(event::Column::Position.gt(position))
-            .order_by_asc(event::Column::Position)
-            .limit(u64::try_from(most).unwrap_or(u64::MAX))
-            .all(db.read())
-            .await
+        db.rows(
+            event::Entity::find()
+                .filter(event::Column::PartnerId.eq(self.partner))
+                .filter(event::Column::Position.gt(position))
+                .order_by_asc(event::Column::Position)
+                .limit(u64::try_from(most).unwrap_or(u64::MAX)),
+        )
+        .await
     }
 
     fn ring_end(&self) -> Option<i64> {

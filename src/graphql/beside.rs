@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_graphql::dataloader::Loader;
 use async_graphql::{Context, Lookahead};
 use entity::{ClientId, ContactId, ConversationId, client, contact, conversation, message};
+use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -168,7 +169,7 @@ async fn read<I, E>(ctx: &Context<'_>, ids: impl Iterator<Item = I>) -> Result<H
 where
     I: PublicId + Eq + Ord + Hash,
     E: Identified,
-    E::Model: Send + Sync,
+    E::Model: DeserializeOwned + Send + Sync + 'static,
 {
     let mut ids: Vec<Uuid> = ids.map(|id| id.uuid()).collect();
     ids.sort_unstable();

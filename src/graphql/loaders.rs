@@ -9,6 +9,7 @@ use entity::{
     WebhookDeliveryId, WebhookEndpointId, client, contact, conversation, event, media, message,
     message_status, onboarding, onboarding_step, reaction, sync, template, webhook_attempt, webhook_endpoint,
 };
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::context::Caller;
@@ -39,7 +40,7 @@ impl Rows {
     where
         I: PublicId + Eq + std::hash::Hash,
         E: Identified,
-        E::Model: Send + Sync,
+        E::Model: DeserializeOwned + Send + Sync + 'static,
     {
         let bare: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
         let rows = lookup::by_ids::<E>(&self.caller.app.db, &self.caller.scope, &bare).await?;

@@ -18,9 +18,8 @@ use crate::ids::PublicId;
 /// When the database is away.
 pub async fn of_messages(db: &Db, ids: &[MessageId]) -> Result<HashMap<MessageId, media::Model>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "the files of messages that came through the scope")]
-    let rows = media::Entity::find()
-        .filter(media::Column::MessageId.is_in(padded(ids.iter().copied())))
-        .all(db.read())
+    let rows = db
+        .rows(media::Entity::find().filter(media::Column::MessageId.is_in(padded(ids.iter().copied()))))
         .await?;
     Ok(keep::best(rows))
 }
@@ -35,7 +34,7 @@ pub async fn by_ids(
     ids: &[MediaId],
 ) -> Result<HashMap<MediaId, Arc<media::Model>>, DbErr> {
     let ids = ids.iter().map(|id| id.uuid());
-    let rows = scope.among::<media::Entity>(media::Column::Id, ids).all(db.read()).await?;
+    let rows = db.rows(scope.among::<media::Entity>(media::Column::Id, ids)).await?;
     Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
 }
 

@@ -80,8 +80,7 @@ pub async fn history(
     if let Some(words) = &filter.search {
         select = select.filter(search::contains(&[Column::Text], words));
     }
-    page(db.read(), select, Ordering { key: Some(Column::SentAt), id: Column::Id, descending: true }, args)
-        .await
+    page(db, select, Ordering { key: Some(Column::SentAt), id: Column::Id, descending: true }, args).await
 }
 
 /// A filter that names one conversation makes a list of that conversation, whose own index then gives it in order.
@@ -113,9 +112,11 @@ pub async fn statuses(
     messages: &[MessageId],
 ) -> Result<HashMap<MessageId, Vec<message_status::Model>>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "parts of messages that came through the scope")]
-    let rows = message_status::Entity::find()
-        .filter(message_status::Column::MessageId.is_in(padded(messages.iter().copied())))
-        .all(db.read())
+    let rows = db
+        .rows(
+            message_status::Entity::find()
+                .filter(message_status::Column::MessageId.is_in(padded(messages.iter().copied()))),
+        )
         .await?;
     let mut by_message: HashMap<MessageId, Vec<message_status::Model>> = HashMap::new();
     for row in rows {
@@ -133,10 +134,12 @@ pub async fn reactions(
     messages: &[MessageId],
 ) -> Result<HashMap<MessageId, Vec<reaction::Model>>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "parts of messages that came through the scope")]
-    let rows = reaction::Entity::find()
-        .filter(reaction::Column::MessageId.is_in(padded(messages.iter().copied())))
-        .filter(reaction::Column::Emoji.is_not_null())
-        .all(db.read())
+    let rows = db
+        .rows(
+            reaction::Entity::find()
+                .filter(reaction::Column::MessageId.is_in(padded(messages.iter().copied())))
+                .filter(reaction::Column::Emoji.is_not_null()),
+        )
         .await?;
     let mut by_message: HashMap<MessageId, Vec<reaction::Model>> = HashMap::new();
     for row in rows {
@@ -170,10 +173,12 @@ pub async fn by_whatsapp_ids(
     ids: &[WhatsappId],
 ) -> Result<HashMap<WhatsappId, Arc<message::Model>>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "leads to messages that are then read through the scope")]
-    let keys = message_key::Entity::find()
-        .filter(message_key::Column::Token.is_in(padded(ids.iter().map(|id| common_part(&id.id)))))
-        .filter(message_key::Column::ClientId.is_in(padded(ids.iter().map(|id| id.client))))
-        .all(db.read())
+    let keys = db
+        .rows(
+            message_key::Entity::find()
+                .filter(message_key::Column::Token.is_in(padded(ids.iter().map(|id| common_part(&id.id)))))
+                .filter(message_key::Column::ClientId.is_in(padded(ids.iter().map(|id| id.client)))),
+        )
         .await?;
     let messages: Vec<Uuid> = keys.iter().map(|key| key.message_id.0).collect();
     if messages.is_empty() {

@@ -56,7 +56,7 @@ pub async fn list(
             .to_owned();
         select = select.filter(Expr::exists(clients));
     }
-    page(db.read(), select, Ordering { key: None, id: Column::Id, descending: false }, args).await
+    page(db, select, Ordering { key: None, id: Column::Id, descending: false }, args).await
 }
 
 /// The steps that these onboardings took, in the order of their evidence. The onboardings came through the scope.
@@ -68,9 +68,11 @@ pub async fn steps(
     onboardings: &[OnboardingId],
 ) -> Result<HashMap<OnboardingId, Vec<onboarding_step::Model>>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "parts of onboardings that came through the scope")]
-    let rows = onboarding_step::Entity::find()
-        .filter(onboarding_step::Column::OnboardingId.is_in(onboardings.iter().copied()))
-        .all(db.read())
+    let rows = db
+        .rows(
+            onboarding_step::Entity::find()
+                .filter(onboarding_step::Column::OnboardingId.is_in(onboardings.iter().copied())),
+        )
         .await?;
     let mut by_onboarding: HashMap<OnboardingId, Vec<onboarding_step::Model>> = HashMap::new();
     for row in rows {

@@ -16,10 +16,8 @@ use crate::db::Db;
 /// When the database is away.
 pub async fn of_clients(db: &Db, clients: &[ClientId]) -> Result<HashMap<ClientId, Vec<sync::Model>>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "imports of clients that came through the scope")]
-    let rows = sync::Entity::find()
-        .filter(sync::Column::ClientId.is_in(clients.iter().copied()))
-        .all(db.read())
-        .await?;
+    let rows =
+        db.rows(sync::Entity::find().filter(sync::Column::ClientId.is_in(clients.iter().copied()))).await?;
     let mut by_client: HashMap<ClientId, Vec<sync::Model>> = HashMap::new();
     for row in rows {
         by_client.entry(row.client_id).or_default().push(row);

@@ -23,7 +23,7 @@ pub async fn list(
         .find::<template::Entity>()
         .filter(Column::ClientId.eq(client))
         .filter(Column::Status.ne(DELETED));
-    page(db.read(), select, Ordering { key: None, id: Column::Id, descending: false }, args).await
+    page(db, select, Ordering { key: None, id: Column::Id, descending: false }, args).await
 }
 
 /// The templates of a client's account that have this name, in all languages.

@@ -28,11 +28,13 @@ pub fn admits(scope: &Scope, endpoint: &webhook_endpoint::Model) -> bool {
 /// # Errors
 /// When the database is away.
 pub async fn all(db: &Db, scope: &Scope) -> Result<Vec<webhook_endpoint::Model>, DbErr> {
-    let rows = scope
-        .find_partner::<webhook_endpoint::Entity>()
-        .filter(webhook_endpoint::Column::DeletedAt.is_null())
-        .order_by_asc(webhook_endpoint::Column::Id)
-        .all(db.read())
+    let rows = db
+        .rows(
+            scope
+                .find_partner::<webhook_endpoint::Entity>()
+                .filter(webhook_endpoint::Column::DeletedAt.is_null())
+                .order_by_asc(webhook_endpoint::Column::Id),
+        )
         .await?;
     Ok(rows.into_iter().filter(|row| admits(scope, row)).collect())
 }
@@ -46,11 +48,13 @@ pub async fn by_ids(
     scope: &Scope,
     ids: &[WebhookEndpointId],
 ) -> Result<HashMap<WebhookEndpointId, Arc<webhook_endpoint::Model>>, DbErr> {
-    let rows = scope
-        .find_partner::<webhook_endpoint::Entity>()
-        .filter(webhook_endpoint::Column::Id.is_in(ids.iter().copied()))
-        .filter(webhook_endpoint::Column::DeletedAt.is_null())
-        .all(db.read())
+    let rows = db
+        .rows(
+            scope
+                .find_partner::<webhook_endpoint::Entity>()
+                .filter(webhook_endpoint::Column::Id.is_in(ids.iter().copied()))
+                .filter(webhook_endpoint::Column::DeletedAt.is_null()),
+        )
         .await?;
     Ok(rows.into_iter().filter(|row| admits(scope, row)).map(|row| (row.id, Arc::new(row))).collect())
 }
@@ -95,7 +99,7 @@ pub async fn deliveries(
         select = select.filter(webhook_delivery::Column::Status.eq(status));
     }
     let ordering = Ordering { key: None, id: webhook_delivery::Column::Id, descending: true };
-    page(db.read(), select, ordering, args).await
+    page(db, select, ordering, args).await
 }
 
 /// One delivery, to an endpoint that the scope admits.
@@ -125,11 +129,13 @@ pub async fn attempts(
     deliveries: &[WebhookDeliveryId],
 ) -> Result<HashMap<WebhookDeliveryId, Vec<webhook_attempt::Model>>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "of deliveries that came through the scope")]
-    let rows = webhook_attempt::Entity::find()
-        .filter(webhook_attempt::Column::DeliveryId.is_in(deliveries.iter().copied()))
-        .order_by_asc(webhook_attempt::Column::DeliveryId)
-        .order_by_asc(webhook_attempt::Column::Number)
-        .all(db.read())
+    let rows = db
+        .rows(
+            webhook_attempt::Entity::find()
+                .filter(webhook_attempt::Column::DeliveryId.is_in(deliveries.iter().copied()))
+                .order_by_asc(webhook_attempt::Column::DeliveryId)
+                .order_by_asc(webhook_attempt::Column::Number),
+        )
         .await?;
     let mut attempts: HashMap<WebhookDeliveryId, Vec<webhook_attempt::Model>> = HashMap::new();
     for row in rows {

@@ -1,0 +1,215 @@
+//! A row of SQLite as an entity's model: by the order of its columns, without a copy in between. The counterpart of
+//! SeaORM's decoding, for [`super::rows`]; a test holds the two to the same result.
+
+use std::fmt::Display;
+
+use rusqlite::types::{Type, ValueRef};
+use rusqlite::{Row, Statement};
+use serde::de::value::{BorrowedStrDeserializer, Error, SeqDeserializer};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Unexpected, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+/// All rows of a statement that runs.
+///
+/// # Errors
+/// When the database fails, or a row is no such model.
+pub(super) fn models<M: DeserializeOwned>(
+    statement: &mut Statement<'_>,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<M>, Failed> {
+    let mut rows = statement.query(parameters)?;
+    let mut models = Vec::new();
+    while let Some(row) = rows.next()? {
+        models.push(M::deserialize(Model { row, first: models.is_empty() })?);
+    }
+    Ok(models)
+}
+
+/// Why rows could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+    /// What a row holds.
+    #[error(transparent)]
+    Row(#[from] Error),
+}
+
+/// A row.
+#[derive(Clone, Copy)]
+struct Model<'a> {
+    row: &'a Row<'a>,
+    /// The first of its statement.
+    first: bool,
+}
+
+impl<'de> Deserializer<'de> for Model<'de> {
+    type Error = Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        // Values are told by their place alone: once for each statement it is made sure that they stand where they belong.
+        if self.first {
+            let columns = self.row.as_ref().column_names();
+            if columns != fields {
+                return Err(Error::custom(format_args!("columns {columns:?} are not the fields {fields:?}")));
+            }
+        }
+        visitor.visit_seq(Columns { row: self.row, next: 0, end: fields.len() })
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+        Err(Error::custom("a row is a model"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct
+        seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+struct Columns<'a> {
+    row: &'a Row<'a>,
+    next: usize,
+    end: usize,
+}
+
+impl<'de> SeqAccess<'de> for Columns<'de> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        if self.next == self.end {
+            return Ok(None);
+        }
+        let cell = Cell(self.row.get_ref(self.next).map_err(Error::custom)?);
+        let name = |error| match self.row.as_ref().column_name(self.next) {
+            Ok(name) => Error::custom(format_args!("column {name}: {error}")),
+            Err(_) => error,
+        };
+        let value = seed.deserialize(cell).map_err(name)?;
+        self.next += 1;
+        Ok(Some(value))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.end - self.next)
+    }
+}
+
+/// A value of a row, in the form in which the driver writes it.
+struct Cell<'a>(ValueRef<'a>);
+
+impl<'a> Cell<'a> {
+    fn text(&self) -> Result<&'a str, Error> {
+        match self.0 {
+            ValueRef::Text(text) => std::str::from_utf8(text).map_err(Error::custom),
+            _ => Err(self.unexpected("text")),
+        }
+    }
+
+    fn integer(&self) -> Result<i64, Error> {
+        match self.0 {
+            ValueRef::Integer(number) => Ok(number),
+            _ => Err(self.unexpected("an integer")),
+        }
+    }
+
+    fn unexpected(&self, wanted: impl Display) -> Error {
+        let found = match self.0.data_type() {
+            Type::Null => "NULL",
+            Type::Integer => "an integer",
+            Type::Real => "a real number",
+            Type::Text => "text",
+            Type::Blob => "a blob",
+        };
+        Error::invalid_type(Unexpected::Other(found), &wanted.to_string().as_str())
+    }
+}
+
+impl<'de> Deserializer<'de> for Cell<'de> {
+    type Error = Error;
+
+    /// Only JSON does not say what it wants.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let mut json = serde_json::Deserializer::from_str(self.text()?);
+        let value = json.deserialize_any(visitor).map_err(Error::custom)?;
+        json.end().map_err(Error::custom)?;
+        Ok(value)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_bool(self.integer()? != 0)
+    }
+
+    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_i64(self.integer()?)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_i64(self.integer()?)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_borrowed_str(self.text()?)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_str(visitor)
+    }
+
+    /// Ids.
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            ValueRef::Blob(bytes) => visitor.visit_borrowed_bytes(bytes),
+            _ => Err(self.unexpected("a blob")),
+        }
+    }
+
+    /// `Vec<u8>`.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            ValueRef::Blob(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied())),
+            _ => Err(self.unexpected("a blob")),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            ValueRef::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// Words.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_enum(BorrowedStrDeserializer::new(self.text()?))
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 u8 u16 u32 u64 f32 f64 char byte_buf unit unit_struct tuple tuple_struct map struct identifier ignored_any
+    }
+}

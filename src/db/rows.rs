@@ -1,0 +1,426 @@
+//! Whole rows from SQLite. The driver beneath SeaORM copies each value of each row by itself, hands every row to another
+//! thread, and looks columns up by name: for lists that is most of their time (measured: three quarters of a page of
+//! messages). Here the same statements, built by SeaORM as ever, run on connections that read only, and models are made
+//! where the rows are. Everything else goes through SeaORM's own connections.
+//!
+//! What an index finds in memory is read faster than handed to another thread and back (measured: a third of a page), so a
+//! statement runs at once, where it is asked; one that takes longer than a moment is broken off, and starts again on a thread
+//! that may wait.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::types::{Null, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
+use sea_orm::sqlx::sqlite::SqliteConnectOptions;
+use sea_orm::{DbErr, RuntimeErr, Statement, Value};
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use super::decode::{Failed, models};
+
+/// How long a statement may keep a thread from other requests.
+const MOMENT: Duration = Duration::from_millis(2);
+/// Steps of SQLite's machine between two looks at the clock: some ten rows.
+const STEPS: i32 = 500;
+/// How long a statement may wait for a lock, where it may wait.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections that read rows of one file.
+pub(super) struct Rows {
+    file: PathBuf,
+    cache_mb: u32,
+    /// The one used last is used next: what it keeps in memory is the freshest.
+    idle: Mutex<Vec<Connection>>,
+    turns: Arc<Semaphore>,
+    most: u32,
+}
+
+impl Rows {
+    /// Of the file of these options, which exists; at most so many connections, each opened when it is needed.
+    pub(super) fn new(options: &SqliteConnectOptions, connections: u32, cache_mb: u32) -> Arc<Self> {
+        Arc::new(Self {
+            file: options.get_filename().to_path_buf(),
+            cache_mb,
+            idle: Mutex::default(),
+            turns: Arc::new(Semaphore::new(connections as usize)),
+            most: connections,
+        })
+    }
+
+    /// All rows of a statement, whose columns are the model's fields in their order.
+    ///
+    /// # Errors
+    /// When the database is away, or a row is no such model.
+    pub(super) async fn read<M>(self: &Arc<Self>, statement: Statement) -> Result<Vec<M>, DbErr>
+    where
+        M: DeserializeOwned + Send + 'static,
+    {
+        let turn = self.turns.clone().acquire_owned().await.map_err(closed)?;
+        match self.run(&statement, Some(MOMENT)) {
+            Err(Failed::Database(error)) if is_broken_off(&error) => {}
+            done => return done.map_err(|error| failed(&error)),
+        }
+        let rows = self.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let read = rows.run(&statement, None);
+            drop(turn);
+            read
+        });
+        read.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+    }
+
+    /// Runs a statement, for so long at most.
+    fn run<M: DeserializeOwned>(
+        &self,
+        statement: &Statement,
+        most: Option<Duration>,
+    ) -> Result<Vec<M>, Failed> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.open()?,
+        };
+        let read = read(&connection, statement, most);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        read
+    }
+
+    fn open(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.file, flags)?;
+        connection.pragma_update(None, "cache_size", -i64::from(self.cache_mb * 1024))?;
+        connection.pragma_update(None, "temp_store", "memory")?;
+        connection.set_prepared_statement_cache_capacity(256);
+        Ok(connection)
+    }
+
+    /// Ends what reads, and waits for it.
+    pub(super) async fn close(&self) {
+        let all = self.turns.acquire_many(self.most).await;
+        self.turns.close();
+        drop(all);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+fn read<M: DeserializeOwned>(
+    connection: &Connection,
+    statement: &Statement,
+    most: Option<Duration>,
+) -> Result<Vec<M>, Failed> {
+    let began = Instant::now();
+    connection.progress_handler(STEPS, most.map(|most| move || began.elapsed() > most))?;
+    connection.busy_timeout(most.map_or(PATIENCE, |_| Duration::ZERO))?;
+    let values = statement.values.as_ref().map_or(&[][..], |values| values.0.as_slice());
+    let mut prepared = connection.prepare_cached(&statement.sql)?;
+    models(&mut prepared, params_from_iter(values.iter().map(Bound)))
+}
+
+/// Whether a statement only needs more time.
+fn is_broken_off(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::OperationInterrupted | ErrorCode::DatabaseBusy))
+}
+
+fn failed(error: &impl ToString) -> DbErr {
+    DbErr::Query(RuntimeErr::Internal(error.to_string()))
+}
+
+fn closed(error: impl std::error::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::Internal(error.to_string()))
+}
+
+/// A value that SeaORM binds, as its own driver would write it.
+struct Bound<'a>(&'a Value);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let integer = |number: Option<i64>| number.map(ToSqlOutput::from);
+        let output = match self.0 {
+            Value::Bool(value) => integer(value.map(i64::from)),
+            Value::Int(value) => integer(value.map(i64::from)),
+            Value::BigInt(value) => integer(*value),
+            Value::BigUnsigned(value) => match value.map(i64::try_from).transpose() {
+                Ok(value) => integer(value),
+                Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(error.into())),
+            },
+            Value::String(value) => {
+                value.as_ref().map(|text| ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())))
+            }
+            Value::Bytes(value) => value.as_ref().map(|bytes| ToSqlOutput::Borrowed(ValueRef::Blob(bytes))),
+            Value::Uuid(value) => {
+                value.as_ref().map(|id| ToSqlOutput::Borrowed(ValueRef::Blob(id.as_bytes())))
+            }
+            other => {
+                let error = format!("nothing is asked with a value such as {other:?}");
+                return Err(rusqlite::Error::ToSqlConversionFailure(error.into()));
+            }
+        };
+        Ok(output.unwrap_or_else(|| ToSqlOutput::from(Null)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entity::{
+        AppPresenceBasis, ClientId, ClientMode, ClientStatus, ConversationId, HistoryImport,
+        MessageDirection, MessageId, MessageOrigin, MessageStatus, PartnerId, Timestamp, client, message,
+    };
+    use migration::{Migrator, MigratorTrait};
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree as _;
+    use sea_orm::sea_query::Expr;
+    use sea_orm::{
+        ColumnTrait, ConnectionTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect,
+        QueryTrait, Select,
+    };
+    use serde_json::json;
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::super::{Db, Purpose, insert};
+    use super::*;
+
+    async fn open() -> (Db, TempDir) {
+        let place = tempfile::tempdir().unwrap();
+        // Characters that mean something in an address.
+        let file = place.path().join("a file%20 #1.sqlite");
+        let name = file.to_str().unwrap().replace('%', "%25").replace(' ', "%20").replace('#', "%23");
+        let db = Db::open(&format!("sqlite://{name}?mode=rwc").into(), Purpose::Rows).await.unwrap();
+        Migrator::up(db.write(), None).await.unwrap();
+        assert!(file.exists());
+        (db, place)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "all that the test wrote")]
+    fn messages() -> Select<message::Entity> {
+        message::Entity::find().order_by_asc(message::Column::Id)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "all that the test wrote")]
+    fn clients() -> Select<client::Entity> {
+        client::Entity::find().order_by_asc(client::Column::Id)
+    }
+
+    fn id() -> impl Strategy<Value = Uuid> {
+        any::<u128>().prop_map(Uuid::from_u128)
+    }
+
+    fn maybe<S: Strategy>(some: S) -> impl Strategy<Value = Option<S::Value>> {
+        proptest::option::of(some)
+    }
+
+    /// Anything, NUL included; often what looks like a value of another kind.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<String>(),
+            "[0-9]{1,20}",
+            Just("null".into()),
+            Just("\0a\0".into()),
+            Just("{}".into())
+        ]
+    }
+
+    fn instant() -> impl Strategy<Value = Timestamp> {
+        any::<i64>().prop_map(Timestamp)
+    }
+
+    fn document() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(json!(null)),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<u64>().prop_map(Into::into),
+            (-1e300..1e300).prop_map(Into::into),
+            text().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(3, 20, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
+                proptest::collection::hash_map(text(), inner, 0..5)
+                    .prop_map(|members| members.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    prop_compose! {
+        fn any_message()(
+            (id, partner, client, conversation, last) in (id(), id(), id(), id(), maybe(id())),
+            (imported, in_history, opens_window, forwarded) in any::<(bool, bool, bool, bool)>(),
+            (sent_at, content_at, status_at, created_at) in (instant(), instant(), instant(), instant()),
+            (edited_at, deleted_at) in (maybe(instant()), maybe(instant())),
+            (content, error, pricing, sent_by) in
+                (document(), maybe(document()), maybe(document()), maybe(document())),
+            (whatsapp_id, text, reply_to, idempotency_key) in
+                (maybe(text()), maybe(text()), maybe(text()), maybe(text())),
+            substance in any::<i32>(),
+            direction in proptest::sample::select(vec![MessageDirection::Inbound, MessageDirection::Outbound]),
+            origin in proptest::sample::select(vec![MessageOrigin::Customer, MessageOrigin::App, MessageOrigin::Api]),
+            status in proptest::sample::select(vec![MessageStatus::Received, MessageStatus::Failed]),
+        ) -> message::Model {
+            message::Model {
+                id: MessageId(id),
+                partner_id: PartnerId(partner),
+                client_id: ClientId(client),
+                conversation_id: ConversationId(conversation),
+                reply_to_id: last.map(MessageId),
+                request_hash: text.clone(),
+                whatsapp_id, direction, origin, imported, in_history, opens_window, sent_at, content, substance,
+                content_at, text, status, status_at, error, pricing, reply_to, forwarded, edited_at, deleted_at,
+                idempotency_key, sent_by, created_at,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn any_client()(
+            (id, partner) in (id(), id()),
+            (required, optional, phone) in (text(), maybe(text()), maybe(text())),
+            (always, sometimes, seen) in (instant(), maybe(instant()), maybe(instant())),
+            (token, pin) in (maybe(any::<Vec<u8>>()), maybe(any::<Vec<u8>>())),
+            (shares_history, rank, profile) in (any::<Option<bool>>(), any::<i32>(), maybe(document())),
+            mode in proptest::sample::select(vec![ClientMode::Coexistence, ClientMode::ApiOnly]),
+            basis in proptest::sample::select(vec![None, Some(AppPresenceBasis::Confirmed)]),
+        ) -> client::Model {
+            client::Model {
+                id: ClientId(id),
+                partner_id: PartnerId(partner),
+                mode,
+                status: ClientStatus::Paused,
+                temporary_number: required.clone(),
+                phone_number: phone.clone(),
+                phone_number_id: phone,
+                waba_id: optional.clone(),
+                display_name: optional.clone(),
+                display_name_at: always,
+                profile,
+                profile_at: always,
+                templates_at: always,
+                templates_due_at: always,
+                business_name: required,
+                business_email: optional.clone(),
+                reference: optional.clone(),
+                token_sealed: token,
+                token_expires_at: seen,
+                pin_sealed: pin,
+                history_import: HistoryImport::Never,
+                shares_history,
+                first_connected_at: sometimes,
+                connected_at: sometimes,
+                account_at: always,
+                account_rank: rank,
+                disconnected_at: sometimes,
+                disconnect_reason: optional.clone(),
+                disconnect_upstream_reason: optional.clone(),
+                disconnect_initiated_by: optional.clone(),
+                pause_reason: optional,
+                last_seen_at: seen,
+                last_seen_basis: basis,
+                visit_raised_days: rank,
+                created_at: always,
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn rows_are_what_the_other_driver_reads(
+            messages_in in proptest::collection::vec(any_message(), 1..8),
+            client_in in any_client(),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (db, _place) = open().await;
+                insert::<client::Entity, _>(db.write(), vec![client_in]).await.unwrap();
+                insert::<message::Entity, _>(db.write(), messages_in.clone()).await.unwrap();
+                assert_eq!(db.rows(clients()).await.unwrap(), clients().all(db.read()).await.unwrap());
+                let all = messages().all(db.read()).await.unwrap();
+                assert_eq!(db.rows(messages()).await.unwrap(), all);
+                // What is asked is bound alike.
+                let one = &messages_in[0];
+                let same = |column: message::Column, value: Value| messages().filter(column.eq(value));
+                for select in [
+                    same(message::Column::Id, one.id.into()),
+                    same(message::Column::Text, one.text.clone().into()),
+                    same(message::Column::SentAt, one.sent_at.into()),
+                    same(message::Column::Imported, one.imported.into()),
+                    same(message::Column::Substance, one.substance.into()),
+                    same(message::Column::Status, one.status.into()),
+                    messages().limit(1),
+                ] {
+                    let read = db.rows(select.clone()).await.unwrap();
+                    assert!(one.text.is_none() || !read.is_empty());
+                    assert_eq!(read, select.all(db.read()).await.unwrap());
+                }
+                db.close().await.unwrap();
+            });
+        }
+    }
+
+    fn a_message() -> message::Model {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        any_message().new_tree(&mut runner).unwrap().current()
+    }
+
+    #[tokio::test]
+    async fn what_is_no_row_of_the_table_is_an_error_that_names_the_column() {
+        let (db, _place) = open().await;
+        insert::<message::Entity, _>(db.write(), vec![a_message()]).await.unwrap();
+        let other_columns = messages().select_only().column(message::Column::Id);
+        let same = other_columns.clone().columns(message::Column::iter().skip(1));
+        assert_eq!(db.rows(same).await.unwrap().len(), 1);
+        let swapped = messages()
+            .select_only()
+            .column(message::Column::PartnerId)
+            .column(message::Column::Id)
+            .columns(message::Column::iter().skip(2));
+        for select in [other_columns, swapped] {
+            assert!(db.rows(select).await.unwrap_err().to_string().contains("columns"));
+        }
+        for (column, wrong) in
+            [("content", "'no JSON'"), ("content", "'{} {}'"), ("status", "'NO_WORD'"), ("id", "'x'")]
+        {
+            let sql = format!("UPDATE message SET {column} = {wrong}");
+            db.write().execute_unprepared(&sql).await.unwrap();
+            let error = db.rows(messages()).await.unwrap_err().to_string();
+            assert!(error.contains(&format!("column {column}: ")), "{error}");
+            assert!(messages().all(db.read()).await.is_err());
+            db.write().execute_unprepared("DELETE FROM message").await.unwrap();
+            insert::<message::Entity, _>(db.write(), vec![a_message()]).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_that_read_see_every_commit_and_write_nothing() {
+        let (db, _place) = open().await;
+        let rows = db.rows.clone().unwrap();
+        assert_eq!(db.rows(messages()).await.unwrap(), []);
+        insert::<message::Entity, _>(db.write(), vec![a_message()]).await.unwrap();
+        assert_eq!(db.rows(messages()).await.unwrap(), [a_message()]);
+        let delete = Statement::from_string(sea_orm::DatabaseBackend::Sqlite, "DELETE FROM message");
+        let refused = rows.read::<message::Model>(delete).await.unwrap_err();
+        assert!(refused.to_string().contains("readonly"), "{refused}");
+        assert_eq!(db.rows(messages()).await.unwrap().len(), 1);
+        db.clone().close().await.unwrap();
+        assert!(matches!(db.rows(messages()).await, Err(DbErr::Conn(_))));
+    }
+
+    #[tokio::test]
+    async fn what_takes_longer_than_a_moment_is_read_elsewhere_and_whole() {
+        let (db, _place) = open().await;
+        insert::<message::Entity, _>(db.write(), vec![a_message()]).await.unwrap();
+        let counted = "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) \
+            SELECT count(*) FROM n) = 300000";
+        let slow = messages().filter(Expr::cust(counted));
+        let statement = slow.build(sea_orm::DatabaseBackend::Sqlite);
+        let rows = db.rows.clone().unwrap();
+        let broken_off = rows.run::<message::Model>(&statement, Some(Duration::ZERO)).unwrap_err();
+        assert!(matches!(broken_off, Failed::Database(error) if is_broken_off(&error)));
+        assert_eq!(db.rows(slow).await.unwrap(), [a_message()]);
+        // Whoever is next has all the time again.
+        assert_eq!(db.rows(messages()).await.unwrap(), [a_message()]);
+    }
+}
