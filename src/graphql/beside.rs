@@ -40,11 +40,15 @@ pub struct Known {
 }
 
 impl Beside {
-    /// What the selection asks of the items of a list of messages.
+    /// What the selection asks of the items of a list of messages; with the client of all of them, if it is known.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn messages(ctx: &Context<'_>, rows: &[message::Model]) -> Result<Self> {
+    pub async fn messages(
+        ctx: &Context<'_>,
+        rows: &[message::Model],
+        client: Option<Arc<client::Model>>,
+    ) -> Result<Self> {
         let items = Items::of(ctx);
         let ends = items.ask("from") || items.ask("to");
         let mut known = Known::default();
@@ -58,7 +62,9 @@ impl Beside {
                     .await?;
         }
         let within = items.ask_within("conversation", "client") || items.ask_within("conversation", "window");
-        if ends || within || items.ask("client") {
+        if let Some(client) = client {
+            known.clients.insert(client.id, client);
+        } else if ends || within || items.ask("client") {
             known.clients = read::<_, client::Entity>(ctx, rows.iter().map(|row| row.client_id)).await?;
         }
         Ok(Self::Page(Arc::new(known)))

@@ -61,8 +61,10 @@ pub fn sdl() -> String {
 
 #[cfg(test)]
 mod tests {
+    use async_graphql::{ContainerType as _, Context};
     use serde_json::Value;
 
+    use super::types::{Client, Contact, Conversation, Message};
     use super::*;
 
     const EVERYTHING: &str = "{ __schema { types { kind name description
@@ -106,6 +108,22 @@ mod tests {
             ["interface Event", "interface Node", "union StreamItem", "union MessageContent", "@oneOf"]
         {
             assert!(sdl.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_resolved_in_little_room() {
+        fn room<'a, T: 'a, F: Future>(_: impl Fn(&'a T, &'a Context<'a>) -> F) -> usize {
+            size_of::<F>()
+        }
+        // Each field of each item of a list takes what the greediest field of its type needs.
+        for (name, bytes) in [
+            ("Message", room(Message::resolve_field)),
+            ("Conversation", room(Conversation::resolve_field)),
+            ("Contact", room(Contact::resolve_field)),
+            ("Client", room(Client::resolve_field)),
+        ] {
+            assert!(bytes <= 1200, "{name}: {bytes} bytes");
         }
     }
 }

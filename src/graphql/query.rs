@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Object};
-use entity::{ClientId, OnboardingId, WebhookEndpointId};
+use entity::{ClientId, OnboardingId, WebhookEndpointId, client};
 use futures_util::future::try_join_all;
 
 use super::context::ContextExt;
@@ -144,7 +144,8 @@ impl Query {
     ) -> Option<Result<Connection<Message>>> {
         let load = async {
             let client = named_client(ctx, client_id).await?;
-            lists::messages(ctx, Of::Client(client), filter, Asked { first, after, last, before }).await
+            let asked = Asked { first, after, last, before };
+            lists::messages(ctx, Of::Client(client.id), Some(client), filter, asked).await
         };
         Some(load.await)
     }
@@ -165,7 +166,7 @@ impl Query {
     ) -> Option<Result<Connection<Contact>>> {
         let load = async {
             let client = named_client(ctx, client_id).await?;
-            lists::contacts(ctx, client, filter, Asked { first, after, last, before }).await
+            lists::contacts(ctx, client.id, filter, Asked { first, after, last, before }).await
         };
         Some(load.await)
     }
@@ -184,7 +185,7 @@ impl Query {
     ) -> Option<Result<Conversation>> {
         let load = async {
             let client = named_client(ctx, client_id).await?;
-            let row = conversations::queries::with(&ctx.app().db, ctx.reader()?, client, &with).await?;
+            let row = conversations::queries::with(&ctx.app().db, ctx.reader()?, client.id, &with).await?;
             Ok(row.map(Conversation::alone))
         };
         load.await.transpose()
@@ -227,10 +228,8 @@ impl Query {
             let client = named_client(ctx, client_id).await?;
             let args = Asked { first, after, ..Asked::default() }.page::<Template>()?;
             let app = ctx.app();
-            if let Some(row) = ctx.load(client).await? {
-                Box::pin(templates::refresh::ensure(app, &row)).await?;
-            }
-            let page = templates::queries::list(&app.db, ctx.reader()?, client, args).await?;
+            Box::pin(templates::refresh::ensure(app, &client)).await?;
+            let page = templates::queries::list(&app.db, ctx.reader()?, client.id, args).await?;
             Ok(Connection::new(page, |row| Template(Arc::new(row))))
         };
         Some(load.await)
@@ -326,13 +325,13 @@ pub(super) struct EventFilter {
 ///
 /// # Errors
 /// FORBIDDEN, NOT_FOUND.
-pub(super) async fn named_client(ctx: &Context<'_>, given: Given<ClientId>) -> Result<ClientId> {
+pub(super) async fn named_client(ctx: &Context<'_>, given: Given<ClientId>) -> Result<Arc<client::Model>> {
     ctx.reader()?;
     let row = match given.id() {
         Some(id) => ctx.load(id).await?,
         None => None,
     };
-    row.map(|row| row.id).ok_or_else(|| ApiError::not_found("client"))
+    row.ok_or_else(|| ApiError::not_found("client"))
 }
 
 /// The clients that an argument names; none: it names no clients in particular.

@@ -191,7 +191,8 @@ impl Client {
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only what precedes this cursor.")] before: Option<String>,
     ) -> Result<Connection<Message>> {
-        lists::messages(ctx, Of::Client(self.0.id), filter, Asked { first, after, last, before }).await
+        let asked = Asked { first, after, last, before };
+        lists::messages(ctx, Of::Client(self.0.id), Some(self.0.clone()), filter, asked).await
     }
 
     /// The contacts: the phone book, and customers who wrote. Oldest first.

@@ -100,7 +100,8 @@ impl Conversation {
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only what precedes this cursor.")] before: Option<String>,
     ) -> Result<Connection<Message>> {
-        lists::messages(ctx, Of::Conversation(self.0.id), filter, Asked { first, after, last, before }).await
+        let asked = Asked { first, after, last, before };
+        lists::messages(ctx, Of::Conversation(self.0.id), None, filter, asked).await
     }
 }
 

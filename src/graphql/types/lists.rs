@@ -1,9 +1,11 @@
-//! Lists that several fields give, and their filters.
+//! Lists that several fields give, and their filters. Each is read in a box of its own: the engine makes room for the largest
+//! of a type's fields whenever it resolves the smallest.
 
 use std::sync::Arc;
 
 use async_graphql::{Context, InputObject};
-use entity::{ClientId, ConversationId};
+use entity::{ClientId, ConversationId, client};
+use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::enums::{MessageDirection, MessageOrigin};
@@ -88,56 +90,63 @@ impl From<ConversationFilter> for conversations::queries::Filter {
     }
 }
 
-/// A page of messages.
+/// A page of messages; of one client those whose row is known already need not read it again.
 ///
 /// # Errors
 /// FORBIDDEN, BAD_USER_INPUT.
-pub async fn messages(
-    ctx: &Context<'_>,
+pub fn messages<'a>(
+    ctx: &'a Context<'_>,
     of: Of,
+    client: Option<Arc<client::Model>>,
     filter: Option<HistoryFilter>,
     asked: Asked,
-) -> Result<Connection<Message>> {
-    let scope = ctx.reader()?;
-    let args = asked.page::<Message>()?;
-    let filter = filter.unwrap_or_default().into();
-    let page = messages::queries::history(&ctx.app().db, scope, of, &filter, args).await?;
-    let beside = Beside::messages(ctx, &page.rows).await?;
-    Ok(Connection::new(page, |row| Message(Arc::new(row), beside.clone())))
+) -> BoxFuture<'a, Result<Connection<Message>>> {
+    Box::pin(async move {
+        let scope = ctx.reader()?;
+        let args = asked.page::<Message>()?;
+        let filter = filter.unwrap_or_default().into();
+        let page = messages::queries::history(&ctx.app().db, scope, of, &filter, args).await?;
+        let beside = Beside::messages(ctx, &page.rows, client).await?;
+        Ok(Connection::new(page, |row| Message(Arc::new(row), beside.clone())))
+    })
 }
 
 /// A page of contacts.
 ///
 /// # Errors
 /// FORBIDDEN, BAD_USER_INPUT.
-pub async fn contacts(
-    ctx: &Context<'_>,
+pub fn contacts<'a>(
+    ctx: &'a Context<'_>,
     client: ClientId,
     filter: Option<ContactFilter>,
     asked: Asked,
-) -> Result<Connection<Contact>> {
-    let scope = ctx.reader()?;
-    let args = asked.page::<Contact>()?;
-    let filter = filter.unwrap_or_default().into();
-    let page = contacts::queries::list(&ctx.app().db, scope, client, &filter, args).await?;
-    Ok(Connection::new(page, |row| Contact(Arc::new(row))))
+) -> BoxFuture<'a, Result<Connection<Contact>>> {
+    Box::pin(async move {
+        let scope = ctx.reader()?;
+        let args = asked.page::<Contact>()?;
+        let filter = filter.unwrap_or_default().into();
+        let page = contacts::queries::list(&ctx.app().db, scope, client, &filter, args).await?;
+        Ok(Connection::new(page, |row| Contact(Arc::new(row))))
+    })
 }
 
 /// A page of conversations.
 ///
 /// # Errors
 /// FORBIDDEN, BAD_USER_INPUT.
-pub async fn conversations(
-    ctx: &Context<'_>,
-    clients: Option<&[ClientId]>,
+pub fn conversations<'a>(
+    ctx: &'a Context<'_>,
+    clients: Option<&'a [ClientId]>,
     filter: Option<ConversationFilter>,
     asked: Asked,
-) -> Result<Connection<Conversation>> {
-    let scope = ctx.reader()?;
-    let args = asked.page::<Conversation>()?;
-    let filter = filter.unwrap_or_default().into();
-    let app = ctx.app();
-    let page = conversations::queries::list(&app.db, scope, clients, &filter, app.now(), args).await?;
-    let beside = Beside::conversations(ctx, &page.rows).await?;
-    Ok(Connection::new(page, |row| Conversation(Arc::new(row), beside.clone())))
+) -> BoxFuture<'a, Result<Connection<Conversation>>> {
+    Box::pin(async move {
+        let scope = ctx.reader()?;
+        let args = asked.page::<Conversation>()?;
+        let filter = filter.unwrap_or_default().into();
+        let app = ctx.app();
+        let page = conversations::queries::list(&app.db, scope, clients, &filter, app.now(), args).await?;
+        let beside = Beside::conversations(ctx, &page.rows).await?;
+        Ok(Connection::new(page, |row| Conversation(Arc::new(row), beside.clone())))
+    })
 }
