@@ -561,6 +561,120 @@ async fn a_file_that_lies_or_that_whatsapp_does_not_take_is_refused() {
     assert!(rivals["data"]["viewer"]["partner"]["id"].is_string());
 }
 
+/// An upload that has begun, and goes on until its sender is dropped.
+fn begins_upload(
+    t: &Tandem,
+    client: &str,
+) -> (tokio::sync::mpsc::UnboundedSender<Vec<u8>>, impl Future<Output = u16> + Send + 'static) {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
+    // More than is held back on the way until there is enough of it.
+    sender.send([png("langsam"), vec![b'.'; 128 << 10]].concat()).unwrap();
+    let bytes = futures_util::stream::unfold(receiver, |mut receiver| async {
+        Some((Ok::<_, std::io::Error>(receiver.recv().await?), receiver))
+    });
+    let part =
+        Part::stream(reqwest::Body::wrap_stream(bytes)).file_name("a.png").mime_str("image/png").unwrap();
+    let form = Form::new().part("file", part);
+    let request = t.http.post(format!("{}/media?clientId={client}", t.url())).bearer_auth(&t.key);
+    let request = request.multipart(form);
+    (sender, async move { request.send().await.unwrap().status().as_u16() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_partner_does_not_take_all_places_for_uploads() {
+    let mut t =
+        Tandem::with(&[("TANDEM_MEDIA_UPLOADS", "3"), ("TANDEM_MEDIA_UPLOADS_PER_PARTNER", "2")]).await;
+    let client = t.connected(SHOP).await;
+    let (own, rival) = (t.key.clone(), t.another_partner().await);
+    let (first_bytes, first) = begins_upload(&t, &client);
+    let (second_bytes, second) = begins_upload(&t, &client);
+    let (first, second) = (tokio::spawn(first), tokio::spawn(second));
+    let address = format!("?clientId={client}");
+    // Until both have their places, one is left.
+    let full = async {
+        loop {
+            let (status, body) = upload(&t, &own, &address, &png("x"), "image/png").await;
+            if status == 429 {
+                return body;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(Duration::from_secs(30), full).await.unwrap();
+    assert_eq!(refused["error"]["code"], "RATE_LIMITED");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("2 files"), "{refused}");
+    t.key = rival.clone();
+    let theirs = t.connected("+4915120000002").await;
+    let (status, made) = upload(&t, &rival, &format!("?clientId={theirs}"), &png("y"), "image/png").await;
+    assert_eq!(status, 201, "{made}");
+    drop((first_bytes, second_bytes));
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (201, 201));
+    let (status, made) = upload(&t, &own, &address, &png("z"), "image/png").await;
+    assert_eq!(status, 201, "{made}");
+}
+
+/// What a browser asks before a page of this origin may call.
+async fn preflight(t: &Tandem, path: &str, origin: &str, method: &str) -> Response {
+    let request = t.http.request(reqwest::Method::OPTIONS, format!("{}{path}", t.url()));
+    let request = request.header("origin", origin).header("access-control-request-method", method);
+    let response =
+        request.header("access-control-request-headers", "authorization,content-type").send().await;
+    response.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_origins_call_media_like_graphql() {
+    let page = "https://app.example.org";
+    for (origins, others) in [("*", "*"), (page, "")] {
+        let t = Tandem::with(&[("TANDEM_BROWSER_ORIGINS", origins)]).await;
+        let client = t.connected(SHOP).await;
+        for path in ["/graphql", "/media"] {
+            let allowed = preflight(&t, path, page, "POST").await;
+            assert!(allowed.status().is_success());
+            assert_eq!(header(&allowed, "access-control-allow-origin"), origins);
+            assert!(header(&allowed, "access-control-allow-methods").contains("POST"));
+            assert_eq!(header(&allowed, "access-control-allow-headers"), "authorization,content-type");
+            assert_eq!(header(&allowed, "access-control-allow-credentials"), "", "no cookies");
+            let other = preflight(&t, path, "https://else.example.org", "POST").await;
+            assert_eq!(header(&other, "access-control-allow-origin"), others);
+        }
+        // The calls themselves, refusals too: a page has to be able to read why.
+        let part = Part::bytes(png("x")).file_name("a.png").mime_str("image/png").unwrap();
+        let form = Form::new().part("file", part);
+        let request = t.http.post(format!("{}/media?clientId={client}", t.url())).header("origin", page);
+        let made = request.bearer_auth(&t.key).multipart(form).send().await.unwrap();
+        assert_eq!(
+            (made.status().as_u16(), header(&made, "access-control-allow-origin").as_str()),
+            (201, origins)
+        );
+        let refused = t.http.post(format!("{}/graphql", t.url())).header("origin", page);
+        let refused = refused.json(&json!({ "query": "{ viewer { eventCursor } }" })).send().await.unwrap();
+        assert_eq!(
+            (refused.status().as_u16(), header(&refused, "access-control-allow-origin").as_str()),
+            (401, origins)
+        );
+
+        customer_sends(&t, "Katze", "image", json!({})).await;
+        t.settle().await;
+        let url = content(&t, &client, "Katze").await["url"].clone();
+        let path = url.as_str().unwrap().strip_prefix(&t.url()).unwrap().to_owned();
+        let allowed = preflight(&t, &path, page, "GET").await;
+        assert_eq!(header(&allowed, "access-control-allow-origin"), origins);
+        let file = get(&t, &url, &[("origin", page), ("range", "bytes=0-3")]).await;
+        assert_eq!(
+            (file.status().as_u16(), header(&file, "access-control-allow-origin").as_str()),
+            (206, origins)
+        );
+        let shown = header(&file, "access-control-expose-headers");
+        for name in ["content-range", "etag", "content-disposition"] {
+            assert!(shown.contains(name), "{name} in {shown}");
+        }
+        // The pages with the development key are nobody else's.
+        let start = format!("{}/graphiql/start.json", t.url());
+        let start = t.http.get(start).header("origin", page).send().await.unwrap();
+        assert_eq!(header(&start, "access-control-allow-origin"), "");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_the_same_are_kept_once_and_as_long_as_one_message_has_them() {
     let (t, client) = Tandem::shop().await;
