@@ -529,15 +529,17 @@ impl Config {
 
     /// Where the raw bodies are: on SQLite a file beside the main one, on Postgres the same database.
     pub fn inbound_url(&self) -> SecretString {
-        let main = self.database_url();
-        match main.expose_secret().strip_prefix("sqlite:") {
-            None => main,
-            Some(path) => {
-                let path = path.trim_start_matches("//");
-                let file = path.split('?').next().unwrap_or(path);
-                SecretString::from(format!("sqlite://{file}.inbound?mode=rwc"))
-            }
+        match self.database_file() {
+            None => self.database_url(),
+            Some(file) => SecretString::from(format!("sqlite://{}.inbound?mode=rwc", file.display())),
         }
+    }
+
+    /// The file of the main database; none on Postgres.
+    pub fn database_file(&self) -> Option<PathBuf> {
+        let url = self.database_url();
+        let path = url.expose_secret().strip_prefix("sqlite:")?.trim_start_matches("//");
+        Some(PathBuf::from(path.split('?').next().unwrap_or(path)))
     }
 }
 
