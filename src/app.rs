@@ -103,6 +103,8 @@ pub struct App {
     pub ready: AtomicBool,
     /// Accepts webhook bodies.
     pub inbox: Inbox,
+    /// Where messages to be sent are handed in.
+    pub acceptor: crate::messages::accept::Acceptor,
     /// Wakes the lanes: something was queued, or a client may send again.
     pub lanes_wake: crate::lanes::Wake,
     /// Tells who delivers webhooks that an endpoint came or changed.
@@ -145,6 +147,7 @@ impl App {
             public_url,
             ready: AtomicBool::new(false),
             inbox,
+            acceptor: crate::messages::accept::Acceptor::default(),
             lanes_wake: crate::lanes::Wake::default(),
             webhooks_wake: tokio::sync::Notify::new(),
             media,

@@ -20,7 +20,7 @@ use crate::lifecycle::{Tasks, signal};
 use crate::media::Files;
 use crate::media::store::Store;
 use crate::upstream::meta::{KNOWN_FIELDS, Meta, Settings};
-use crate::{apply, graphql, lanes, media, partners, secrets, sync, templates, upkeep, webhooks};
+use crate::{apply, graphql, lanes, media, messages, partners, secrets, sync, templates, upkeep, webhooks};
 
 /// The file in `data_dir` that keeps the development partner's key, so that the next start finds it.
 const DEVELOPMENT_KEY: &str = "development.key";
@@ -100,6 +100,7 @@ impl Running {
         if alone.is_some() {
             lanes::inherit(&app.db).await?;
         }
+        tasks.engine("sends", messages::accept::run(app.clone()));
         tasks.engine("lanes", lanes::run(app.clone()));
         tasks.engine("files", media::transfers::run(app.clone()));
         tasks.engine("old files", media::keep::run(app.clone()));

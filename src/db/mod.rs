@@ -122,6 +122,14 @@ impl Db {
         HeldClients { clients, _locks: locks }
     }
 
+    /// Of these clients those that nobody holds right now.
+    pub fn hold_free(&self, clients: impl IntoIterator<Item = ClientId>) -> HeldClients {
+        let free = clients.into_iter().collect::<BTreeSet<ClientId>>().into_iter();
+        let (clients, locks) =
+            free.filter_map(|client| Some((client, self.locks.of(client).try_lock_owned().ok()?))).unzip();
+        HeldClients { clients, _locks: locks }
+    }
+
     /// Begins a transaction that writes to clients that are held; see [`Db::begin_write`].
     ///
     /// # Errors
@@ -183,6 +191,11 @@ pub struct HeldClients {
 }
 
 impl HeldClients {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
     /// Whether a client is among them.
     pub fn holds(&self, client: ClientId) -> bool {
         self.clients.contains(&client)

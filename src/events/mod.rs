@@ -45,11 +45,12 @@ pub async fn commit(hub: &Hub, tx: DatabaseTransaction, events: Vec<NewEvent>) -
     number(tx, events).await?.commit(hub).await
 }
 
-/// A transaction whose events have their places, but which is not committed: for a row that must hold the place of its
-/// own event. One insert by key, then `commit`; nothing slower.
+/// A transaction whose events have their places, but which is not committed: for rows that must hold the places of their
+/// own events. One insert, then `commit`; nothing slower.
 pub struct Numbered {
     tx: DatabaseTransaction,
     heads: Heads,
+    positions: Vec<i64>,
 }
 
 /// Numbers the events and writes them.
@@ -57,8 +58,8 @@ pub struct Numbered {
 /// # Errors
 /// When the database refuses or is away; then nothing was written.
 pub async fn number(tx: DatabaseTransaction, events: Vec<NewEvent>) -> Result<Numbered, DbErr> {
-    let heads = append(&tx, events).await?;
-    Ok(Numbered { tx, heads })
+    let (heads, positions) = append(&tx, events).await?;
+    Ok(Numbered { tx, heads, positions })
 }
 
 impl Numbered {
@@ -70,6 +71,11 @@ impl Numbered {
     /// The new heads.
     pub fn heads(&self) -> &Heads {
         &self.heads
+    }
+
+    /// The places of the events, in the order in which they were given.
+    pub fn positions(&self) -> &[i64] {
+        &self.positions
     }
 
     /// Commits, and only then tells the feed.
@@ -85,10 +91,11 @@ impl Numbered {
     }
 }
 
-async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Heads, DbErr> {
-    let mut by_partner: BTreeMap<PartnerId, Vec<NewEvent>> = BTreeMap::new();
-    for event in events {
-        by_partner.entry(event.partner).or_default().push(event);
+async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<(Heads, Vec<i64>), DbErr> {
+    let mut positions = vec![0; events.len()];
+    let mut by_partner: BTreeMap<PartnerId, Vec<(&mut i64, NewEvent)>> = BTreeMap::new();
+    for (place, event) in positions.iter_mut().zip(events) {
+        by_partner.entry(event.partner).or_default().push((place, event));
     }
     let mut heads = Heads::new();
     let mut rows = Vec::new();
@@ -115,7 +122,8 @@ async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Heads
             None => return Err(DbErr::RecordNotInserted),
         };
         let first = head - count + 1;
-        for (position, event) in (first..).zip(events) {
+        for (position, (place, event)) in (first..).zip(events) {
+            *place = position;
             rows.push(event::Model {
                 partner_id: partner,
                 position,
@@ -129,5 +137,5 @@ async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Heads
         heads.insert(partner, head);
     }
     db::insert::<event::Entity, _>(tx, rows).await?;
-    Ok(heads)
+    Ok((heads, positions))
 }

@@ -45,36 +45,75 @@ pub(super) async fn clients<C: ConnectionTrait>(
     rows.into_iter().map(|row| Ok(ClientId(row.try_get("", "client_id")?))).collect()
 }
 
-/// Entries of a client that could go next, oldest first: of each recipient the first one, if it may go now, nothing of that
+/// How much of a client's queue is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) client: ClientId,
+    /// Entries of each class.
+    pub(super) most: usize,
+}
+
+/// What a look finds: the urgent ones, and the others.
+pub(super) type Found = (Vec<Head>, Vec<Head>);
+
+/// Queues in one statement: SQLite joins at most 500 selects.
+const LOOKS: usize = 64;
+
+/// Entries of clients that could go next, oldest first: of each recipient the first one, if it may go now, nothing of that
 /// recipient is on the wire, and WhatsApp has the file that it sends.
 pub(super) async fn heads<C: ConnectionTrait>(
     connection: &C,
-    client: ClientId,
-    urgent: bool,
+    looks: &[Look],
     now: Timestamp,
-    most: usize,
-) -> Result<Vec<Head>, DbErr> {
+) -> Result<HashMap<ClientId, Found>, DbErr> {
     let backend = connection.get_database_backend();
-    let sql = "SELECT e.id, e.conversation_id, e.due_at, EXISTS (SELECT 1 FROM lane_entry m \
+    let mut found: HashMap<ClientId, Found> = HashMap::new();
+    for chunk in looks.chunks(LOOKS) {
+        // Two classes of each; in few different statements.
+        let padding = chunk.len().next_power_of_two() - chunk.len();
+        let nobody = Look { client: ClientId(Uuid::nil()), most: 0 };
+        let chunk = chunk.iter().copied().chain(std::iter::repeat_n(nobody, padding));
+        let (mut queues, mut values) = (Vec::new(), vec![Value::from(now.0)]);
+        for look in chunk {
+            let most = i64::try_from(look.most).unwrap_or(i64::MAX);
+            values.extend([look.client.0.into(), most.into()]);
+            let (client, most) = (values.len() - 1, values.len());
+            for urgent in ["TRUE", "FALSE"] {
+                queues.push(format!("SELECT * FROM ({}) AS heads", queue(client, urgent, most)));
+            }
+        }
+        let statement = Statement::from_sql_and_values(backend, queues.join(" UNION ALL "), values);
+        for row in connection.query_all_raw(statement).await? {
+            let (urgent, others) = found.entry(ClientId(row.try_get_by_index(0)?)).or_default();
+            let class = if row.try_get_by_index(1)? { urgent } else { others };
+            class.push(Head {
+                id: LaneEntryId(row.try_get_by_index(2)?),
+                conversation: ConversationId(row.try_get_by_index(3)?),
+                due_at: Timestamp(row.try_get_by_index(4)?),
+                more: row.try_get_by_index(5)?,
+            });
+        }
+    }
+    for (urgent, others) in found.values_mut() {
+        urgent.sort_unstable_by_key(|head| (head.due_at, head.id));
+        others.sort_unstable_by_key(|head| (head.due_at, head.id));
+    }
+    Ok(found)
+}
+
+/// One class of one queue; by the numbers of the parameters that name the client, and how many.
+fn queue(client: usize, urgent: &str, most: usize) -> String {
+    format!(
+        "SELECT e.client_id, e.urgent, e.id, e.conversation_id, e.due_at, EXISTS (SELECT 1 FROM lane_entry m \
              WHERE m.conversation_id = e.conversation_id AND m.id <> e.id) AS more \
          FROM lane_entry e \
-         WHERE e.client_id = $1 AND e.urgent = $2 AND e.due_at <= $3 AND e.not_before <= $3 AND NOT e.sending \
+         WHERE e.client_id = ${client} AND e.urgent = {urgent} AND e.due_at <= $1 AND e.not_before <= $1 \
+           AND NOT e.sending \
            AND NOT EXISTS (SELECT 1 FROM lane_entry p WHERE p.conversation_id = e.conversation_id AND p.id <> e.id \
              AND (p.sending OR (p.due_at, p.id) < (e.due_at, e.id))) \
-           AND (e.media_id IS NULL OR EXISTS (SELECT 1 FROM media m WHERE m.id = e.media_id AND m.upstream_until > $3)) \
-         ORDER BY e.due_at, e.id LIMIT $4";
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let values: [Value; 4] = [client.0.into(), urgent.into(), now.0.into(), most.into()];
-    let rows = connection.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-    let head = |row: sea_orm::QueryResult| {
-        Ok(Head {
-            id: LaneEntryId(row.try_get("", "id")?),
-            conversation: ConversationId(row.try_get("", "conversation_id")?),
-            due_at: Timestamp(row.try_get("", "due_at")?),
-            more: row.try_get("", "more")?,
-        })
-    };
-    rows.into_iter().map(head).collect()
+           AND (e.media_id IS NULL OR EXISTS (SELECT 1 FROM media m WHERE m.id = e.media_id AND m.upstream_until > $1)) \
+         ORDER BY e.due_at, e.id LIMIT ${most}"
+    )
 }
 
 /// Entries that are taken: marked, and nobody's but ours to send.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::{ClientId, ClientMode, ClientStatus, LaneEntryId, Timestamp, client, lane_entry};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use sea_orm::DbErr;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::claim::Look;
 use super::record::{self, Done, Judged};
 use super::slots::{LONG_REST, REST, Slots};
 use super::turns::Turns;
@@ -22,6 +23,7 @@ use super::{backoff, claim, lease};
 use crate::app::App;
 use crate::apply::engine::{Named, settle_named};
 use crate::conversations::window;
+use crate::db::HeldClients;
 use crate::events;
 use crate::upstream::meta::client::CallError;
 
@@ -31,8 +33,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const MOST_FLYING: usize = 2000;
 /// Lanes in memory.
 const MOST_LANES: usize = 10_000;
-/// Looks at the queue that run at once.
-const LOOKS_AT_ONCE: usize = 4;
 /// How long answers are waited for when the process ends.
 const GRACE: Duration = Duration::from_secs(10);
 /// Pause after the database refused.
@@ -336,23 +336,37 @@ impl Engine {
                 lane.due = true;
             }
         }
-        let wanted = match self.wanted(starts, now).await {
-            Ok(wanted) => wanted,
-            Err(error) => return self.refused(&error, &BTreeSet::new()),
-        };
-        let mut concerned: BTreeSet<ClientId> = wanted.keys().copied().collect();
-        concerned.extend(
-            self.lanes
-                .iter()
-                .filter(|(_, lane)| lane.renews(now) || (lane.check && lane.ready_at <= now))
-                .map(|(client, _)| *client),
-        );
-        concerned.extend(self.over.iter().map(|judged| judged.entry.client_id));
-        if !concerned.is_empty() {
-            match self.write(&concerned, wanted, now).await {
-                Ok(round) => self.carry_out(round, &concerned, now),
-                Err(error) => return self.refused(&error, &concerned),
+        let mut budget = if starts { MOST_FLYING.saturating_sub(self.flying.len()) } else { 0 };
+        let mut rooms: BTreeMap<ClientId, usize> = BTreeMap::new();
+        let mut concerned: BTreeSet<ClientId> = self.over.iter().map(|one| one.entry.client_id).collect();
+        for (client, lane) in &mut self.lanes {
+            let room = if budget > 0 { lane.room(now).min(budget) } else { 0 };
+            if room > 0 {
+                budget -= room;
+                rooms.insert(*client, room);
             }
+            if room > 0 || lane.renews(now) || (lane.check && lane.ready_at <= now) {
+                concerned.insert(*client);
+            }
+        }
+        if !concerned.is_empty() {
+            // A client whose webhooks are being applied does not keep the others waiting: its turn is the next round.
+            let mut clients_held = self.app.db.hold_free(concerned.iter().copied());
+            if clients_held.is_empty() {
+                clients_held = self.app.db.hold(concerned.iter().copied()).await;
+            }
+            concerned.retain(|client| clients_held.holds(*client));
+            rooms.retain(|client, _| clients_held.holds(*client));
+            let (over, left) = self.over.drain(..).partition(|one| clients_held.holds(one.entry.client_id));
+            self.over = over;
+            let written = self.write(&clients_held, &concerned, rooms, now).await;
+            drop(clients_held);
+            match written {
+                Ok(Some(round)) => self.carry_out(round, &concerned, now),
+                Ok(None) => {}
+                Err(error) => self.refused(&error, &concerned),
+            }
+            self.over.extend::<Vec<Judged>>(left);
         }
         let now = Instant::now();
         self.lanes.retain(|_, lane| !lane.is_over(now));
@@ -373,39 +387,18 @@ impl Engine {
     /// What could go now, by the queue.
     async fn wanted(
         &mut self,
-        starts: bool,
-        now: Instant,
+        rooms: BTreeMap<ClientId, usize>,
     ) -> Result<HashMap<ClientId, Vec<LaneEntryId>>, DbErr> {
-        let mut budget = MOST_FLYING.saturating_sub(self.flying.len());
-        let mut looks: Vec<(ClientId, usize, usize)> = Vec::new();
-        if starts {
-            for (client, lane) in &mut self.lanes {
-                let room = lane.room(now).min(budget);
-                if room > 0 {
-                    budget -= room;
-                    looks.push((*client, room, lane.turns.known()));
-                }
-            }
-        }
-        let (db, at) = (&self.app.db, self.app.now());
-        let mut found = futures_util::stream::iter(looks)
-            .map(|(client, room, known)| async move {
-                let urgent = claim::heads(db.read(), client, true, at, room + known).await?;
-                let left = room.saturating_sub(urgent.len());
-                let others = match left {
-                    0 => Vec::new(),
-                    left => claim::heads(db.read(), client, false, at, left + known).await?,
-                };
-                Ok::<_, DbErr>((client, room, urgent, others))
-            })
-            .buffer_unordered(LOOKS_AT_ONCE);
+        let look = |(client, room): (&ClientId, &usize)| {
+            let known = self.lanes.get(client).map_or(0, |lane| lane.turns.known());
+            Look { client: *client, most: room + known }
+        };
+        let looks: Vec<Look> = rooms.iter().map(look).collect();
+        let at = self.app.now();
+        let mut found = claim::heads(self.app.db.read(), &looks, at).await?;
         let mut wanted = HashMap::new();
-        let mut looked = Vec::new();
-        while let Some(look) = found.next().await {
-            looked.push(look?);
-        }
-        drop(found);
-        for (client, room, urgent, others) in looked {
+        for (client, room) in rooms {
+            let (urgent, others) = found.remove(&client).unwrap_or_default();
             let Some(lane) = self.lanes.get_mut(&client) else { continue };
             let mut next = lane.turns.take(urgent, room, at);
             let left = room - next.len();
@@ -419,17 +412,25 @@ impl Engine {
         Ok(wanted)
     }
 
-    /// The round's transaction.
+    /// The round's transaction; none if there is nothing to write.
     async fn write(
         &mut self,
+        clients_held: &HeldClients,
         concerned: &BTreeSet<ClientId>,
-        mut wanted: HashMap<ClientId, Vec<LaneEntryId>>,
+        rooms: BTreeMap<ClientId, usize>,
         now: Instant,
-    ) -> Result<Round, DbErr> {
+    ) -> Result<Option<Round>, DbErr> {
         let app = self.app.clone();
         let at = app.now();
-        let clients_held = app.db.hold(concerned.iter().copied()).await;
-        let tx = app.db.begin_for(&clients_held).await?;
+        let mut wanted = self.wanted(rooms).await?;
+        let waits = |lane: &Lane| lane.renews(now) || (lane.check && lane.ready_at <= now);
+        if wanted.is_empty()
+            && self.over.is_empty()
+            && !concerned.iter().any(|client| self.lanes.get(client).is_some_and(waits))
+        {
+            return Ok(None);
+        }
+        let tx = app.db.begin_for(clients_held).await?;
         let ids: Vec<ClientId> = concerned.iter().copied().collect();
         let held = lease::hold(&tx, self.owner, &ids).await?;
         let clients = claim::read_clients(&tx, concerned).await?;
@@ -487,7 +488,7 @@ impl Engine {
 
         events::commit(&app.hub, tx, recorded.events).await?;
         let leaving = leaving.into_iter().map(|(_, entry)| entry).collect();
-        Ok(Round { held, clients, leaving, named: recorded.named })
+        Ok(Some(Round { held, clients, leaving, named: recorded.named }))
     }
 
     /// The round is committed: what was recorded is over, what was marked leaves.

@@ -1,18 +1,19 @@
 //! What is put into the queue, and what is taken back before it leaves: one message, or all that waits for a client that is
 //! gone. What stops it.
 
+use std::collections::BTreeSet;
+
 use entity::{
-    ClientId, ClientStatus, EventType, LaneEntryKind, MediaId, MessageStatus, PartnerId, Timestamp, client,
-    lane_entry, message, message_status,
+    ClientId, ClientStatus, ConversationId, EventType, LaneEntryKind, MediaId, MessageStatus, PartnerId,
+    Timestamp, client, lane_entry, message, message_status,
 };
 use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter,
-};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use serde_json::json;
 
+use super::claim::IN_LIST;
 use super::record::{disconnected, insert_rungs};
+use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::upstream::change::ReportedError;
@@ -126,23 +127,27 @@ async fn end<C: ConnectionTrait>(
     Ok(ended.into_iter().map(told).collect())
 }
 
-/// Puts an entry into the queue, in the caller's transaction, which holds the client. Templates that an urgent one has to
+/// Puts entries into the queue, in the caller's transaction, which holds their clients. Templates that an urgent one has to
 /// wait behind, since they are for the same person, have no time any more either.
 ///
 /// # Errors
 /// When the database refuses or is away.
-#[expect(clippy::disallowed_methods, reason = "the queue of a conversation that came through Scope")]
-pub async fn queue<C: ConnectionTrait>(tx: &C, entry: lane_entry::Model) -> Result<(), DbErr> {
-    if entry.urgent {
+#[expect(clippy::disallowed_methods, reason = "the queue of conversations that came through Scope")]
+pub async fn queue<C: ConnectionTrait>(tx: &C, entries: Vec<lane_entry::Model>) -> Result<(), DbErr> {
+    let hurried = entries.iter().filter(|entry| entry.urgent).map(|entry| entry.conversation_id);
+    let hurried: Vec<ConversationId> = hurried.collect::<BTreeSet<_>>().into_iter().collect();
+    db::insert::<lane_entry::Entity, _>(tx, entries).await?;
+    let behind = "EXISTS (SELECT 1 FROM lane_entry later WHERE later.conversation_id = lane_entry.conversation_id \
+                  AND later.urgent AND later.due_at >= lane_entry.due_at)";
+    for chunk in hurried.chunks(IN_LIST) {
         lane_entry::Entity::update_many()
             .col_expr(lane_entry::Column::Urgent, Expr::value(true))
-            .filter(lane_entry::Column::ConversationId.eq(entry.conversation_id))
-            .filter(lane_entry::Column::DueAt.lte(entry.due_at))
+            .filter(lane_entry::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
             .filter(lane_entry::Column::Urgent.eq(false))
+            .filter(Expr::cust(behind))
             .exec(tx)
             .await?;
     }
-    lane_entry::Entity::insert(entry.into_active_model().reset_all()).exec_without_returning(tx).await?;
     Ok(())
 }
 

@@ -139,6 +139,7 @@ impl World {
         let files = Files::new(Store::open(&installation.config).unwrap(), &installation.config.media);
         let app =
             Arc::new(App::new(installation, meta, inbox, files, "http://here".into(), Tasks::default()));
+        app.tasks.engine("sends", crate::messages::accept::run(app.clone()));
         let bearer = format!("Bearer {}", created.api_key);
         let scope = app.keys.authenticate(&app.db, &app.key, Some(&bearer)).await.unwrap();
         let mut world = Self {

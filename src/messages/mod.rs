@@ -1,5 +1,7 @@
 //! Messages: one row each, whatever came first and under however many WhatsApp ids.
 
+pub mod accept;
+mod batch;
 pub mod content;
 pub mod errors;
 pub mod outgoing;

@@ -253,6 +253,14 @@ impl Outgoing {
         !matches!(self, Outgoing::Template { .. })
     }
 
+    /// The name of the template that it is.
+    pub fn template(&self) -> Option<&str> {
+        match self {
+            Outgoing::Template { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// What a message of ours said, to be sent again; none where that is not known any more.
     pub fn again(content: Content) -> Option<Self> {
         let same = match &content {

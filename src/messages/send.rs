@@ -1,34 +1,30 @@
 //! `sendMessage`: checks what can be checked before the money is spent, then queues.
 
 use entity::{
-    ClientId, ClientStatus, ContactId, EventType, LaneEntryId, LaneEntryKind, MediaId, MediaState,
-    MessageDirection, MessageId, MessageOrigin, MessageStatus, Timestamp, alias, client, contact,
-    conversation, event_head, lane_entry, media, message, message_status, send_key, template,
+    ClientId, ClientStatus, MediaState, MessageDirection, MessageId, Timestamp, alias, client, conversation,
+    media, message, send_key, template,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::accept::{Reply, Request};
 use crate::app::App;
 use crate::auth::{OfClient, Permission, Scope};
-use crate::clock::{Clock, to_datetime};
+use crate::clock::to_datetime;
 use crate::contacts::phone;
-use crate::contacts::resolve::{self, Fresh, Named};
+use crate::contacts::resolve::Named;
 use crate::conversations::window;
-use crate::db::{self, Db};
-use crate::events::{self, NewEvent};
+use crate::db::Db;
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
-use crate::lanes;
 use crate::media::kinds;
-use crate::messages::content::Content;
 use crate::messages::outgoing::{Outgoing, Upload};
-use crate::templates::fill::fill;
 use crate::templates::{self, refresh};
 
 /// Longest idempotency key, characters.
@@ -89,63 +85,12 @@ pub async fn send(app: &App, scope: &Scope, mut input: Send) -> Outcome<Sent> {
         refresh::ensure(app, &client).await?;
     }
 
-    let held = app.db.hold([client.id]).await;
-    let tx = app.db.begin_for(&held).await?;
-    if let Some(first) = used_key(&tx, client.id, &input.idempotency_key).await? {
-        return answer_again(app, scope, tx, &first, &hash).await;
-    }
-    // Again: it may have been disconnected meanwhile, and then nothing may be queued behind the cancellation.
-    let client = scope
-        .find::<client::Entity>()
-        .filter(client::Column::Id.eq(client.id))
-        .one(&tx)
-        .await?
-        .ok_or_else(|| refuse(RefusalCode::NotFound, "clientId", "There is no such client."))?;
-    check_client(&client)?;
-    check_recipient(&client, &person)?;
-    if let Some(upload) = input.content.upload() {
-        let name = check_upload(&tx, scope, client.id, &upload, input.send_at.unwrap_or(now)).await?;
-        if let Some(name) = name {
-            input.content.name_document(&name);
-        }
-    }
-
-    let known = resolve::conversation_with(&tx, client.id, &person).await?;
-    let (conversation, fresh) = match known {
-        Some(conversation) => (conversation, None),
-        None => {
-            let fresh = resolve::begin_with(&tx, &client, &person, now).await?.ok_or_else(|| {
-                refuse(RefusalCode::NotFound, "to", "This client has no contact with this WhatsApp user id.")
-            })?;
-            (fresh.conversation.clone(), Some(fresh))
-        }
-    };
-    let target = match (&input.content, input.reply_to) {
-        (Outgoing::Reaction { message, .. }, _) => {
-            Some(target(&tx, scope, &conversation, *message, "content.reaction.messageId").await?)
-        }
-        (_, Some(message)) => Some(target(&tx, scope, &conversation, message, "replyTo").await?),
-        (_, None) => None,
-    };
-    if input.content.needs_window() {
-        check_window(&conversation, &client, now)?;
-    }
-    let words = match &input.content {
-        Outgoing::Template { name, language, components } => {
-            let template = template(&tx, &client, name, language).await?;
-            if template.category == templates::MARKETING {
-                check_wants_marketing(&tx, &conversation).await?;
-            }
-            Some(fill(&template, components.as_ref())?)
-        }
-        _ => None,
-    };
-    let draft = Draft { input: &input, person: &person, hash, client: &client, target, words, now };
-    match &input.content {
-        Outgoing::Reaction { emoji, .. } => {
-            queue_reaction(app, tx, draft, &conversation, emoji.as_deref()).await
-        }
-        _ => queue_message(app, scope, tx, draft, conversation, fresh).await,
+    input.client = client.id;
+    let request = Request { scope: scope.clone(), input, person, hash };
+    let hash = request.hash.clone();
+    match app.acceptor.accept(request).await? {
+        Reply::Queued(sent) => Ok(sent),
+        Reply::Known(first) => answer_again(app, scope, &first, &hash).await,
     }
 }
 
@@ -196,241 +141,8 @@ pub async fn mark_as_read(app: &App, scope: &Scope, message: MessageId, typing: 
     Ok(Sent { message, position })
 }
 
-/// What is checked so far, ready to be queued.
-struct Draft<'a> {
-    input: &'a Send,
-    person: &'a Named,
-    hash: String,
-    client: &'a client::Model,
-    target: Option<message::Model>,
-    /// Of a template: the filled-in body.
-    words: Option<String>,
-    now: Timestamp,
-}
-
-impl Draft<'_> {
-    /// What goes on the wire. `id` comes back with each status.
-    fn request(&self, id: &str) -> Value {
-        let mut request = json!({
-            "messaging_product": "whatsapp", "recipient_type": "individual", "biz_opaque_callback_data": id,
-        });
-        match self.person {
-            Named::Phone(number) => request["to"] = json!(number),
-            Named::UserId(id) => request["recipient"] = json!(id),
-        }
-        let target = self.target.as_ref().and_then(|message| message.whatsapp_id.as_deref());
-        let (kind, content) = self.input.content.wire(target);
-        request["type"] = json!(kind);
-        request[kind] = content;
-        if matches!(self.input.content, Outgoing::Reaction { .. }) {
-            return request;
-        }
-        if let Some(target) = target {
-            request["context"] = json!({ "message_id": target });
-        }
-        request
-    }
-
-    /// The upload that it sends.
-    fn media(&self) -> Option<MediaId> {
-        self.input.content.upload().map(|upload| upload.id)
-    }
-
-    /// Not before `sendAt`.
-    fn due_at(&self) -> Timestamp {
-        self.input.send_at.map_or(self.now, |send_at| Ord::max(send_at, self.now))
-    }
-
-    fn entry(
-        &self,
-        id: Uuid,
-        kind: LaneEntryKind,
-        message: MessageId,
-        conversation: &conversation::Model,
-    ) -> lane_entry::Model {
-        let callback = match kind {
-            LaneEntryKind::Message => message.public(),
-            // Not the message's own id: a status of the reaction is none of the message.
-            LaneEntryKind::Reaction => LaneEntryId(id).public(),
-        };
-        lane_entry::Model {
-            id: LaneEntryId(id),
-            kind,
-            message_id: message,
-            client_id: self.client.id,
-            partner_id: self.client.partner_id,
-            conversation_id: conversation.id,
-            urgent: self.input.content.needs_window(),
-            due_at: self.due_at(),
-            sending: false,
-            fence: 0,
-            attempts: 0,
-            not_before: self.due_at(),
-            request: self.request(&callback),
-            media_id: self.media(),
-        }
-    }
-
-    fn key(&self, message: MessageId, position: i64) -> send_key::Model {
-        send_key::Model {
-            client_id: self.client.id,
-            key: self.input.idempotency_key.clone(),
-            request_hash: self.hash.clone(),
-            message_id: message,
-            position,
-            created_at: Clock::real_now(),
-        }
-    }
-}
-
-async fn queue_message(
-    app: &App,
-    scope: &Scope,
-    tx: DatabaseTransaction,
-    draft: Draft<'_>,
-    mut conversation: conversation::Model,
-    fresh: Option<Fresh>,
-) -> Outcome<Sent> {
-    let Some(mut content) = draft.input.content.content() else {
-        return Err(Failure::Internal(anyhow::anyhow!("a reaction is no message")));
-    };
-    if let Content::Template { text, .. } = &mut content {
-        text.clone_from(&draft.words);
-    }
-    let (client, now) = (draft.client, draft.now);
-    let message = message::Model {
-        id: MessageId::generate(),
-        partner_id: client.partner_id,
-        client_id: client.id,
-        conversation_id: conversation.id,
-        whatsapp_id: None,
-        direction: MessageDirection::Outbound,
-        origin: MessageOrigin::Api,
-        imported: false,
-        in_history: false,
-        opens_window: false,
-        sent_at: now,
-        content: serde_json::to_value(&content)?,
-        substance: content.substance() as i32,
-        content_at: now,
-        text: content.text().map(str::to_owned),
-        status: MessageStatus::Queued,
-        status_at: now,
-        error: None,
-        pricing: None,
-        reply_to: draft.target.as_ref().and_then(|target| target.whatsapp_id.clone()),
-        reply_to_id: draft.target.as_ref().map(|target| target.id),
-        forwarded: false,
-        edited_at: None,
-        deleted_at: None,
-        idempotency_key: Some(draft.input.idempotency_key.clone()),
-        request_hash: Some(draft.hash.clone()),
-        sent_by: Some(json!({ "kind": "API_KEY", "id": scope.key().public() })),
-        created_at: now,
-    };
-    let newest = (conversation.last_activity_at, conversation.last_message_id);
-    let is_newest = (now, Some(message.id)) > newest;
-    if is_newest {
-        conversation.last_activity_at = now;
-        conversation.last_message_id = Some(message.id);
-    }
-    // Answered: what came before is read.
-    conversation.read_at = Ord::max(conversation.read_at, now);
-    if is_newest {
-        conversation.unread_count = 0;
-    } else if conversation.unread_count > 0 {
-        conversation.unread_count = unread(&tx, &conversation).await?;
-    }
-    if let Some(fresh) = &fresh {
-        fresh.write_contact(&tx).await?;
-    }
-    let rung = message_status::Model { message_id: message.id, status: message.status, at: now, error: None };
-    let entry = draft.entry(message.id.uuid(), LaneEntryKind::Message, message.id, &conversation);
-    let mut news = Vec::with_capacity(2);
-    if announce(&tx, conversation.contact_id).await? {
-        news.push(NewEvent {
-            partner: client.partner_id,
-            kind: EventType::ContactAdded,
-            occurred_at: now,
-            client: Some(client.id),
-            subject: Some(conversation.contact_id.uuid()),
-            data: None,
-        });
-    }
-    db::upsert::<conversation::Entity, _>(&tx, vec![conversation]).await?;
-    insert::<message::Entity>(&tx, message.clone()).await?;
-    insert::<message_status::Entity>(&tx, rung).await?;
-    lanes::queue(&tx, entry).await?;
-    // Last: the head is its place.
-    news.push(NewEvent {
-        partner: client.partner_id,
-        kind: EventType::MessageQueued,
-        occurred_at: now,
-        client: Some(client.id),
-        subject: Some(message.id.uuid()),
-        data: None,
-    });
-    let numbered = events::number(tx, news).await?;
-    let position = numbered.heads().get(&client.partner_id).copied().unwrap_or_default();
-    insert::<send_key::Entity>(numbered.tx(), draft.key(message.id, position)).await?;
-    numbered.commit(&app.hub).await?;
-    app.lanes_wake.client(client.id);
-    if draft.media().is_some() {
-        app.media.wake.notify_one();
-    }
-    Ok(Sent { message, position })
-}
-
-/// Whoever is written to is shown with the message: told as a contact, if nobody was told of them yet, so that a later
-/// merge of contacts is told too. Says whether there is something to tell.
-async fn announce(tx: &DatabaseTransaction, contact: ContactId) -> Result<bool, DbErr> {
-    #[expect(clippy::disallowed_methods, reason = "the contact of a conversation that came through Scope")]
-    let done = contact::Entity::update_many()
-        .col_expr(contact::Column::Announced, Expr::value(true))
-        .filter(contact::Column::Id.eq(contact))
-        .filter(contact::Column::Announced.eq(false))
-        .exec(tx)
-        .await?;
-    Ok(done.rows_affected == 1)
-}
-
-/// A reaction has no row of history: it lives on its target once WhatsApp took it, and waits in the lane until then.
-async fn queue_reaction(
-    app: &App,
-    tx: DatabaseTransaction,
-    draft: Draft<'_>,
-    conversation: &conversation::Model,
-    emoji: Option<&str>,
-) -> Outcome<Sent> {
-    let Some(target) = draft.target.clone() else {
-        return Err(Failure::Internal(anyhow::anyhow!("a reaction without its message")));
-    };
-    if emoji.is_some() && target.deleted_at.is_some() {
-        let text = "The message was deleted; nobody can react to it any more.";
-        return Err(refuse(RefusalCode::Invalid, "content.reaction.messageId", text));
-    }
-    if target.sent_at < draft.now.plus_seconds(-DAYS_30) {
-        let text = "WhatsApp takes reactions to messages of the last 30 days only.";
-        return Err(refuse(RefusalCode::Invalid, "content.reaction.messageId", text));
-    }
-    let entry = draft.entry(LaneEntryId::generate().uuid(), LaneEntryKind::Reaction, target.id, conversation);
-    lanes::queue(&tx, entry).await?;
-    let position = head(&tx, draft.client).await?;
-    insert::<send_key::Entity>(&tx, draft.key(target.id, position)).await?;
-    tx.commit().await?;
-    app.lanes_wake.client(draft.client.id);
-    Ok(Sent { message: target, position })
-}
-
 /// The answer to a key that was used before: the first one, if the same was asked.
-async fn answer_again(
-    app: &App,
-    scope: &Scope,
-    tx: DatabaseTransaction,
-    first: &send_key::Model,
-    hash: &str,
-) -> Outcome<Sent> {
-    drop(tx);
+async fn answer_again(app: &App, scope: &Scope, first: &send_key::Model, hash: &str) -> Outcome<Sent> {
     if first.request_hash != hash {
         return Err(refuse(
             RefusalCode::IdempotencyConflict,
@@ -494,15 +206,9 @@ pub async fn forget_keys(db: &Db, before: Timestamp) -> Result<usize, DbErr> {
     Ok(usize::try_from(done.rows_affected).unwrap_or(0))
 }
 
-async fn head<C: ConnectionTrait>(tx: &C, client: &client::Model) -> Result<i64, DbErr> {
-    #[expect(clippy::disallowed_methods, reason = "the caller's own partner")]
-    let row = event_head::Entity::find_by_id(client.partner_id).one(tx).await?;
-    Ok(row.map_or(0, |row| row.head))
-}
-
 /// A file that was uploaded here: it has to be this client's, here, and one that WhatsApp takes as this kind. It is kept
 /// until after the message leaves. Gives the name under which it came.
-async fn check_upload<C: ConnectionTrait>(
+pub(super) async fn check_upload<C: ConnectionTrait>(
     tx: &C,
     scope: &Scope,
     client: ClientId,
@@ -553,7 +259,7 @@ async fn check_upload<C: ConnectionTrait>(
 }
 
 /// The message that is answered or reacted to.
-async fn target<C: ConnectionTrait>(
+pub(super) async fn target<C: ConnectionTrait>(
     tx: &C,
     scope: &Scope,
     conversation: &conversation::Model,
@@ -579,16 +285,6 @@ async fn target<C: ConnectionTrait>(
     Ok(message)
 }
 
-async fn insert<E>(tx: &DatabaseTransaction, row: E::Model) -> Result<(), DbErr>
-where
-    E: EntityTrait,
-    E::Model: IntoActiveModel<E::ActiveModel>,
-    E::ActiveModel: ActiveModelTrait<Entity = E>,
-{
-    E::insert(row.into_active_model().reset_all()).exec_without_returning(tx).await?;
-    Ok(())
-}
-
 /// Live customer messages after the read mark.
 fn unread_after(conversation: SimpleExpr, read_at: SimpleExpr) -> sea_orm::sea_query::SelectStatement {
     Query::select()
@@ -601,7 +297,10 @@ fn unread_after(conversation: SimpleExpr, read_at: SimpleExpr) -> sea_orm::sea_q
         .to_owned()
 }
 
-async fn unread(tx: &DatabaseTransaction, conversation: &conversation::Model) -> Result<i32, DbErr> {
+pub(super) async fn unread<C: ConnectionTrait>(
+    tx: &C,
+    conversation: &conversation::Model,
+) -> Result<i32, DbErr> {
     let count = unread_after(Expr::val(conversation.id), Expr::val(conversation.read_at));
     let row = tx.query_one(&count).await?;
     let count: i64 = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
@@ -630,7 +329,7 @@ async fn mark_read(tx: &DatabaseTransaction, message: &message::Model) -> Result
     Ok(())
 }
 
-fn refuse(code: RefusalCode, field: &str, message: impl Into<String>) -> Failure {
+pub(super) fn refuse(code: RefusalCode, field: &str, message: impl Into<String>) -> Failure {
     Refusal::new(code, field, message).into()
 }
 
@@ -695,7 +394,7 @@ fn check(input: &Send, now: Timestamp) -> Outcome<()> {
     input.content.check()
 }
 
-fn check_client(client: &client::Model) -> Outcome<()> {
+pub(super) fn check_client(client: &client::Model) -> Outcome<()> {
     let message = match client.status {
         ClientStatus::Connected => return Ok(()),
         ClientStatus::Onboarding => {
@@ -715,7 +414,7 @@ fn check_client(client: &client::Model) -> Outcome<()> {
     Err(refuse(RefusalCode::ClientNotConnected, "clientId", message))
 }
 
-fn check_recipient(client: &client::Model, person: &Named) -> Outcome<()> {
+pub(super) fn check_recipient(client: &client::Model, person: &Named) -> Outcome<()> {
     match person {
         Named::Phone(number) if client.phone_number.as_deref() == Some(number) => Err(refuse(
             RefusalCode::Invalid,
@@ -726,7 +425,11 @@ fn check_recipient(client: &client::Model, person: &Named) -> Outcome<()> {
     }
 }
 
-fn check_window(conversation: &conversation::Model, client: &client::Model, now: Timestamp) -> Outcome<()> {
+pub(super) fn check_window(
+    conversation: &conversation::Model,
+    client: &client::Model,
+    now: Timestamp,
+) -> Outcome<()> {
     let why = match window::closes_at(conversation, client) {
         Some(closes_at) if now < closes_at => return Ok(()),
         Some(closed_at) => {
@@ -738,14 +441,17 @@ fn check_window(conversation: &conversation::Model, client: &client::Model, now:
     Err(refuse(RefusalCode::WindowClosed, "content", message))
 }
 
-/// The template that can be sent under this name in this language.
-async fn template<C: ConnectionTrait>(
-    tx: &C,
+/// Of these templates the one that can be sent under this name in this language.
+pub(super) fn pick<'a>(
+    rows: &'a [template::Model],
     client: &client::Model,
     name: &str,
     language: &str,
-) -> Outcome<template::Model> {
-    let rows = templates::queries::named(tx, client, name).await?;
+) -> Outcome<&'a template::Model> {
+    let of_account = |row: &&template::Model| {
+        row.client_id == client.id && row.name == name && Some(&row.waba_id) == client.waba_id.as_ref()
+    };
+    let rows: Vec<&template::Model> = rows.iter().filter(of_account).collect();
     let not_approved = |field: &str, text: String| Err(refuse(RefusalCode::TemplateNotApproved, field, text));
     let Some(row) = templates::queries::in_language(&rows, language) else {
         let mut languages: Vec<&str> = rows.iter().map(|row| row.language.as_str()).collect();
@@ -773,27 +479,19 @@ async fn template<C: ConnectionTrait>(
     if row.components.is_none() {
         return Err(Failure::Unavailable(anyhow::anyhow!("the words of a new template are not read yet")));
     }
-    Ok(row.clone())
+    Ok(row)
 }
 
 /// People can stop marketing messages; WhatsApp would refuse them with 131050.
-async fn check_wants_marketing<C: ConnectionTrait>(
-    tx: &C,
-    conversation: &conversation::Model,
-) -> Outcome<()> {
-    #[expect(clippy::disallowed_methods, reason = "the contact of a conversation that came through Scope")]
-    let contact = contact::Entity::find_by_id(conversation.contact_id).one(tx).await?;
-    match contact {
-        Some(contact) if contact.marketing_stopped => {
-            let since = to_datetime(contact.marketing_at).format("%Y-%m-%dT%H:%M:%SZ");
-            let text = format!(
-                "This person stopped marketing messages at {since}; templates of the category MARKETING do not reach them. \
-                 Others do."
-            );
-            Err(refuse(RefusalCode::RecipientOptedOut, "to", text))
-        }
-        Some(_) | None => Ok(()),
+pub(super) fn check_wants_marketing(stopped: bool, at: Timestamp) -> Outcome<()> {
+    if !stopped {
+        return Ok(());
     }
+    let since = to_datetime(at).format("%Y-%m-%dT%H:%M:%SZ");
+    let text = format!(
+        "This person stopped marketing messages at {since}; templates of the category MARKETING do not reach them. Others do."
+    );
+    Err(refuse(RefusalCode::RecipientOptedOut, "to", text))
 }
 
 /// Of all that makes a request the same one, however it was written.

@@ -1,6 +1,6 @@
 //! Reads of templates.
 
-use entity::{ClientId, client, template};
+use entity::{ClientId, template};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::{APPROVED, DELETED};
@@ -26,28 +26,28 @@ pub async fn list(
     page(db.read(), select, Ordering { key: None, id: Column::Id, descending: false }, args).await
 }
 
-/// The templates of a client's account that have this name, in all languages.
+/// The templates of these clients that have these names, in all languages.
 ///
 /// # Errors
 /// When the database is away.
-#[expect(clippy::disallowed_methods, reason = "of a client that came through Scope")]
+#[expect(clippy::disallowed_methods, reason = "of clients that came through Scope")]
 pub async fn named<C: ConnectionTrait>(
     connection: &C,
-    client: &client::Model,
-    name: &str,
+    clients: &[ClientId],
+    names: Vec<&str>,
 ) -> Result<Vec<template::Model>, DbErr> {
     template::Entity::find()
-        .filter(template::Column::ClientId.eq(client.id))
-        .filter(template::Column::Name.eq(name))
-        .filter(template::Column::WabaId.eq(client.waba_id.clone().unwrap_or_default()))
+        .filter(template::Column::ClientId.is_in(clients.iter().copied()))
+        .filter(template::Column::Name.is_in(names))
         .filter(template::Column::Status.ne(DELETED))
         .all(connection)
         .await
 }
 
 /// Of templates of one name the one in a language: an approved one, if there is one.
-pub fn in_language<'a>(rows: &'a [template::Model], language: &str) -> Option<&'a template::Model> {
-    let mut rows: Vec<&template::Model> = rows.iter().filter(|row| row.language == language).collect();
+pub fn in_language<'a>(rows: &[&'a template::Model], language: &str) -> Option<&'a template::Model> {
+    let mut rows: Vec<&template::Model> =
+        rows.iter().copied().filter(|row| row.language == language).collect();
     rows.sort_by_key(|row| (row.status == APPROVED, row.status_at));
     rows.last().copied()
 }
