@@ -15,7 +15,7 @@ use tandem::ids::PublicId;
 use tandem::media::{keep, links};
 
 use crate::harness::process::Binary;
-use crate::harness::{ADA, BEN, DAY, SHOP, Subscription, Tandem, http_client};
+use crate::harness::{ADA, BEN, DAY, PATIENCE, SHOP, Subscription, Tandem, http_client};
 
 const CONTENT: &str = "content { __typename ... on MediaContent {
     kind state url urlExpiresAt mimeType sizeBytes filename caption } }";
@@ -561,23 +561,32 @@ async fn a_file_that_lies_or_that_whatsapp_does_not_take_is_refused() {
     assert!(rivals["data"]["viewer"]["partner"]["id"].is_string());
 }
 
-/// An upload that has begun, and goes on until its sender is dropped.
-fn begins_upload(
+/// An upload that goes on until its sender is dropped: the status of the answer.
+fn slow_upload(
     t: &Tandem,
     client: &str,
-) -> (tokio::sync::mpsc::UnboundedSender<Vec<u8>>, impl Future<Output = u16> + Send + 'static) {
+) -> (tokio::sync::mpsc::UnboundedSender<Vec<u8>>, impl Future<Output = u16> + use<>) {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
-    // More than is held back on the way until there is enough of it.
+    // More than is read before the file is begun.
     sender.send([png("langsam"), vec![b'.'; 128 << 10]].concat()).unwrap();
     let bytes = futures_util::stream::unfold(receiver, |mut receiver| async {
         Some((Ok::<_, std::io::Error>(receiver.recv().await?), receiver))
     });
-    let part =
-        Part::stream(reqwest::Body::wrap_stream(bytes)).file_name("a.png").mime_str("image/png").unwrap();
-    let form = Form::new().part("file", part);
+    let body = reqwest::Body::wrap_stream(bytes);
+    let part = Part::stream(body).file_name("a.png").mime_str("image/png").unwrap();
     let request = t.http.post(format!("{}/media?clientId={client}", t.url())).bearer_auth(&t.key);
-    let request = request.multipart(form);
+    let request = request.multipart(Form::new().part("file", part));
     (sender, async move { request.send().await.unwrap().status().as_u16() })
+}
+
+/// Waits until so many files were begun.
+async fn until_begun(t: &Tandem, wanted: usize) {
+    let db = &t.running().app.db;
+    let begun = async {
+        #[expect(clippy::disallowed_methods, reason = "the database's view of bytes that are being written")]
+        while entity::blob::Entity::find().all(db.read()).await.unwrap().len() < wanted {}
+    };
+    tokio::time::timeout(PATIENCE, begun).await.expect("the uploads do not begin");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -586,28 +595,23 @@ async fn one_partner_does_not_take_all_places_for_uploads() {
         Tandem::with(&[("TANDEM_MEDIA_UPLOADS", "3"), ("TANDEM_MEDIA_UPLOADS_PER_PARTNER", "2")]).await;
     let client = t.connected(SHOP).await;
     let (own, rival) = (t.key.clone(), t.another_partner().await);
-    let (first_bytes, first) = begins_upload(&t, &client);
-    let (second_bytes, second) = begins_upload(&t, &client);
-    let (first, second) = (tokio::spawn(first), tokio::spawn(second));
+    let (first_bytes, first) = slow_upload(&t, &client);
+    let (second_bytes, second) = slow_upload(&t, &client);
     let address = format!("?clientId={client}");
-    // Until both have their places, one is left.
-    let full = async {
-        loop {
-            let (status, body) = upload(&t, &own, &address, &png("x"), "image/png").await;
-            if status == 429 {
-                return body;
-            }
-        }
+    let meanwhile = async {
+        until_begun(&t, 2).await;
+        let (status, refused) = upload(&t, &own, &address, &png("x"), "image/png").await;
+        assert_eq!((status.as_u16(), &refused["error"]["code"]), (429, &json!("RATE_LIMITED")));
+        assert!(refused["error"]["message"].as_str().unwrap().contains("2 files"), "{refused}");
+        t.key.clone_from(&rival);
+        let theirs = t.connected("+4915120000002").await;
+        let to = format!("?clientId={theirs}");
+        let (status, made) = upload(&t, &rival, &to, &png("y"), "image/png").await;
+        assert_eq!(status, 201, "one is left for others: {made}");
+        drop((first_bytes, second_bytes));
     };
-    let refused = tokio::time::timeout(Duration::from_secs(30), full).await.unwrap();
-    assert_eq!(refused["error"]["code"], "RATE_LIMITED");
-    assert!(refused["error"]["message"].as_str().unwrap().contains("2 files"), "{refused}");
-    t.key = rival.clone();
-    let theirs = t.connected("+4915120000002").await;
-    let (status, made) = upload(&t, &rival, &format!("?clientId={theirs}"), &png("y"), "image/png").await;
-    assert_eq!(status, 201, "{made}");
-    drop((first_bytes, second_bytes));
-    assert_eq!((first.await.unwrap(), second.await.unwrap()), (201, 201));
+    let (first, second, ()) = tokio::join!(first, second, meanwhile);
+    assert_eq!((first, second), (201, 201));
     let (status, made) = upload(&t, &own, &address, &png("z"), "image/png").await;
     assert_eq!(status, 201, "{made}");
 }
