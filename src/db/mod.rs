@@ -1,5 +1,6 @@
 //! The database: how it is opened, how a writing transaction begins, how lists are paged.
 
+mod alone;
 pub mod page;
 pub mod search;
 mod write;
@@ -18,6 +19,7 @@ use sea_orm::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OwnedMutexGuard;
 
+pub use alone::Alone;
 pub use write::{insert, least, padded, upsert};
 
 /// What a database is for: how many read it beside the writer, and how much of it each connection keeps in memory. SQLite

@@ -41,7 +41,7 @@ pub(super) struct Request {
 /// What became of it.
 #[derive(Debug)]
 pub(super) enum Reply {
-    Queued(Sent),
+    Queued(Box<Sent>),
     /// Its key was used before.
     Known(send_key::Model),
 }
