@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::app::{App, Installation};
 use crate::config::Config;
+use crate::db::Alone;
 use crate::http::{self, Development};
 use crate::inbound::{self, Inbox};
 use crate::lifecycle::{Tasks, signal};
@@ -38,6 +39,8 @@ pub struct Running {
     pub key: Option<String>,
     /// The simulator that was started inside.
     pub simulator: Option<Simulator>,
+    /// On SQLite: no other service works on the database.
+    _alone: Option<Alone>,
 }
 
 /// Serves until a signal. The exit code says whether an engine died.
@@ -71,6 +74,7 @@ impl Running {
         let public_url = config.public_url(address);
         let installation = Installation::open(config).await?;
         let config = installation.config.clone();
+        let alone = config.database_file().map(|file| Alone::claim(&file)).transpose()?;
         let (settings, simulator) = upstream_settings(&config).await?;
         let upstream = Meta::new(settings, installation.clock.clone())?;
         let key = if config.is_development() && welcome {
@@ -93,6 +97,9 @@ impl Running {
         }
         tasks.engine("committer", inbound::commit(app.clone(), committer));
         tasks.engine("applier", apply::engine::run(app.clone()));
+        if alone.is_some() {
+            lanes::inherit(&app.db).await?;
+        }
         tasks.engine("sends", messages::accept::run(app.clone()));
         tasks.engine("lanes", lanes::run(app.clone()));
         tasks.engine("files", media::transfers::run(app.clone()));
@@ -114,7 +121,7 @@ impl Running {
             listen_to_simulator(&app, address).await?;
         }
         app.ready.store(true, Ordering::Relaxed);
-        Ok(Self { app, address, key, simulator })
+        Ok(Self { app, address, key, simulator, _alone: alone })
     }
 
     /// Ends everything in order. Says whether all went well until then.

@@ -23,6 +23,8 @@ pub struct Config {
     pub listen: SocketAddr,
     #[serde(deserialize_with = "optional_url")]
     public_url: Option<Url>,
+    /// Origins of pages whose scripts may call us; `*`: all.
+    pub browser_origins: Vec<String>,
     /// Files of the installation.
     pub data_dir: PathBuf,
     database_url: SecretString,
@@ -243,8 +245,10 @@ pub struct MediaConfig {
     pub s3_secret_access_key: SecretString,
     /// Files on their way from or to WhatsApp.
     pub transfers: usize,
-    /// Uploads of partners on their way.
+    /// Uploads on their way, of all partners.
     pub uploads: usize,
+    /// Of one partner.
+    pub uploads_per_partner: usize,
     /// Longest time for a file.
     pub timeout_seconds: u64,
     /// Life of a file's address.
@@ -361,9 +365,10 @@ impl Config {
     }
 
     fn checked(self) -> Result<Self, Invalid> {
-        let positive: [(&str, i64); 23] = [
+        let positive: [(&str, i64); 24] = [
             ("media.transfers", i64::try_from(self.media.transfers).unwrap_or(i64::MAX)),
             ("media.uploads", i64::try_from(self.media.uploads).unwrap_or(i64::MAX)),
+            ("media.uploads_per_partner", i64::try_from(self.media.uploads_per_partner).unwrap_or(i64::MAX)),
             ("media.timeout_seconds", i64::try_from(self.media.timeout_seconds).unwrap_or(i64::MAX)),
             ("media.url_seconds", self.media.url_seconds),
             ("templates.refresh_hours", self.templates.refresh_hours),
@@ -426,6 +431,11 @@ impl Config {
             return Err(Invalid(
                 "media.keep_days or media.partner_bytes is below 0; 0 keeps files for ever, or without a limit".to_owned(),
             ));
+        }
+        if let Some(wrong) = self.browser_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(Invalid(format!(
+                "browser_origins has {wrong:?}; it needs origins such as https://app.example.org, without a path, or \"*\""
+            )));
         }
         let bucket = self.media.store.strip_prefix("s3://");
         if !self.media.store.is_empty() && bucket.is_none_or(|bucket| bucket.split('/').next() == Some("")) {
@@ -519,15 +529,17 @@ impl Config {
 
     /// Where the raw bodies are: on SQLite a file beside the main one, on Postgres the same database.
     pub fn inbound_url(&self) -> SecretString {
-        let main = self.database_url();
-        match main.expose_secret().strip_prefix("sqlite:") {
-            None => main,
-            Some(path) => {
-                let path = path.trim_start_matches("//");
-                let file = path.split('?').next().unwrap_or(path);
-                SecretString::from(format!("sqlite://{file}.inbound?mode=rwc"))
-            }
+        match self.database_file() {
+            None => self.database_url(),
+            Some(file) => SecretString::from(format!("sqlite://{}.inbound?mode=rwc", file.display())),
         }
+    }
+
+    /// The file of the main database; none on Postgres.
+    pub fn database_file(&self) -> Option<PathBuf> {
+        let url = self.database_url();
+        let path = url.expose_secret().strip_prefix("sqlite:")?.trim_start_matches("//");
+        Some(PathBuf::from(path.split('?').next().unwrap_or(path)))
     }
 }
 
@@ -576,6 +588,13 @@ fn required_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Er
     parse_url(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
+/// `*`, or an origin as browsers write it.
+fn is_origin(text: &str) -> bool {
+    let of_page =
+        |url: Url| matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text;
+    text == "*" || Url::parse(text).is_ok_and(of_page)
+}
+
 fn parse_url(text: &str) -> Result<Url, String> {
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
@@ -612,6 +631,9 @@ mod tests {
             ("TANDEM_MEDIA_STORE", "/srv/files", "s3://BUCKET"),
             ("TANDEM_MEDIA_STORE", "s3:///files", "s3://BUCKET"),
             ("DATABASE_URL", "mysql://x", "postgres://"),
+            ("TANDEM_BROWSER_ORIGINS", "https://app.example.org,app.example.org", "\"app.example.org\""),
+            ("TANDEM_BROWSER_ORIGINS", "https://app.example.org/", "without a path"),
+            ("TANDEM_MEDIA_UPLOADS_PER_PARTNER", "0", "above 0"),
         ] {
             let message = with(&[(name, value)]).unwrap_err().to_string();
             assert!(message.contains(needs), "{name}={value}: {message}");

@@ -1,5 +1,6 @@
 //! The database: how it is opened, how a writing transaction begins, how lists are paged.
 
+mod alone;
 mod decode;
 pub mod page;
 mod rows;
@@ -22,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedMutexGuard;
 
+pub use alone::Alone;
 use rows::Rows;
 pub use write::{insert, least, padded, upsert};
 

@@ -83,7 +83,7 @@ impl From<NotTaken> for Refused {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "MEDIA_TYPE_NOT_SUPPORTED")
             }
             NotTaken::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "MEDIA_TOO_LARGE"),
-            NotTaken::Busy => (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED"),
+            NotTaken::Busy | NotTaken::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED"),
             NotTaken::TooSlow => (StatusCode::REQUEST_TIMEOUT, "TIMEOUT"),
             NotTaken::Store(_) | NotTaken::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
         };

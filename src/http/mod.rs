@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
@@ -24,11 +24,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::app::App;
+use crate::config::Config;
 use access::Door;
 use graphiql::{GraphiqlStart, journey};
 use graphql::Limits;
+
+/// How long browsers need not ask again whether a page may call.
+const PREFLIGHT: Duration = Duration::from_secs(7_200);
 
 /// What exists in development only (invariant 13).
 #[derive(Clone, Debug, Default)]
@@ -58,15 +63,38 @@ pub fn router(app: Arc<App>, development: &Development) -> Router {
     let schema = crate::graphql::schema(config);
     let closed = config.is_development() && !config.development.open;
     let pages = graphiql::router(start).layer(CompressionLayer::new());
-    let router = graphql::router(schema, Door::new(app.clone()), limits)
+    let called_by_pages = graphql::router(schema, Door::new(app.clone()), limits)
+        .merge(media::router(app.clone()))
+        .layer(cors(config));
+    let router = called_by_pages
         .merge(pages)
         .merge(onboarding_page::router(app.clone()))
         .merge(health::router(app.clone()))
-        .merge(media::router(app.clone()))
         // Outermost on the webhooks' side is nothing: a body is answered by what happened to it alone.
         .merge(webhooks::router(app))
         .layer(CatchPanicLayer::new());
     if closed { router.layer(middleware::from_fn(loopback_host)) } else { router }
+}
+
+/// What lets scripts of pages of other origins call us. Nothing goes by cookies, so that whoever has no key gets nothing.
+fn cors(config: &Config) -> CorsLayer {
+    let origins = &config.browser_origins;
+    let origins = match origins.iter().any(|origin| origin == "*") {
+        true => AllowOrigin::any(),
+        false => AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok())),
+    };
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([
+            header::ACCEPT_RANGES,
+            header::CONTENT_DISPOSITION,
+            header::CONTENT_RANGE,
+            header::ETAG,
+            header::RETRY_AFTER,
+        ])
+        .max_age(PREFLIGHT)
 }
 
 /// In development only names of this machine are answered: a page elsewhere that resolves its own name to 127.0.0.1 finds

@@ -11,6 +11,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Sta
 use uuid::Uuid;
 
 use super::turns::Head;
+use crate::db;
 use crate::messages::uploads;
 
 /// Clients found at one look.
@@ -45,48 +46,40 @@ pub(super) async fn clients<C: ConnectionTrait>(
     rows.into_iter().map(|row| Ok(ClientId(row.try_get("", "client_id")?))).collect()
 }
 
-/// How much of a client's queue is looked at.
+/// A look at one class of a client's queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
     pub(super) client: ClientId,
-    /// Entries of each class.
+    pub(super) urgent: bool,
+    /// How many entries.
     pub(super) most: usize,
 }
 
-/// What a look finds: the urgent ones, and the others.
-pub(super) type Found = (Vec<Head>, Vec<Head>);
+/// Looks in one statement: SQLite joins at most 500 selects.
+const LOOKS: usize = 128;
 
-/// Queues in one statement: SQLite joins at most 500 selects.
-const LOOKS: usize = 64;
-
-/// Entries of clients that could go next, oldest first: of each recipient the first one, if it may go now, nothing of that
+/// Entries of clients that could go next: of each recipient the first one, if it may go now, nothing of that
 /// recipient is on the wire, and WhatsApp has the file that it sends.
 pub(super) async fn heads<C: ConnectionTrait>(
     connection: &C,
     looks: &[Look],
     now: Timestamp,
-) -> Result<HashMap<ClientId, Found>, DbErr> {
+) -> Result<HashMap<(ClientId, bool), Vec<Head>>, DbErr> {
     let backend = connection.get_database_backend();
-    let mut found: HashMap<ClientId, Found> = HashMap::new();
+    let mut found: HashMap<(ClientId, bool), Vec<Head>> = HashMap::new();
     for chunk in looks.chunks(LOOKS) {
-        // Two classes of each; in few different statements.
-        let padding = chunk.len().next_power_of_two() - chunk.len();
-        let nobody = Look { client: ClientId(Uuid::nil()), most: 0 };
-        let chunk = chunk.iter().copied().chain(std::iter::repeat_n(nobody, padding));
-        let (mut queues, mut values) = (Vec::new(), vec![Value::from(now.0)]);
-        for look in chunk {
-            let most = i64::try_from(look.most).unwrap_or(i64::MAX);
-            values.extend([look.client.0.into(), most.into()]);
-            let (client, most) = (values.len() - 1, values.len());
-            for urgent in ["TRUE", "FALSE"] {
-                queues.push(format!("SELECT * FROM ({}) AS heads", queue(client, urgent, most)));
-            }
+        let (mut queues, mut values) = (Vec::with_capacity(chunk.len()), vec![Value::from(now.0)]);
+        // In few different statements.
+        for look in db::padded(chunk.iter().copied().map(Some).chain([None])) {
+            let Look { client, urgent, most } = look.unwrap_or(NOBODY);
+            let first = values.len() + 1;
+            values.extend([client.0.into(), urgent.into(), i64::try_from(most).unwrap_or(i64::MAX).into()]);
+            queues.push(format!("SELECT * FROM ({}) AS heads", queue(first)));
         }
         let statement = Statement::from_sql_and_values(backend, queues.join(" UNION ALL "), values);
         for row in connection.query_all_raw(statement).await? {
-            let (urgent, others) = found.entry(ClientId(row.try_get_by_index(0)?)).or_default();
-            let class = if row.try_get_by_index(1)? { urgent } else { others };
-            class.push(Head {
+            let class = (ClientId(row.try_get_by_index(0)?), row.try_get_by_index(1)?);
+            found.entry(class).or_default().push(Head {
                 id: LaneEntryId(row.try_get_by_index(2)?),
                 conversation: ConversationId(row.try_get_by_index(3)?),
                 due_at: Timestamp(row.try_get_by_index(4)?),
@@ -94,27 +87,30 @@ pub(super) async fn heads<C: ConnectionTrait>(
             });
         }
     }
-    for (urgent, others) in found.values_mut() {
-        urgent.sort_unstable_by_key(|head| (head.due_at, head.id));
-        others.sort_unstable_by_key(|head| (head.due_at, head.id));
-    }
     Ok(found)
 }
 
-/// One class of one queue; by the numbers of the parameters that name the client, and how many.
-fn queue(client: usize, urgent: &str, most: usize) -> String {
+/// Finds nothing.
+const NOBODY: Look = Look { client: ClientId(Uuid::nil()), urgent: false, most: 0 };
+
+/// What a look asks, by the number of the first of its three parameters: client, class, how many.
+fn queue(first: usize) -> String {
     format!(
         "SELECT e.client_id, e.urgent, e.id, e.conversation_id, e.due_at, EXISTS (SELECT 1 FROM lane_entry m \
              WHERE m.conversation_id = e.conversation_id AND m.id <> e.id) AS more \
          FROM lane_entry e \
-         WHERE e.client_id = ${client} AND e.urgent = {urgent} AND e.due_at <= $1 AND e.not_before <= $1 \
-           AND NOT e.sending \
-           AND NOT EXISTS (SELECT 1 FROM lane_entry p WHERE p.conversation_id = e.conversation_id AND p.id <> e.id \
-             AND (p.sending OR (p.due_at, p.id) < (e.due_at, e.id))) \
+         WHERE e.client_id = ${first} AND e.urgent = ${} AND e.due_at <= $1 AND e.not_before <= $1 AND NOT e.sending \
+           AND {FIRST_OF_RECIPIENT} \
            AND (e.media_id IS NULL OR EXISTS (SELECT 1 FROM media m WHERE m.id = e.media_id AND m.upstream_until > $1)) \
-         ORDER BY e.due_at, e.id LIMIT ${most}"
+         ORDER BY e.due_at, e.id LIMIT ${}",
+        first + 1,
+        first + 2,
     )
 }
+
+/// Nothing of the recipient of `e` is on the wire, nothing waits before it.
+const FIRST_OF_RECIPIENT: &str = "NOT EXISTS (SELECT 1 FROM lane_entry p WHERE p.conversation_id = e.conversation_id \
+     AND p.id <> e.id AND (p.sending OR (p.due_at, p.id) < (e.due_at, e.id)))";
 
 /// Entries that are taken: marked, and nobody's but ours to send.
 pub(super) struct Taken {
@@ -144,6 +140,8 @@ pub(super) async fn take<C: ConnectionTrait>(
                 .col_expr(lane_entry::Column::Fence, Expr::value(fence))
                 .filter(lane_entry::Column::Id.is_in(chunk.iter().copied()))
                 .filter(lane_entry::Column::Sending.eq(false))
+                // Again: since the look two people may have proved to be one.
+                .filter(Expr::cust(FIRST_OF_RECIPIENT.replace("e.", "lane_entry.")))
                 .exec_with_returning(tx)
                 .await?;
             entries.extend(marked);

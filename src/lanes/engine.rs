@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::claim::Look;
 use super::record::{self, Done, Judged};
 use super::slots::{LONG_REST, REST, Slots};
-use super::turns::Turns;
+use super::turns::{Head, Turns};
 use super::verdict::{Outcome, Verdict};
 use super::{backoff, claim, lease};
 use crate::app::App;
@@ -29,6 +29,8 @@ use crate::upstream::meta::client::CallError;
 
 /// How often the queue is looked at without a hint.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often a queue is looked at again while there is something of it in memory.
+const LOOKS_A_SECOND: usize = 2;
 /// Sends on the wire, of all clients.
 const MOST_FLYING: usize = 2000;
 /// Lanes in memory.
@@ -47,6 +49,8 @@ pub async fn run(app: Arc<App>) {
 struct Lane {
     slots: Slots,
     turns: Turns,
+    urgent: Heads,
+    others: Heads,
     /// As many as may start in a second.
     limit: usize,
     lease: Option<Lease>,
@@ -61,6 +65,20 @@ struct Lane {
     paused_until: Instant,
     /// Something that was put back is due again.
     wake_at: Option<Instant>,
+}
+
+/// What a look found and did not go yet. Where more waits than may go, a look is dearer than what it is for; what it found
+/// does not go stale soon, and is checked again when it is taken.
+struct Heads {
+    next: Vec<Head>,
+    /// Looked at again then, if something is left: others may have come whose turn is sooner.
+    until: Instant,
+}
+
+impl Heads {
+    fn new(now: Instant) -> Self {
+        Self { next: Vec::new(), until: now }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -106,6 +124,8 @@ impl Lane {
         Self {
             slots: Slots::default(),
             turns: Turns::default(),
+            urgent: Heads::new(now),
+            others: Heads::new(now),
             limit,
             lease: None,
             due: false,
@@ -124,6 +144,13 @@ impl Lane {
         } else {
             0
         }
+    }
+
+    /// Forgets what was found: the queue has to be looked at again.
+    fn look_anew(&mut self) {
+        self.due = true;
+        self.urgent.next.clear();
+        self.others.next.clear();
     }
 
     fn renews(&self, now: Instant) -> bool {
@@ -379,7 +406,7 @@ impl Engine {
             if let Some(lane) = self.lanes.get_mut(client) {
                 // It may have been committed all the same: then entries are marked that never left.
                 lane.check = true;
-                lane.due = true;
+                lane.look_anew();
             }
         }
     }
@@ -389,20 +416,30 @@ impl Engine {
         &mut self,
         rooms: BTreeMap<ClientId, usize>,
     ) -> Result<HashMap<ClientId, Vec<LaneEntryId>>, DbErr> {
-        let look = |(client, room): (&ClientId, &usize)| {
-            let known = self.lanes.get(client).map_or(0, |lane| lane.turns.known());
-            Look { client: *client, most: room + known }
-        };
-        let looks: Vec<Look> = rooms.iter().map(look).collect();
-        let at = self.app.now();
+        let (now, at) = (Instant::now(), self.app.now());
+        let looks: Vec<Look> = rooms
+            .iter()
+            .filter_map(|(client, room)| Some((*client, *room, self.lanes.get(client)?)))
+            .flat_map(|(client, room, lane)| {
+                let most = room.max(lane.limit / LOOKS_A_SECOND) + lane.turns.known();
+                let stale = [(true, &lane.urgent), (false, &lane.others)].into_iter();
+                let stale = stale.filter(move |(_, heads)| heads.next.is_empty() || heads.until <= now);
+                stale.map(move |(urgent, _)| Look { client, urgent, most })
+            })
+            .collect();
         let mut found = claim::heads(self.app.db.read(), &looks, at).await?;
+        for look in looks {
+            let Some(lane) = self.lanes.get_mut(&look.client) else { continue };
+            let heads = if look.urgent { &mut lane.urgent } else { &mut lane.others };
+            heads.next = found.remove(&(look.client, look.urgent)).unwrap_or_default();
+            heads.until = now + Duration::from_secs(1) / LOOKS_A_SECOND as u32;
+        }
         let mut wanted = HashMap::new();
         for (client, room) in rooms {
-            let (urgent, others) = found.remove(&client).unwrap_or_default();
             let Some(lane) = self.lanes.get_mut(&client) else { continue };
-            let mut next = lane.turns.take(urgent, room, at);
+            let mut next = lane.turns.take(&mut lane.urgent.next, room, at);
             let left = room - next.len();
-            next.extend(lane.turns.take(others, left, at));
+            next.extend(lane.turns.take(&mut lane.others.next, left, at));
             // What comes next is heard of, or found by the next look.
             lane.due = next.len() == room;
             if !next.is_empty() {
@@ -471,7 +508,11 @@ impl Engine {
                 && let Some(lane) = self.lanes.get_mut(&client.id)
             {
                 lane.limit = limit.unwrap_or(lane.limit);
-                entries.truncate(lane.slots.free(lane.limit, now));
+                let free = lane.slots.free(lane.limit, now);
+                if free < entries.len() {
+                    entries.truncate(free);
+                    lane.look_anew();
+                }
             }
         }
         let taken = claim::take(&tx, &wanted, &fences, at).await?;
@@ -503,7 +544,7 @@ impl Engine {
                 Some(held) => {
                     if held.taken_over {
                         lane.ready_at = now + REST;
-                        lane.due = true;
+                        lane.look_anew();
                     }
                     lane.lease = Some(Lease { fence: held.fence, renew_at: now + lease::RENEW });
                 }
@@ -511,11 +552,13 @@ impl Engine {
                 None => {
                     lane.lease = None;
                     lane.ready_at = now + LOOK;
+                    lane.look_anew();
                 }
             }
             let connected =
                 round.clients.get(client).is_some_and(|client| client.status == ClientStatus::Connected);
             if !connected {
+                lane.look_anew();
                 lane.due = false;
             }
         }

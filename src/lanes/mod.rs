@@ -29,5 +29,6 @@ mod wake;
 mod tests;
 
 pub use engine::run;
+pub use lease::inherit;
 pub use queue::{Canceled, cancel_all, cancel_one, fail_waiting_for, pause, queue};
 pub use wake::Wake;

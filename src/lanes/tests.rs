@@ -634,6 +634,27 @@ async fn another_owners_lane_is_left_alone() {
 }
 
 #[tokio::test]
+async fn who_is_alone_does_not_wait_for_the_lease_of_a_dead_process_but_for_its_last_second() {
+    local(async {
+        let world = World::new().await;
+        let sent = world.template("+4915120000001", "k").await.unwrap();
+        let until = Clock::real_now().plus_seconds(3600);
+        let other = lane::Model { client_id: world.client, owner: Some(Uuid::max()), fence: 4, until };
+        crate::db::upsert::<lane::Entity, _>(world.app.db.write(), vec![other]).await.unwrap();
+        super::inherit(&world.app.db).await.unwrap();
+        let started = Instant::now();
+        world.start();
+        world.until(&sent, MessageStatus::Accepted).await;
+        let arrivals = world.graph.arrivals.lock().unwrap().clone();
+        assert!(arrivals[0].0 - started >= Duration::from_secs(1));
+        let lane = lane::Entity::find_by_id(world.client).one(world.app.db.read()).await.unwrap().unwrap();
+        assert_eq!(lane.fence, 5);
+        world.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn r15_a_disconnection_cancels_what_waits() {
     local(async {
         let world = World::new().await;

@@ -31,15 +31,15 @@ impl Turns {
         self.last.len()
     }
 
-    /// Of heads, oldest first, the `most` whose turn it is, and has been from now on.
-    pub(super) fn take(&mut self, mut heads: Vec<Head>, most: usize, now: Timestamp) -> Vec<Head> {
+    /// Takes out of heads the `most` whose turn it is, and has been from now on.
+    pub(super) fn take(&mut self, heads: &mut Vec<Head>, most: usize, now: Timestamp) -> Vec<Head> {
         let waits_since = |head: &Head| match self.last.get(&head.conversation) {
             Some(last) => (Ord::max(head.due_at, *last), true),
             None => (head.due_at, false),
         };
         heads.sort_by_key(waits_since);
-        heads.truncate(most);
-        for head in &heads {
+        let taken: Vec<Head> = heads.drain(..most.min(heads.len())).collect();
+        for head in &taken {
             if head.more {
                 self.last.insert(head.conversation, now);
             } else {
@@ -52,7 +52,7 @@ impl Turns {
             };
             self.last.remove(&oldest);
         }
-        heads
+        taken
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
                 .collect();
             heads.sort_by_key(|head| head.due_at);
             heads.truncate(1 + turns.known());
-            for head in turns.take(heads, 1, Timestamp(now)) {
+            for head in turns.take(&mut heads, 1, Timestamp(now)) {
                 let recipient = head.conversation.0.as_u128();
                 order.push(recipient);
                 queues.iter_mut().find(|(other, _)| *other == recipient).unwrap().1.remove(0);
@@ -107,11 +107,12 @@ mod tests {
     #[test]
     fn few_recipients_are_remembered_and_none_of_whom_nothing_waits() {
         let mut turns = Turns::default();
-        let heads: Vec<Head> = (0..1000).map(|n| head(n, 1, true)).collect();
-        assert_eq!(turns.take(heads, 500, Timestamp(2)).len(), 500);
+        let mut heads: Vec<Head> = (0..1000).map(|n| head(n, 1, true)).collect();
+        assert_eq!(turns.take(&mut heads, 500, Timestamp(2)).len(), 500);
+        assert_eq!(heads.len(), 500);
         assert_eq!(turns.known(), MOST);
         for n in 0..1000 {
-            turns.take(vec![head(n, 2, false)], 1, Timestamp(3));
+            turns.take(&mut vec![head(n, 2, false)], 1, Timestamp(3));
         }
         assert_eq!(turns.known(), 0);
     }

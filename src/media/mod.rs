@@ -22,7 +22,7 @@ pub mod upload;
 
 use std::sync::atomic::AtomicU64;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::config::MediaConfig;
 use store::Store;
@@ -40,7 +40,7 @@ pub struct Files {
     /// Files that could not be had, or not be given.
     pub given_up: AtomicU64,
     /// Places for uploads of partners.
-    pub(crate) uploads: Semaphore,
+    pub(crate) uploads: upload::Places,
     /// Changes whenever a transfer is over.
     pub(crate) over: watch::Sender<u64>,
 }
@@ -54,7 +54,7 @@ impl Files {
             fetched: AtomicU64::default(),
             delivered: AtomicU64::default(),
             given_up: AtomicU64::default(),
-            uploads: Semaphore::new(config.uploads.min(Semaphore::MAX_PERMITS)),
+            uploads: upload::Places::new(config.uploads, config.uploads_per_partner),
             over: watch::Sender::new(0),
         }
     }

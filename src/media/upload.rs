@@ -1,7 +1,10 @@
 //! A file of a partner, to be sent in messages: checked while it comes, written as it comes.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
-use entity::{ClientId, MediaId, MediaState, Timestamp, client, media};
+use entity::{ClientId, MediaId, MediaState, PartnerId, Timestamp, client, media};
 use futures_util::{Stream, StreamExt};
 use sea_orm::{ActiveModelTrait, DbErr, EntityTrait, IntoActiveModel};
 use thiserror::Error;
@@ -90,6 +93,14 @@ pub enum NotTaken {
     /// As many uploads as may run at once.
     #[error("Too many files are being uploaded right now; try again in a moment.")]
     Busy,
+    /// As many uploads as the partner may have at once.
+    #[error(
+        "You upload {most} files already, as many as may be at once; try again when one of them is done."
+    )]
+    TooMany {
+        /// The limit.
+        most: usize,
+    },
     /// It took longer than `media.timeout_seconds`.
     #[error("The file did not come in time; try again.")]
     TooSlow,
@@ -104,6 +115,52 @@ pub enum NotTaken {
     Database(#[from] DbErr),
 }
 
+/// Places for uploads: so many at once, and of those so many for each partner, so that none takes them all.
+#[derive(Debug)]
+pub(crate) struct Places {
+    all: usize,
+    each: usize,
+    taken: Mutex<HashMap<PartnerId, usize>>,
+}
+
+/// One of them; dropping it gives it back.
+#[derive(Debug)]
+struct Place<'a> {
+    of: &'a Places,
+    partner: PartnerId,
+}
+
+impl Places {
+    pub(crate) fn new(all: usize, each: usize) -> Self {
+        Self { all, each, taken: Mutex::default() }
+    }
+
+    fn take(&self, partner: PartnerId) -> Result<Place<'_>, NotTaken> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.get(&partner).is_some_and(|count| *count >= self.each) {
+            return Err(NotTaken::TooMany { most: self.each });
+        }
+        // As few partners as places.
+        if taken.values().sum::<usize>() >= self.all {
+            return Err(NotTaken::Busy);
+        }
+        *taken.entry(partner).or_default() += 1;
+        Ok(Place { of: self, partner })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.partner) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                taken.remove(&self.partner);
+            }
+        }
+    }
+}
+
 /// Takes a file. Its bytes are never all in memory. How long that may take is the caller's to say.
 ///
 /// # Errors
@@ -115,7 +172,7 @@ where
     scope.require(Permission::Send).map_err(|_| NotTaken::Forbidden)?;
     let client = lookup::by_id::<client::Entity>(&app.db, scope, new.client.uuid()).await?;
     let client = client.ok_or(NotTaken::NoClient)?;
-    let _place = app.media.uploads.try_acquire().map_err(|_| NotTaken::Busy)?;
+    let _place = app.media.uploads.take(client.partner_id)?;
     take(app, &client, new, bytes).await
 }
 
@@ -229,5 +286,27 @@ fn row_of(
         error: None,
         used_at: now,
         created_at: now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn no_partner_takes_all_places() {
+        let places = Places::new(3, 2);
+        let [a, b] = [1, 2].map(|n| PartnerId(Uuid::from_u128(n)));
+        let first = places.take(a).unwrap();
+        let _second = places.take(a).unwrap();
+        assert!(matches!(places.take(a), Err(NotTaken::TooMany { most: 2 })));
+        let _third = places.take(b).unwrap();
+        assert!(matches!(places.take(b), Err(NotTaken::Busy)));
+        drop(first);
+        let _fourth = places.take(b).unwrap();
+        assert!(matches!(places.take(a), Err(NotTaken::Busy)));
+        assert!(matches!(places.take(b), Err(NotTaken::TooMany { .. })));
     }
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::anyhow;
 use entity::{ClientId, send_key};
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch;
@@ -22,8 +23,9 @@ use crate::failure::{Failure, Outcome};
 const WAITING: usize = 1024;
 /// Messages in one transaction.
 const MOST: usize = 64;
-/// Batches under way, of different clients: one is written, others read, or wait for clients that somebody holds.
-const AT_ONCE: usize = 4;
+/// Batches under way that wait for clients that somebody holds. Beside them there is one that has its clients: more would
+/// only be smaller, and wait for the same writer.
+const HELD_UP: usize = 3;
 
 /// What a caller wants sent, checked as far as that goes without the database.
 #[derive(Clone, Debug)]
@@ -39,7 +41,7 @@ pub(super) struct Request {
 /// What became of it.
 #[derive(Debug)]
 pub(super) enum Reply {
-    Queued(Sent),
+    Queued(Box<Sent>),
     /// Its key was used before.
     Known(send_key::Model),
 }
@@ -77,12 +79,13 @@ pub async fn run(app: Arc<App>) {
     let jobs = app.acceptor.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(mut jobs) = jobs else { return };
     let (mut waiting, mut busy) = (VecDeque::new(), HashSet::new());
-    let mut under_way = FuturesUnordered::new();
-    let (mut stopping, mut closed) = (false, false);
+    let mut under_way = FuturesUnordered::<BoxFuture<'_, (BTreeSet<ClientId>, bool)>>::new();
+    let (mut is_running, mut stopping, mut closed) = (false, false, false);
     while !closed || !waiting.is_empty() || !under_way.is_empty() {
         tokio::select! {
             biased;
-            Some(clients) = under_way.next() => {
+            Some((clients, was_running)) = under_way.next() => {
+                is_running &= !was_running;
                 for client in &clients {
                     busy.remove(client);
                 }
@@ -101,10 +104,13 @@ pub async fn run(app: Arc<App>) {
         {
             waiting.push_back(job);
         }
-        while under_way.len() < AT_ONCE {
-            let Some(batch) = Batch::next(&app, &mut waiting, &busy) else { break };
+        while under_way.len() <= HELD_UP {
+            let Some(batch) = Batch::next(&app, &mut waiting, &busy, is_running) else { break };
             busy.extend(batch.clients.iter().copied());
-            under_way.push(batch.process(&app));
+            let runs = batch.held.is_some();
+            is_running |= runs;
+            let app = &app;
+            under_way.push(async move { (batch.process(app).await, runs) }.boxed());
         }
     }
 }
@@ -120,21 +126,31 @@ struct Batch {
 impl Batch {
     /// What can be begun now. Clients that somebody holds (webhooks are applied, or a lane writes) do not keep others
     /// waiting: they make a batch of their own.
-    fn next(app: &App, waiting: &mut VecDeque<Job>, busy: &HashSet<ClientId>) -> Option<Self> {
+    fn next(
+        app: &App,
+        waiting: &mut VecDeque<Job>,
+        busy: &HashSet<ClientId>,
+        is_running: bool,
+    ) -> Option<Self> {
         let idle = waiting.iter().map(|job| job.request.input.client).filter(|client| !busy.contains(client));
-        let idle: BTreeSet<ClientId> = idle.collect();
-        if idle.is_empty() {
+        let mut ready: BTreeSet<ClientId> = idle.collect();
+        let mut held = Some(app.db.hold_free(ready.iter().copied()));
+        if is_running || held.as_ref().is_some_and(HeldClients::is_empty) {
+            let free = held.take()?;
+            ready.retain(|client| !free.holds(*client));
+        } else if let Some(free) = &held {
+            ready.retain(|client| free.holds(*client));
+        }
+        if ready.is_empty() {
             return None;
         }
-        let free = app.db.hold_free(idle.iter().copied());
-        let held = if free.is_empty() { None } else { Some(free) };
         let (mut jobs, mut clients) = (Vec::new(), BTreeSet::new());
         let (mut keys, mut passed) = (HashSet::new(), HashSet::new());
         for job in std::mem::take(waiting) {
             let (client, key) = (job.request.input.client, job.request.input.idempotency_key.clone());
-            let ready = idle.contains(&client) && held.as_ref().is_none_or(|held| held.holds(client));
             // A key that is here already waits for what becomes of its first use, and whoever comes after waits behind it.
-            if ready && jobs.len() < MOST && !passed.contains(&client) && keys.insert((client, key)) {
+            let goes = ready.contains(&client) && !passed.contains(&client) && jobs.len() < MOST;
+            if goes && keys.insert((client, key)) {
                 clients.insert(client);
                 jobs.push(job);
             } else {

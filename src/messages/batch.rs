@@ -98,7 +98,7 @@ impl Judged {
         match self {
             Judged::Known(key) => Ok(Reply::Known(key)),
             Judged::Queued(message, place) => {
-                Ok(Reply::Queued(Sent { message: *message, position: position(place)? }))
+                Ok(Reply::Queued(Box::new(Sent { message: *message, position: position(place)? })))
             }
         }
     }

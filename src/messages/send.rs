@@ -89,7 +89,7 @@ pub async fn send(app: &App, scope: &Scope, mut input: Send) -> Outcome<Sent> {
     let request = Request { scope: scope.clone(), input, person, hash };
     let hash = request.hash.clone();
     match app.acceptor.accept(request).await? {
-        Reply::Queued(sent) => Ok(sent),
+        Reply::Queued(sent) => Ok(*sent),
         Reply::Known(first) => answer_again(app, scope, &first, &hash).await,
     }
 }

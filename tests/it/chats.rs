@@ -311,3 +311,75 @@ async fn r13_what_is_written_on_windows_reaches_the_customer_and_nobody_else() {
     t.settle().await;
     assert_eq!(t.saying(&client, "Danke!").await["origin"], "CUSTOMER");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_customer_chooses_is_shown_as_an_answer_to_what_was_asked() {
+    let (t, client) = Tandem::shop().await;
+    t.customer_writes(SHOP, ADA, "Hallo").await;
+    t.settle().await;
+    let buttons = json!({ "interactive": { "buttons": { "body": "Kommen Sie?", "buttons": [
+        { "id": "yes", "title": "Ja" }, { "id": "no", "title": "Nein" }] } } });
+    let list = json!({ "interactive": { "list": { "body": "Welche?", "button": "Auswahl", "sections": [
+        { "title": "Tee", "rows": [{ "id": "green", "title": "Grün", "description": "aus Japan" }] },
+        { "title": "Kaffee", "rows": [{ "id": "black", "title": "Schwarz" }] }] } } });
+    let offer = |button: Value| {
+        let body = json!({ "type": "BODY", "parameters": [{ "text": "Ada" }, { "text": "20" }] });
+        let components: Vec<Value> = [body, button].into_iter().filter(Value::is_object).collect();
+        json!({ "template": { "name": "weekly_offer", "language": "de", "components": components } })
+    };
+    let payload = json!({ "type": "BUTTON", "subType": "QUICK_REPLY", "index": 0,
+        "parameters": [{ "type": "PAYLOAD", "payload": "stop-7" }] });
+    let words = "Nichts mehr schicken";
+    for (key, asked, choice, kind, answer) in [
+        ("1", buttons, "Nein", "button_reply", json!({ "id": "no", "title": "Nein", "description": null })),
+        (
+            "2",
+            list.clone(),
+            "green",
+            "list_reply",
+            json!({ "id": "green", "title": "Grün", "description": "aus Japan" }),
+        ),
+        ("3", list, "black", "list_reply", json!({ "id": "black", "title": "Schwarz", "description": null })),
+        (
+            "4",
+            offer(payload),
+            words,
+            "button",
+            json!({ "id": "stop-7", "title": words, "description": null }),
+        ),
+        (
+            "5",
+            offer(Value::Null),
+            words,
+            "button",
+            json!({ "id": words, "title": words, "description": null }),
+        ),
+    ] {
+        let payload = t.send(&client, ADA, asked, key).await;
+        let asked = t.until(&payload, "SENT").await;
+        let whatsapp_id = t.message(&asked).await["whatsappId"].clone();
+        // WhatsApp counts in whole seconds.
+        t.time_passes(2).await;
+        t.act("choose", json!({ "phoneNumber": SHOP, "messageId": whatsapp_id, "choice": choice })).await;
+        t.settle().await;
+        let fields = "direction origin text replyTo { id } content { ... on InteractiveContent {
+            type body options { id } reply { id title description } } }";
+        let mut shown = t.history(&client, fields).await;
+        shown.retain(|message| message["replyTo"]["id"] == asked.as_str());
+        assert_eq!(shown.len(), 1, "{shown:#?}");
+        let shown = shown.remove(0);
+        let title = answer["title"].clone();
+        assert_eq!(
+            shown,
+            json!({ "direction": "INBOUND", "origin": "CUSTOMER", "text": title, "replyTo": { "id": asked },
+                "content": { "type": kind, "body": null, "options": [], "reply": answer } })
+        );
+    }
+    let conversation = t.conversation(&client, ADA).await;
+    assert_eq!(
+        (&conversation["window"]["isOpen"], &conversation["unreadCount"]),
+        (&json!(true), &json!(1)),
+        "sending reads what came before"
+    );
+    assert_eq!(conversation["window"]["openedBy"]["text"], words, "a choice opens the window like words");
+}

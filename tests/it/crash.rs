@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::harness::meta::{Business, Customer, Shown, text};
 use crate::harness::process::{Binary, Process};
 use crate::harness::receiver::{Received, Receiver, Reply};
-use crate::harness::{Subscription, http_client, is_soak, on_postgres};
+use crate::harness::{Subscription, Tandem, http_client, is_soak, on_postgres};
 
 /// A body in which customers of a number write `m` and these numbers.
 fn writes(business: &Business, at: i64, numbers: std::ops::Range<u64>) -> Vec<u8> {
@@ -249,6 +249,21 @@ impl Watcher {
             }
         }
     }
+}
+
+/// Much rests on it: locks in memory, and that claims of whoever was there before end at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_a_second_service_does_not_start() {
+    if on_postgres() {
+        return;
+    }
+    let t = Tandem::new().await;
+    let refused = t.command(&["serve"]).await;
+    assert!(!refused.status.success());
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("another `tandem serve` works on"), "{said}");
+    // Commands are none.
+    assert!(t.command(&["inbound", "list"]).await.status.success());
 }
 
 /// Several processes need Postgres: on SQLite there is nothing to be tested, and `make test` comes here again.

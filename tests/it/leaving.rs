@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tandem::ids::PublicId;
 
-use crate::harness::Tandem;
+use crate::harness::{PATIENCE, Tandem};
 
 const NUMBER: &str = "+4915120000401";
 const OTHER: &str = "+4915120000402";
@@ -568,4 +568,57 @@ async fn an_account_stays_subscribed_when_a_number_joins_it_while_another_leaves
         .map(|call| (call["method"].as_str().unwrap(), call["path"].as_str().unwrap().contains(&account)))
         .collect();
     assert_eq!(told, [("DELETE", true), ("POST", true)], "{calls:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_joins_an_account_is_heard_although_another_left_it_that_very_moment() {
+    use sea_orm::ActiveValue::Set;
+    use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
+    let t = Tandem::new().await;
+    let first = t.connected(NUMBER).await;
+    // One on the API alone can sign up again although nobody disconnected it at WhatsApp's.
+    t.create_phone(json!({ "phoneNumber": OTHER, "displayName": "Hotline", "app": "API_ONLY" })).await;
+    let second = t.connect(OTHER, true, json!({ "coexistence": false })).await;
+    // The simulator gives each number an account of its own: the first one moves into the second one's.
+    let app = t.running().app.clone();
+    let row = async |id: &str| {
+        let id = entity::ClientId::parse(id).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the simulator knows no shared accounts")]
+        let row = entity::client::Entity::find_by_id(id).one(app.db.read()).await.unwrap();
+        row.unwrap()
+    };
+    let of_second = row(&second).await;
+    let token = app.key.open(of_second.id.uuid().as_bytes(), &of_second.token_sealed.unwrap()).unwrap();
+    let of_first = row(&first).await;
+    let sealed = app.key.seal(of_first.id.uuid().as_bytes(), &token).unwrap();
+    let mut of_first = of_first.into_active_model();
+    (of_first.waba_id, of_first.token_sealed) = (Set(of_second.waba_id), Set(Some(sealed)));
+    of_first.update(app.db.write()).await.unwrap();
+    t.mutate("disconnectClient", json!({ "clientId": second }), "client { status }").await;
+
+    // The second one comes back; when its subscription was read back and it is not connected yet, the first one leaves.
+    let onboarding = t.onboarding(json!({ "clientId": second, "coexistence": false })).await;
+    let signup = t.signup(OTHER, true).await;
+    assert!(signup["code"].is_string(), "{signup:#}");
+    let known = t.graph_calls("subscribed_apps").await.len();
+    let held = app.db.hold([of_second.id]).await;
+    let joins = t.complete(&onboarding, &signup);
+    let leaves = async {
+        while t.graph_calls("subscribed_apps").await.len() < known + 2 {}
+        let payload = t.mutate("disconnectClient", json!({ "clientId": first }), "client { status }").await;
+        assert_eq!(payload["client"]["status"], "DISCONNECTED", "{payload:#}");
+        drop(held);
+    };
+    let both = async { tokio::join!(joins, leaves) };
+    let (payload, ()) = tokio::time::timeout(PATIENCE, both).await.expect("they wait for each other");
+    assert_eq!(payload["onboarding"]["status"], "CONNECTED", "{payload:#}");
+    let calls = t.graph_calls("subscribed_apps").await;
+    let told: Vec<(&str, i64)> = calls[known..]
+        .iter()
+        .map(|call| (call["method"].as_str().unwrap(), call["status"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(told, [("POST", 200), ("GET", 200), ("DELETE", 200), ("GET", 200), ("POST", 200)]);
+    t.customer_writes(OTHER, CUSTOMER, "Hört ihr mich?").await;
+    t.settle().await;
+    t.saying(&second, "Hört ihr mich?").await;
 }

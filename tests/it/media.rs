@@ -15,7 +15,7 @@ use tandem::ids::PublicId;
 use tandem::media::{keep, links};
 
 use crate::harness::process::Binary;
-use crate::harness::{ADA, BEN, DAY, SHOP, Subscription, Tandem, http_client};
+use crate::harness::{ADA, BEN, DAY, PATIENCE, SHOP, Subscription, Tandem, http_client};
 
 const CONTENT: &str = "content { __typename ... on MediaContent {
     kind state url urlExpiresAt mimeType sizeBytes filename caption } }";
@@ -559,6 +559,124 @@ async fn a_file_that_lies_or_that_whatsapp_does_not_take_is_refused() {
     // Another partner's file is no file.
     let rivals = t.ask_as(Some(&rival), "{ viewer { partner { id } } }", json!({})).await;
     assert!(rivals["data"]["viewer"]["partner"]["id"].is_string());
+}
+
+/// An upload that goes on until its sender is dropped: the status of the answer.
+fn slow_upload(
+    t: &Tandem,
+    client: &str,
+) -> (tokio::sync::mpsc::UnboundedSender<Vec<u8>>, impl Future<Output = u16> + use<>) {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
+    // More than is read before the file is begun.
+    sender.send([png("langsam"), vec![b'.'; 128 << 10]].concat()).unwrap();
+    let bytes = futures_util::stream::unfold(receiver, |mut receiver| async {
+        Some((Ok::<_, std::io::Error>(receiver.recv().await?), receiver))
+    });
+    let body = reqwest::Body::wrap_stream(bytes);
+    let part = Part::stream(body).file_name("a.png").mime_str("image/png").unwrap();
+    let request = t.http.post(format!("{}/media?clientId={client}", t.url())).bearer_auth(&t.key);
+    let request = request.multipart(Form::new().part("file", part));
+    (sender, async move { request.send().await.unwrap().status().as_u16() })
+}
+
+/// Waits until so many files were begun.
+async fn until_begun(t: &Tandem, wanted: usize) {
+    let db = &t.running().app.db;
+    let begun = async {
+        #[expect(clippy::disallowed_methods, reason = "the database's view of bytes that are being written")]
+        while entity::blob::Entity::find().all(db.read()).await.unwrap().len() < wanted {}
+    };
+    tokio::time::timeout(PATIENCE, begun).await.expect("the uploads do not begin");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_partner_does_not_take_all_places_for_uploads() {
+    let mut t =
+        Tandem::with(&[("TANDEM_MEDIA_UPLOADS", "3"), ("TANDEM_MEDIA_UPLOADS_PER_PARTNER", "2")]).await;
+    let client = t.connected(SHOP).await;
+    let (own, rival) = (t.key.clone(), t.another_partner().await);
+    let (first_bytes, first) = slow_upload(&t, &client);
+    let (second_bytes, second) = slow_upload(&t, &client);
+    let address = format!("?clientId={client}");
+    let meanwhile = async {
+        until_begun(&t, 2).await;
+        let (status, refused) = upload(&t, &own, &address, &png("x"), "image/png").await;
+        assert_eq!((status.as_u16(), &refused["error"]["code"]), (429, &json!("RATE_LIMITED")));
+        assert!(refused["error"]["message"].as_str().unwrap().contains("2 files"), "{refused}");
+        t.key.clone_from(&rival);
+        let theirs = t.connected("+4915120000002").await;
+        let to = format!("?clientId={theirs}");
+        let (status, made) = upload(&t, &rival, &to, &png("y"), "image/png").await;
+        assert_eq!(status, 201, "one is left for others: {made}");
+        drop((first_bytes, second_bytes));
+    };
+    let (first, second, ()) = tokio::join!(first, second, meanwhile);
+    assert_eq!((first, second), (201, 201));
+    let (status, made) = upload(&t, &own, &address, &png("z"), "image/png").await;
+    assert_eq!(status, 201, "{made}");
+}
+
+/// What a browser asks before a page of this origin may call.
+async fn preflight(t: &Tandem, path: &str, origin: &str, method: &str) -> Response {
+    let request = t.http.request(reqwest::Method::OPTIONS, format!("{}{path}", t.url()));
+    let request = request.header("origin", origin).header("access-control-request-method", method);
+    let response =
+        request.header("access-control-request-headers", "authorization,content-type").send().await;
+    response.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_origins_call_media_like_graphql() {
+    let page = "https://app.example.org";
+    for (origins, others) in [("*", "*"), (page, "")] {
+        let t = Tandem::with(&[("TANDEM_BROWSER_ORIGINS", origins)]).await;
+        let client = t.connected(SHOP).await;
+        for path in ["/graphql", "/media"] {
+            let allowed = preflight(&t, path, page, "POST").await;
+            assert!(allowed.status().is_success());
+            assert_eq!(header(&allowed, "access-control-allow-origin"), origins);
+            assert!(header(&allowed, "access-control-allow-methods").contains("POST"));
+            assert_eq!(header(&allowed, "access-control-allow-headers"), "authorization,content-type");
+            assert_eq!(header(&allowed, "access-control-allow-credentials"), "", "no cookies");
+            let other = preflight(&t, path, "https://else.example.org", "POST").await;
+            assert_eq!(header(&other, "access-control-allow-origin"), others);
+        }
+        // The calls themselves, refusals too: a page has to be able to read why.
+        let part = Part::bytes(png("x")).file_name("a.png").mime_str("image/png").unwrap();
+        let form = Form::new().part("file", part);
+        let request = t.http.post(format!("{}/media?clientId={client}", t.url())).header("origin", page);
+        let made = request.bearer_auth(&t.key).multipart(form).send().await.unwrap();
+        assert_eq!(
+            (made.status().as_u16(), header(&made, "access-control-allow-origin").as_str()),
+            (201, origins)
+        );
+        let refused = t.http.post(format!("{}/graphql", t.url())).header("origin", page);
+        let refused = refused.json(&json!({ "query": "{ viewer { eventCursor } }" })).send().await.unwrap();
+        assert_eq!(
+            (refused.status().as_u16(), header(&refused, "access-control-allow-origin").as_str()),
+            (401, origins)
+        );
+
+        customer_sends(&t, "Katze", "image", json!({})).await;
+        t.settle().await;
+        let url = content(&t, &client, "Katze").await["url"].clone();
+        let path = url.as_str().unwrap().strip_prefix(&t.url()).unwrap().to_owned();
+        let allowed = preflight(&t, &path, page, "GET").await;
+        assert_eq!(header(&allowed, "access-control-allow-origin"), origins);
+        let file = get(&t, &url, &[("origin", page), ("range", "bytes=0-3")]).await;
+        assert_eq!(
+            (file.status().as_u16(), header(&file, "access-control-allow-origin").as_str()),
+            (206, origins)
+        );
+        let shown = header(&file, "access-control-expose-headers");
+        for name in ["content-range", "etag", "content-disposition"] {
+            assert!(shown.contains(name), "{name} in {shown}");
+        }
+        // The pages with the development key are nobody else's.
+        let start = format!("{}/graphiql/start.json", t.url());
+        let start = t.http.get(start).header("origin", page).send().await.unwrap();
+        assert_eq!(header(&start, "access-control-allow-origin"), "");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,9 @@ use crate::webhooks::Shop;
 const QUERY: &str = "mutation Send($input: SendMessageInput!) { sendMessage(input: $input) {
     message { id status } eventCursor userErrors { code message } } }";
 
+/// Mutations a second of the paced round: more than four numbers in coexistence can send.
+const CALM: u32 = 200;
+
 /// Messages to many people, each under a key of its own.
 pub(super) struct Sends {
     host: SocketAddr,
@@ -74,8 +77,17 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     let outcome = drive(stand.address, bench.connections, &source, Pace::Free, from, until).await?;
     let (cpu, after) = (process.cpu_seconds()? - cpu, stand.metrics().await?);
     ensure!(outcome.bad == 0, "{} messages were not taken", outcome.bad);
+    let calm = began + warm + bench.lengths.send;
+    let pace = Pace::Every(calm, Duration::from_secs(1) / CALM);
+    let paced =
+        drive(stand.address, bench.connections, &source, pace, calm, calm + bench.lengths.send).await?;
+    ensure!(paced.bad == 0, "{} messages were not taken", paced.bad);
     let messages = stand.messages().await?;
-    ensure!(messages == outcome.good, "{messages} messages of {} that were taken", outcome.good);
+    ensure!(
+        messages == outcome.good + paced.good,
+        "{messages} messages of {} that were taken",
+        outcome.good + paced.good
+    );
     let good = outcome.good as f64;
     section.setting("connections", bench.connections);
     section.setting("seconds", bench.lengths.send.as_secs());
@@ -85,6 +97,9 @@ pub(crate) async fn measure(bench: &Bench) -> anyhow::Result<Section> {
     section.figure("p50", "answer p50", outcome.ms(50.0), "ms");
     section.figure("p99", "answer p99", outcome.ms(99.0), "ms");
     section.figure("cpu", "service CPU, sending included", cpu / good * 1000.0, "s per 1,000");
+    section.setting("paced, mutations/s", CALM);
+    section.figure("paced_p50", "answer p50, paced", paced.ms(50.0), "ms");
+    section.figure("paced_p99", "answer p99, paced", paced.ms(99.0), "ms");
     let statements = (after.statements - before.statements) / good;
     section.figure("statements", "SQL statements a mutation, sending included", statements, "");
     stand.end().await?;

@@ -1,10 +1,10 @@
 //! What can be done in the world.
 
 use super::types::{
-    ChangeContactInput, ChangeTemplateInput, CompleteSignupInput, CreatePhoneInput, DisconnectInput,
-    EditInput, LinkInput, MessageRef, PhoneMessage, PhoneNode, PhoneRef, ReactInput, RefuseInput,
-    ReviewTemplatesInput, SeesInput, SetAppInput, SetMarketingInput, SetPricesInput, SetProfileInput, Signup,
-    SignupError, TroubleInput, WriteInput, engine, instant,
+    ChangeContactInput, ChangeTemplateInput, ChooseInput, CompleteSignupInput, CreatePhoneInput,
+    DisconnectInput, EditInput, LinkInput, MessageRef, PhoneMessage, PhoneNode, PhoneRef, ReactInput,
+    RefuseInput, ReviewTemplatesInput, SeesInput, SetAppInput, SetMarketingInput, SetPricesInput,
+    SetProfileInput, Signup, SignupError, TroubleInput, WriteInput, engine, instant,
 };
 use crate::create::create_phone;
 use crate::number::Number;
@@ -131,6 +131,13 @@ impl Mutation {
     async fn delete(&self, ctx: &Context<'_>, input: MessageRef) -> Result<PhoneMessage> {
         let number = input.phone_number.0;
         with_message(ctx, number, |w, l| w.delete(l, number, &input.message_id)).await
+    }
+
+    /// A customer presses a button of a message, chooses a row of its list or taps a quick reply of its template.
+    async fn choose(&self, ctx: &Context<'_>, input: ChooseInput) -> Result<PhoneMessage> {
+        let number = input.phone_number.0;
+        let hidden = input.hidden_number;
+        with_message(ctx, number, |w, l| w.choose(l, number, &input.message_id, &input.choice, hidden)).await
     }
 
     /// The customer or the app puts an emoji on a message, or takes it away.

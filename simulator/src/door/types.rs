@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::number::Number;
 use crate::world::chats::Writing;
+use crate::world::choices::Choice;
 use crate::world::media::WrittenFile;
 use crate::world::message::{Device, MadeBy, Message};
 use crate::world::people::Person;
@@ -213,8 +214,10 @@ pub(crate) struct PhoneMessage {
     /// Meta's name of what it is: `text`, `image`, `interactive` …
     #[graphql(name = "type")]
     kind: String,
-    /// Of the API's messages that are more than text: what was sent, as on the wire.
+    /// Of the API's messages that are more than text: what was sent, as on the wire. Of a choice: what was chosen.
     content: Option<Json<serde_json::Value>>,
+    /// What the customer can choose from: buttons, rows of a list, quick replies of a template.
+    choices: Vec<PhoneChoice>,
     /// It was taken back.
     deleted: bool,
     /// Its words were changed.
@@ -240,6 +243,7 @@ impl PhoneMessage {
             media: message.is_media().then(|| message.kind.clone()),
             kind: message.kind.clone(),
             content: message.content.clone().map(Json),
+            choices: message.choices.iter().map(PhoneChoice::of).collect(),
             deleted: message.deleted,
             edited: message.edited,
             reply_to: message
@@ -247,6 +251,24 @@ impl PhoneMessage {
                 .and_then(|token| phone.by_token(token))
                 .map(|answered| ID(phone.id_of(answered))),
         }
+    }
+}
+
+/// A button, a row of a list or a quick reply.
+#[derive(SimpleObject)]
+pub(crate) struct PhoneChoice {
+    /// What comes back with it; of a quick reply its payload.
+    id: String,
+    /// What the customer sees.
+    title: String,
+    /// The second line of a row.
+    description: Option<String>,
+}
+
+impl PhoneChoice {
+    fn of(choice: &Choice) -> Self {
+        let Choice { of: _, id, title, description } = choice.clone();
+        Self { id, title, description }
     }
 }
 
@@ -388,6 +410,20 @@ pub(crate) struct EditInput {
     pub(crate) message_id: ID,
     /// The new words.
     pub(crate) text: String,
+}
+
+/// A choice that a customer makes.
+#[derive(InputObject)]
+pub(crate) struct ChooseInput {
+    /// The phone that has the message.
+    pub(crate) phone_number: PhoneNumber,
+    /// Any WhatsApp id of the message with the choices.
+    pub(crate) message_id: ID,
+    /// What is chosen: its id (of a template's quick reply its payload), or the words on it.
+    pub(crate) choice: String,
+    /// Their number is not shown, only their user id.
+    #[graphql(default = false)]
+    pub(crate) hidden_number: bool,
 }
 
 /// A reaction.

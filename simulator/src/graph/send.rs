@@ -9,6 +9,7 @@ use crate::store::Kind;
 use crate::wamid::wamid;
 use crate::webhooks::bodies::{self, Act};
 use crate::webhooks::queue::{Notice, Reach};
+use crate::world::choices::{self, Choice};
 use crate::world::message::{Device, MadeBy, Message, Pricing, Status};
 use crate::world::phone::{AppKind, Phone};
 use crate::world::{Arrival, Ledger, PriceRules, World, ordered, real_ms};
@@ -45,6 +46,7 @@ struct Outgoing {
     text: String,
     media: Option<String>,
     content: Option<Value>,
+    choices: Vec<Choice>,
     /// The category of a template.
     category: Option<String>,
 }
@@ -266,6 +268,7 @@ fn send(
         callback_data: call.text("biz_opaque_callback_data").map(str::to_owned),
         pricing: Some(pricing),
         content: outgoing.content,
+        choices: outgoing.choices,
         hidden: false,
         live: true,
         deleted: false,
@@ -329,6 +332,7 @@ fn understand(world: &World, phone: &Phone, call: &Call) -> Result<Outgoing, Gra
         text: String::new(),
         media: None,
         content: Some(content.clone()),
+        choices: Vec::new(),
         category: None,
     };
     match kind {
@@ -381,6 +385,7 @@ fn understand(world: &World, phone: &Phone, call: &Call) -> Result<Outgoing, Gra
                 check_part(world, phone, header)?;
             }
             outgoing.text = text_at("/body/text").unwrap_or_default().to_owned();
+            outgoing.choices = choices::of_interactive(content);
         }
         "reaction" => {
             let id = needed("/message_id")?;
@@ -405,6 +410,7 @@ fn understand(world: &World, phone: &Phone, call: &Call) -> Result<Outgoing, Gra
             for parameter in given.iter().filter_map(|part| part["parameters"].as_array()).flatten() {
                 check_part(world, phone, parameter)?;
             }
+            outgoing.choices = choices::of_template(template, given);
             outgoing.category = Some(template.category.to_ascii_lowercase());
         }
         other => {

@@ -216,7 +216,7 @@ pub(crate) fn content<'m>(world: &World, message: &'m Message) -> (&'m str, Valu
         return (kind, object);
     }
     match (&message.content, kind) {
-        (Some(content), "location" | "contacts" | "interactive") => (kind, content.clone()),
+        (Some(content), "location" | "contacts" | "interactive" | "button") => (kind, content.clone()),
         _ => ("text", json!({ "body": message.text })),
     }
 }

@@ -75,6 +75,7 @@ impl World {
             callback_data: None,
             pricing: None,
             content: None,
+            choices: Vec::new(),
             hidden: writing.hidden,
             live,
             deleted: false,
@@ -82,8 +83,18 @@ impl World {
             changed_at: ledger.now(),
             trail: Vec::new(),
         };
-        let opens_window = live && by == MadeBy::Customer && message.is_told();
-        let with = message.with;
+        self.arrive(ledger, number, message)
+    }
+
+    /// A message that somebody wrote, or a choice that a customer made: on the screen, and told.
+    pub(super) fn arrive(
+        &mut self,
+        ledger: &mut Ledger,
+        number: Number,
+        message: Message,
+    ) -> Result<u32, Refusal> {
+        let (with, by) = (message.with, message.made_by);
+        let opens_window = message.live && by == MadeBy::Customer && message.is_told();
         let sequence = self.append(ledger, number, message)?;
         let phone = self.phone_mut(number)?;
         let mut person = phone.person(with);
@@ -261,7 +272,7 @@ impl World {
         Ok(())
     }
 
-    fn unless_deleted(&self, number: Number, id: &str) -> Result<u32, Refusal> {
+    pub(super) fn unless_deleted(&self, number: Number, id: &str) -> Result<u32, Refusal> {
         let message = self.phone(number)?.message(id)?;
         if message.deleted {
             return Err(Refusal(format!("the message {id} was deleted; nothing can be done to it any more")));

@@ -1,5 +1,6 @@
 //! One message of a chat, as the phone's screen has it.
 
+use super::choices::Choice;
 use crate::number::Number;
 use crate::wamid::wamid;
 use async_graphql::Enum;
@@ -120,9 +121,12 @@ pub(crate) struct Message {
     pub(crate) callback_data: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pricing: Option<Pricing>,
-    /// What the API was asked to send, when it is more than text.
+    /// What the API was asked to send, or what a customer chose, when it is more than text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) content: Option<Value>,
+    /// What the customer can choose from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) choices: Vec<Choice>,
     /// The other side's number was not shown.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) hidden: bool,

@@ -2,6 +2,7 @@
 //! rows that make it last in a [`Ledger`].
 
 pub(crate) mod chats;
+pub(crate) mod choices;
 pub(crate) mod connection;
 pub(crate) mod media;
 pub(crate) mod message;

@@ -217,6 +217,7 @@ fn chats(plan: &Plan, phone: &mut Phone, customers: &[Number], chance: &mut Chan
             callback_data: None,
             pricing: None,
             content: None,
+            choices: Vec::new(),
             hidden: false,
             live: false,
             deleted: false,

@@ -250,7 +250,7 @@ impl Template {
         Ok([header, Some(body), footer].into_iter().flatten().collect::<Vec<_>>().join("\n"))
     }
 
-    fn component(&self, kind: &str) -> Option<&Value> {
+    pub(crate) fn component(&self, kind: &str) -> Option<&Value> {
         self.components.iter().find(|c| c["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(kind)))
     }
 

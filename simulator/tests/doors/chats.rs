@@ -171,3 +171,42 @@ async fn media_can_be_fetched() {
     let answer = town.ask("mutation($input: WriteInput!) { writeFromApp(input: $input) { id } }", bad).await;
     assert!(answer["errors"][0]["message"].as_str().unwrap().contains("use image, video"));
 }
+
+#[tokio::test]
+async fn only_what_stands_there_can_be_chosen() {
+    let (town, line) = Town::with_shop(json!({})).await;
+    town.write("writeAsCustomer", json!({ "text": "Hallo" })).await;
+    let interactive = json!({ "type": "button", "body": { "text": "Ja?" }, "action": { "buttons": [
+        { "type": "reply", "reply": { "id": "y", "title": "Ja" } }] } });
+    let message = json!({ "to": ANNA, "type": "interactive", "interactive": interactive });
+    let (status, sent) = town.send(&line, message).await;
+    assert_eq!(status, 200, "{sent}");
+    let (_, plain) = town.send_text(&line, "Gern").await;
+    let id = |sent: &serde_json::Value| sent["messages"][0]["id"].clone();
+    let shown = town
+        .door(
+            "query($n: PhoneNumber!) { phone(phoneNumber: $n) { messages { id choices { id title } } } }",
+            json!({ "n": SHOP }),
+        )
+        .await;
+    let messages = shown["phone"]["messages"].as_array().unwrap();
+    let asked = messages.iter().find(|message| message["id"] == id(&sent)).unwrap();
+    assert_eq!(asked["choices"], json!([{ "id": "y", "title": "Ja" }]));
+    let choose = "mutation($input: ChooseInput!) { choose(input: $input) { type text replyTo } }";
+    for (message, choice, why) in [
+        (id(&sent), "n", "none of the choices"),
+        (id(&plain), "y", "nothing to choose from"),
+        (json!("wamid.x"), "y", "no message"),
+    ] {
+        let input = json!({ "phoneNumber": SHOP, "messageId": message, "choice": choice });
+        let refused = town.ask(choose, json!({ "input": input })).await;
+        let said = refused["errors"][0]["message"].as_str().unwrap();
+        assert!(said.contains(why), "{said}");
+    }
+    let input = json!({ "phoneNumber": SHOP, "messageId": id(&sent), "choice": "Ja" });
+    let chosen = town.ask(choose, json!({ "input": input })).await;
+    assert_eq!(
+        chosen["data"]["choose"],
+        json!({ "type": "interactive", "text": "Ja", "replyTo": id(&sent) })
+    );
+}
