@@ -1,11 +1,12 @@
 //! A change that came before its message, waiting for it (invariant 3).
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ClientId, Timestamp};
 
 /// A change that came before its message, waiting for it (invariant 3).
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "pending")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

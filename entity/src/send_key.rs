@@ -1,11 +1,12 @@
 //! An idempotency key of sendMessage, and what it was used for.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ClientId, MessageId, Timestamp};
 
 /// An idempotency key of sendMessage, and what it was used for. Also reactions have keys, which have no row of history.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "send_key")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

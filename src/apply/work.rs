@@ -11,9 +11,10 @@ use entity::{
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbErr,
-    EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set,
+    EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select, Set,
 };
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -224,8 +225,7 @@ impl<'a> Work<'a> {
         work.load_clients(&names).await?;
         if names.needs_syncs {
             let clients = names.clients.iter().copied();
-            let rows =
-                sync::Entity::find().filter(sync::Column::ClientId.is_in(clients)).all(&work.reads).await?;
+            let rows = work.rows(sync::Entity::find().filter(sync::Column::ClientId.is_in(clients))).await?;
             work.syncs.extend(rows.into_iter().map(|row| ((row.client_id, row.kind), Row::stored(row))));
         }
         work.load_templates(&names).await?;
@@ -242,13 +242,20 @@ impl<'a> Work<'a> {
         Ok(work)
     }
 
+    async fn rows<E>(&self, select: Select<E>) -> Result<Vec<E::Model>, DbErr>
+    where
+        E: EntityTrait,
+        E::Model: DeserializeOwned + 'static,
+    {
+        self.app.db.rows_within(self.tx, select).await
+    }
+
     async fn load_clients(&mut self, names: &Names) -> Result<(), DbErr> {
         let ids: Vec<ClientId> = names.clients.iter().copied().collect();
         for chunk in ids.chunks(IN_LIST) {
-            let rows = client::Entity::find()
-                .filter(client::Column::Id.is_in(db::padded(chunk.iter().copied())))
-                .all(&self.reads)
-                .await?;
+            let found =
+                client::Entity::find().filter(client::Column::Id.is_in(db::padded(chunk.iter().copied())));
+            let rows = self.rows(found).await?;
             self.clients.extend(rows.into_iter().map(|row| (row.id, Row::stored(row))));
         }
         Ok(())
@@ -257,12 +264,10 @@ impl<'a> Work<'a> {
     async fn load_templates(&mut self, names: &Names) -> Result<(), DbErr> {
         let clients: Vec<ClientId> = names.clients.iter().copied().collect();
         for chunk in chunks(&names.templates) {
-            let rows = template::Entity::find()
+            let found = template::Entity::find()
                 .filter(template::Column::ClientId.is_in(db::padded(clients.iter().copied())))
-                .filter(template::Column::UpstreamId.is_in(chunk))
-                .all(&self.reads)
-                .await?;
-            let rows = rows.into_iter();
+                .filter(template::Column::UpstreamId.is_in(chunk));
+            let rows = self.rows(found).await?.into_iter();
             self.templates
                 .extend(rows.map(|row| ((row.client_id, row.upstream_id.clone()), Row::stored(row))));
         }
@@ -274,9 +279,8 @@ impl<'a> Work<'a> {
         let mut known = BTreeSet::new();
         let mut rows = Vec::new();
         for chunk in chunks(&names.tokens) {
-            let found =
-                message_key::Entity::find().filter(message_key::Column::Token.is_in(chunk)).all(&self.reads);
-            rows.extend(found.await?);
+            let found = message_key::Entity::find().filter(message_key::Column::Token.is_in(chunk));
+            rows.extend(self.rows(found).await?);
         }
         for row in rows {
             if names.clients.contains(&row.client_id) {
@@ -296,9 +300,8 @@ impl<'a> Work<'a> {
         let mut seen = HashSet::new();
         let mut rows = Vec::new();
         for chunk in chunks(&names.tokens) {
-            rows.extend(
-                pending::Entity::find().filter(pending::Column::Token.is_in(chunk)).all(&self.reads).await?,
-            );
+            let found = pending::Entity::find().filter(pending::Column::Token.is_in(chunk));
+            rows.extend(self.rows(found).await?);
         }
         for model in rows {
             if names.clients.contains(&model.client_id)
@@ -313,15 +316,14 @@ impl<'a> Work<'a> {
     async fn load_messages(&mut self, names: &Names, known: BTreeSet<MessageId>) -> Result<(), DbErr> {
         let ids: Vec<MessageId> = known.into_iter().chain(names.callbacks.iter().copied()).collect();
         for chunk in ids.chunks(IN_LIST) {
-            let found = message::Entity::find()
-                .filter(message::Column::Id.is_in(db::padded(chunk.iter().copied())))
-                .all(&self.reads);
-            let rows = found.await?;
+            let found =
+                message::Entity::find().filter(message::Column::Id.is_in(db::padded(chunk.iter().copied())));
+            let rows = self.rows(found).await?;
             let rows = rows.into_iter().filter(|row| names.clients.contains(&row.client_id));
             self.messages.extend(rows.map(|row| (row.id, Row::stored(row))));
             let found = reaction::Entity::find()
                 .filter(reaction::Column::MessageId.is_in(db::padded(chunk.iter().copied())));
-            for row in found.all(&self.reads).await? {
+            for row in self.rows(found).await? {
                 self.reactions.insert((row.message_id, row.by), Row::stored(row));
             }
         }
@@ -331,11 +333,10 @@ impl<'a> Work<'a> {
     async fn load_contacts(&mut self, names: &Names) -> Result<(), DbErr> {
         let mut ids = BTreeSet::new();
         for chunk in chunks(&names.contacts) {
-            let found = contact_key::Entity::find()
-                .filter(contact_key::Column::Value.is_in(chunk))
-                .all(&self.reads)
-                .await?;
-            for row in found.into_iter().filter(|row| names.clients.contains(&row.client_id)) {
+            let found = contact_key::Entity::find().filter(contact_key::Column::Value.is_in(chunk));
+            for row in
+                self.rows(found).await?.into_iter().filter(|row| names.clients.contains(&row.client_id))
+            {
                 ids.insert(row.contact_id);
                 self.contact_keys.insert((row.client_id, row.kind, row.value.clone()), Row::stored(row));
             }
@@ -346,20 +347,19 @@ impl<'a> Work<'a> {
         for chunk in conversations.chunks(IN_LIST) {
             let found = conversation::Entity::find()
                 .filter(conversation::Column::Id.is_in(db::padded(chunk.iter().copied())));
-            for row in found.all(&self.reads).await? {
+            for row in self.rows(found).await? {
                 ids.insert(row.contact_id);
                 self.remember_conversation(row);
             }
         }
         let ids: Vec<ContactId> = ids.into_iter().collect();
         for chunk in ids.chunks(IN_LIST) {
-            let found = contact::Entity::find()
-                .filter(contact::Column::Id.is_in(db::padded(chunk.iter().copied())))
-                .all(&self.reads);
-            self.contacts.extend(found.await?.into_iter().map(|row| (row.id, Row::stored(row))));
+            let found =
+                contact::Entity::find().filter(contact::Column::Id.is_in(db::padded(chunk.iter().copied())));
+            self.contacts.extend(self.rows(found).await?.into_iter().map(|row| (row.id, Row::stored(row))));
             let found = conversation::Entity::find()
                 .filter(conversation::Column::ContactId.is_in(db::padded(chunk.iter().copied())));
-            for row in found.all(&self.reads).await? {
+            for row in self.rows(found).await? {
                 self.remember_conversation(row);
             }
         }

@@ -114,6 +114,25 @@ impl Db {
         rows.read(select.build(DatabaseBackend::Sqlite)).await
     }
 
+    /// The same within a transaction, if there is one already.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn rows_within<E>(
+        &self,
+        tx: Option<&DatabaseTransaction>,
+        select: Select<E>,
+    ) -> Result<Vec<E::Model>, DbErr>
+    where
+        E: EntityTrait,
+        E::Model: DeserializeOwned + 'static,
+    {
+        match tx {
+            Some(tx) => select.all(tx).await,
+            None => self.rows(select).await,
+        }
+    }
+
     /// For single statements that write.
     pub fn write(&self) -> &DatabaseConnection {
         &self.writer

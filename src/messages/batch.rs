@@ -9,7 +9,10 @@ use entity::{
     event_head, lane_entry, message, message_status, send_key, template,
 };
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseBackend, DatabaseExecutor, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ColumnTrait, DatabaseBackend, DatabaseExecutor, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
+    QuerySelect,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -23,7 +26,7 @@ use super::send::{
 use crate::app::App;
 use crate::clock::Clock;
 use crate::contacts::resolve::{self, Named};
-use crate::db::{self, HeldClients};
+use crate::db::{self, Db, HeldClients};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, RefusalCode};
 use crate::ids::PublicId;
@@ -56,7 +59,7 @@ pub(super) async fn commit(
         Some(tx) => DatabaseExecutor::Transaction(tx),
         None => DatabaseExecutor::Connection(app.db.read()),
     };
-    let mut batch = Batch::load(&reads, app.now(), requests).await?;
+    let mut batch = Batch::load(&app.db, opened.as_ref(), app.now(), requests).await?;
     let mut judged = Vec::with_capacity(requests.len());
     for request in requests {
         judged.push(batch.judge(&reads, request).await);
@@ -147,22 +150,26 @@ struct Batch {
 
 #[expect(clippy::disallowed_methods, reason = "rows of clients that came through the scopes of the requests")]
 impl Batch {
-    async fn load(reads: &DatabaseExecutor<'_>, now: Timestamp, requests: &[Request]) -> Result<Self, DbErr> {
+    async fn load(
+        db: &Db,
+        tx: Option<&DatabaseTransaction>,
+        now: Timestamp,
+        requests: &[Request],
+    ) -> Result<Self, DbErr> {
         let clients: BTreeSet<ClientId> = requests.iter().map(|request| request.input.client).collect();
         let ids = db::padded(clients);
         let keys = db::padded(requests.iter().map(|request| request.input.idempotency_key.clone()));
         let used = send_key::Entity::find()
             .filter(send_key::Column::ClientId.is_in(ids.clone()))
-            .filter(send_key::Column::Key.is_in(keys))
-            .all(reads)
-            .await?;
-        let clients = client::Entity::find().filter(client::Column::Id.is_in(ids.clone())).all(reads).await?;
+            .filter(send_key::Column::Key.is_in(keys));
+        let used = db.rows_within(tx, used).await?;
+        let clients = client::Entity::find().filter(client::Column::Id.is_in(ids.clone()));
+        let clients = db.rows_within(tx, clients).await?;
         let names: BTreeSet<&str> = requests.iter().map(|request| request.person.keys().0).collect();
         let names = contact_key::Entity::find()
             .filter(contact_key::Column::Value.is_in(db::padded(names)))
-            .filter(contact_key::Column::ClientId.is_in(ids.clone()))
-            .all(reads)
-            .await?;
+            .filter(contact_key::Column::ClientId.is_in(ids.clone()));
+        let names = db.rows_within(tx, names).await?;
         let contacts: BTreeSet<ContactId> = names.iter().map(|key| key.contact_id).collect();
         let contacts = db::padded(contacts);
         let mut batch = Self {
@@ -194,24 +201,25 @@ impl Batch {
                     contact::Column::MarketingAt,
                 ])
                 .filter(contact::Column::Id.is_in(contacts.clone()))
-                .into_tuple::<(ContactId, bool, bool, Timestamp)>()
-                .all(reads)
-                .await?;
+                .into_tuple::<(ContactId, bool, bool, Timestamp)>();
+            let people = match tx {
+                Some(tx) => people.all(tx).await?,
+                None => people.all(db.read()).await?,
+            };
             let person = |(id, announced, marketing_stopped, marketing_at)| {
                 (id, Person { announced, marketing_stopped, marketing_at })
             };
             batch.people = people.into_iter().map(person).collect();
-            let talks = conversation::Entity::find()
-                .filter(conversation::Column::ContactId.is_in(contacts))
-                .all(reads)
-                .await?;
+            let talks = conversation::Entity::find().filter(conversation::Column::ContactId.is_in(contacts));
+            let talks = db.rows_within(tx, talks).await?;
             batch.talks =
                 talks.into_iter().map(|row| (row.contact_id, Talk { row, changed: false })).collect();
         }
         let templates: BTreeSet<&str> =
             requests.iter().filter_map(|request| request.input.content.template()).collect();
         if !templates.is_empty() {
-            batch.templates = templates::queries::named(reads, &ids, db::padded(templates)).await?;
+            let named = templates::queries::named(&ids, db::padded(templates));
+            batch.templates = db.rows_within(tx, named).await?;
         }
         Ok(batch)
     }
@@ -372,7 +380,7 @@ impl Batch {
     }
 
     /// Writes it all, and gives the keys' places in the stream.
-    async fn write(self, app: &App, tx: sea_orm::DatabaseTransaction) -> Result<Vec<i64>, DbErr> {
+    async fn write(self, app: &App, tx: DatabaseTransaction) -> Result<Vec<i64>, DbErr> {
         let fresh: BTreeSet<ContactId> = self.strangers.iter().map(|(contact, _)| contact.id).collect();
         let (contacts, names): (Vec<contact::Model>, Vec<contact_key::Model>) =
             self.strangers.into_iter().unzip();

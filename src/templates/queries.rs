@@ -1,7 +1,7 @@
 //! Reads of templates.
 
 use entity::{ClientId, template};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, Select};
 
 use super::{APPROVED, DELETED};
 use crate::auth::Scope;
@@ -27,21 +27,12 @@ pub async fn list(
 }
 
 /// The templates of these clients that have these names, in all languages.
-///
-/// # Errors
-/// When the database is away.
 #[expect(clippy::disallowed_methods, reason = "of clients that came through Scope")]
-pub async fn named<C: ConnectionTrait>(
-    connection: &C,
-    clients: &[ClientId],
-    names: Vec<&str>,
-) -> Result<Vec<template::Model>, DbErr> {
+pub fn named(clients: &[ClientId], names: Vec<&str>) -> Select<template::Entity> {
     template::Entity::find()
         .filter(template::Column::ClientId.is_in(clients.iter().copied()))
         .filter(template::Column::Name.is_in(names))
         .filter(template::Column::Status.ne(DELETED))
-        .all(connection)
-        .await
 }
 
 /// Of templates of one name the one in a language: an approved one, if there is one.
