@@ -428,7 +428,9 @@ impl Engine {
             })
             .collect();
         let mut found = claim::heads(self.app.db.read(), &looks, at).await?;
+        let mut looked: HashMap<ClientId, usize> = HashMap::new();
         for look in looks {
+            *looked.entry(look.client).or_default() += 1;
             let Some(lane) = self.lanes.get_mut(&look.client) else { continue };
             let heads = if look.urgent { &mut lane.urgent } else { &mut lane.others };
             heads.next = found.remove(&(look.client, look.urgent)).unwrap_or_default();
@@ -440,8 +442,8 @@ impl Engine {
             let mut next = lane.turns.take(&mut lane.urgent.next, room, at);
             let left = room - next.len();
             next.extend(lane.turns.take(&mut lane.others.next, left, at));
-            // What comes next is heard of, or found by the next look.
-            lane.due = next.len() == room;
+            // What comes next is heard of, or found by the next look; but what was found before this round is not all.
+            lane.due = next.len() == room || looked.get(&client) != Some(&2);
             if !next.is_empty() {
                 wanted.insert(client, next.into_iter().map(|head| head.id).collect());
             }
