@@ -2,7 +2,7 @@
 //!
 //! `sendMessage` writes a message and its entry; the engine here sends it. It works in rounds. A round is one
 //! transaction, which records all that was answered since the last one and marks what goes next as sending, for all
-//! clients together; only when it is committed do the marked ones leave. So the queue in the database always tells the
+//! clients that nobody else writes to; only when it is committed do the marked ones leave. So the queue in the database always tells the
 //! truth: what is not marked never left, what is marked may have left and is never sent again by anybody.
 //!
 //! * [`mod@queue`]: what is put in, taken back, and stopped.

@@ -20,8 +20,8 @@ use super::accept::{Reply, Request};
 use super::content::Content;
 use super::outgoing::Outgoing;
 use super::send::{
-    Sent, check_client, check_recipient, check_upload, check_wants_marketing, check_window, pick, refuse,
-    target, unread,
+    DAYS_30, Sent, check_client, check_recipient, check_upload, check_wants_marketing, check_window, pick,
+    refuse, target, unread,
 };
 use crate::app::App;
 use crate::clock::Clock;
@@ -33,9 +33,6 @@ use crate::ids::PublicId;
 use crate::lanes;
 use crate::templates;
 use crate::templates::fill::fill;
-
-/// How old a message to react to may be.
-const DAYS_30: i64 = 30 * 86_400;
 
 /// Judges messages, and puts those that nothing is wrong with into the queue.
 ///

@@ -30,7 +30,7 @@ use crate::templates::{self, refresh};
 /// Longest idempotency key, characters.
 const LONGEST_KEY: usize = 256;
 /// How far ahead a message can be scheduled, and how old a message to react to may be.
-const DAYS_30: i64 = 30 * 86_400;
+pub(super) const DAYS_30: i64 = 30 * 86_400;
 /// How far `sendAt` may lie behind: clocks differ.
 const LENIENCE: i64 = 60;
 /// Stands in for a number until a client is connected (S1). Nobody has it.
