@@ -73,15 +73,13 @@ pub async fn run(app: Arc<App>) {
             }
             continue;
         }
-        if looked.elapsed() >= LOOK {
+        let looks = looked.elapsed() >= LOOK;
+        if looks {
             looked = tokio::time::Instant::now();
             // What other processes accepted, or an operator wants tried again, is on the disk alone.
             app.inbox.look_again();
-            if let Err(error) = echoes(&app, None).await {
-                report(&error);
-            }
         }
-        match Box::pin(step(&app, &mut import, &mut under_way)).await {
+        match Box::pin(turn(&app, looks, &mut import, &mut under_way)).await {
             Ok(true) => {}
             Ok(false) => {
                 tokio::select! {
@@ -109,6 +107,19 @@ pub async fn run(app: Arc<App>) {
 fn report(error: &ApplyError) {
     let error: &(dyn std::error::Error + 'static) = error;
     tracing::warn!(error, "webhooks cannot be applied right now; they wait on the disk");
+}
+
+/// A look at the echoes that wait, if it is time, and some work. Says whether there was any.
+async fn turn(
+    app: &Arc<App>,
+    looks: bool,
+    import: &mut Option<Import>,
+    under_way: &mut UnderWay,
+) -> Result<bool, ApplyError> {
+    if looks && let Err(error) = beside(under_way, echoes(app, None)).await? {
+        report(&error);
+    }
+    step(app, import, under_way).await
 }
 
 /// Some work: a batch of live bodies, or a step of an import. Says whether there was any.
@@ -158,7 +169,22 @@ async fn step(
 /// holds its clients first, so that each client's changes keep their order.
 type UnderWay = FuturesUnordered<BoxFuture<'static, Result<(), ApplyError>>>;
 
-/// Decodes bodies, while what is under way goes on, and begins to apply them.
+/// Waits for something while what is under way goes on. A batch that nobody drives keeps its clients and its transaction:
+/// whoever waits for one of these meanwhile, instead of in here, waits forever.
+///
+/// # Errors
+/// When a batch fails; then what was waited for is given up.
+async fn beside<T>(under_way: &mut UnderWay, waited_for: impl Future<Output = T>) -> Result<T, ApplyError> {
+    let mut waited_for = pin!(waited_for);
+    loop {
+        tokio::select! {
+            over = &mut waited_for => return Ok(over),
+            Some(done) = under_way.next() => done?,
+        }
+    }
+}
+
+/// Decodes bodies and begins to apply them.
 async fn begin(
     app: &Arc<App>,
     under_way: &mut UnderWay,
@@ -167,13 +193,7 @@ async fn begin(
     if live.is_empty() {
         return Ok(());
     }
-    let mut decoding = pin!(take(app, live));
-    let taken = loop {
-        tokio::select! {
-            taken = &mut decoding => break taken?,
-            Some(done) = under_way.next() => done?,
-        }
-    };
+    let taken = beside(under_way, take(app, live)).await??;
     let mut applying = bodies(app.clone(), taken).boxed();
     // As far as it goes now: it stands first in the line for its clients.
     if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(applying.poll_unpin(context))).await {
@@ -501,4 +521,38 @@ pub async fn give_up(app: &App) -> Outcome<usize> {
     let count = old.len();
     forget(app, old).await.map_err(|error| Failure::Internal(error.into()))?;
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Mutex;
+
+    use super::*;
+
+    /// What is waited for may need what a batch that is under way has: here the same client.
+    #[tokio::test]
+    async fn what_is_under_way_goes_on_while_something_else_is_waited_for() {
+        let client = Arc::new(Mutex::new(()));
+        let mut under_way = UnderWay::new();
+        let held = client.clone().lock_owned().await;
+        under_way.push(
+            async move {
+                tokio::task::yield_now().await;
+                drop(held);
+                Ok(())
+            }
+            .boxed(),
+        );
+        let patience = Duration::from_secs(10);
+        let waited = tokio::time::timeout(patience, beside(&mut under_way, client.lock())).await;
+        assert!(waited.is_ok_and(|over| over.is_ok()));
+    }
+
+    /// The bodies of a batch that failed are to be read again: nobody may overlook it.
+    #[tokio::test]
+    async fn a_batch_that_fails_is_heard_of_at_once() {
+        let mut under_way = UnderWay::new();
+        under_way.push(async { Err(DbErr::Custom("away".to_owned()).into()) }.boxed());
+        assert!(beside(&mut under_way, std::future::pending::<()>()).await.is_err());
+    }
 }
