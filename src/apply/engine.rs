@@ -29,6 +29,8 @@ use crate::upstream::meta::webhook::decode;
 
 /// Live bodies taken at once: two transactions' worth, since most bring one change.
 const BODIES: usize = 2 * CHANGES;
+/// Batches under way.
+const BATCHES: usize = 2;
 /// Changes in one transaction (invariant 5).
 const CHANGES: usize = 200;
 /// A body above this size is decoded beside the runtime's threads.
@@ -62,7 +64,7 @@ pub async fn run(app: Arc<App>) {
         if !leader.holds(&app.db).await {
             // Whatever this process remembers, another one may have applied.
             under_way.clear();
-            app.inbox.look_again();
+            app.inbox.forget().await;
             // Another process applies what this one accepts: only the database knows how much waits.
             if let Ok(waiting) = store::count_pending(&app.inbound_db).await {
                 app.inbox.counted(waiting);
@@ -93,7 +95,7 @@ pub async fn run(app: Arc<App>) {
                 // What was not committed is still on the disk; an import begins anew.
                 import = None;
                 under_way.clear();
-                app.inbox.look_again();
+                app.inbox.forget().await;
                 tokio::select! {
                     () = tokio::time::sleep(PAUSE) => {}
                     () = app.tasks.stopping().cancelled() => {}
@@ -128,14 +130,12 @@ async fn step(
     import: &mut Option<Import>,
     under_way: &mut UnderWay,
 ) -> Result<bool, ApplyError> {
-    if under_way.is_empty() {
-        let live = app.inbox.live(&app.inbound_db, BODIES).await?;
+    while under_way.len() < BATCHES {
+        let live = beside(under_way, app.inbox.live(&app.inbound_db, BODIES)).await??;
+        if live.is_empty() {
+            break;
+        }
         begin(app, under_way, live).await?;
-    }
-    // Memory alone: the disk would give once more what is under way.
-    if under_way.len() == 1 {
-        let next = app.inbox.live_in_memory(BODIES);
-        begin(app, under_way, next).await?;
     }
     if let Some(done) = under_way.next().await {
         done?;
@@ -165,7 +165,7 @@ async fn step(
     Ok(true)
 }
 
-/// Batches that are being applied, two at most: while one is written, the other one reads and reckons. Whoever began first
+/// Batches that are being applied, at most [`BATCHES`]: while one is written, the other one reads and reckons. Whoever began first
 /// holds its clients first, so that each client's changes keep their order.
 type UnderWay = FuturesUnordered<BoxFuture<'static, Result<(), ApplyError>>>;
 
@@ -190,9 +190,6 @@ async fn begin(
     under_way: &mut UnderWay,
     live: Vec<inbound::Model>,
 ) -> Result<(), ApplyError> {
-    if live.is_empty() {
-        return Ok(());
-    }
     let taken = beside(under_way, take(app, live)).await??;
     let mut applying = bodies(app.clone(), taken).boxed();
     // As far as it goes now: it stands first in the line for its clients.

@@ -1,89 +1,156 @@
-//! Bodies that were just committed, still in memory: what applies them need not read them back from the disk. The disk
-//! stays the truth: whenever memory may not hold all that waits, everything is read from there again.
+//! What waits to be applied, as far as memory knows. Bodies that were just committed are here and need not be read back; of
+//! those that are on the disk alone it is known where they begin. The disk stays the truth: a look at it finds what other
+//! processes accepted, or an operator wants tried again.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use entity::{InboundId, inbound};
+use uuid::Uuid;
 
 /// Bodies kept at most.
 const BODIES: usize = 4096;
-/// Bytes kept at most.
+/// Bytes kept at most, beside one body.
 const BYTES: usize = 4 * 1024 * 1024;
+/// Bodies asked for at once.
+const PAGE: usize = 1000;
+/// Before all bodies.
+const START: InboundId = InboundId(Uuid::nil());
 
-/// The bodies that wait, as far as memory holds them.
-#[derive(Default)]
+/// The bodies that wait, as far as memory knows them.
 pub(super) struct Fresh {
     inner: Mutex<Inner>,
 }
 
 struct Inner {
+    /// What is applied next.
     bodies: VecDeque<inbound::Model>,
     bytes: usize,
-    /// More may wait on the disk than is here.
-    behind: bool,
-    /// What the disk gave last. A body may be read there before its commit is heard of here: it must not come twice.
-    read: HashSet<InboundId>,
+    /// Those bodies, and what was taken and is not settled: on the disk they wait still.
+    known: HashSet<InboundId>,
+    /// From this body on there may be some that wait on the disk and are not here.
+    rest: Option<InboundId>,
+    /// The disk may hold what nobody told of.
+    looks: bool,
 }
 
-impl Default for Inner {
+/// What has to be asked of the disk: which bodies wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    /// From this one on.
+    pub(super) from: InboundId,
+    /// So many at most.
+    pub(super) most: usize,
+    /// To read them. Else only to see whether there are any that nobody told of.
+    reads: bool,
+}
+
+impl Default for Fresh {
     fn default() -> Self {
         // What a former process left is on the disk alone.
-        Self { bodies: VecDeque::new(), bytes: 0, behind: true, read: HashSet::new() }
+        let (bodies, known) = (VecDeque::new(), HashSet::new());
+        Self { inner: Mutex::new(Inner { bodies, bytes: 0, known, rest: Some(START), looks: false }) }
     }
 }
 
 impl Fresh {
-    /// Remembers what was committed. An import stays on the disk: it is large, and waits for live traffic anyway.
+    /// Takes in what was committed. An import stays on the disk: it is large, and waits for live traffic anyway.
     pub(super) fn push(&self, committed: Vec<inbound::Model>) {
         let mut inner = self.lock();
         for body in committed {
-            if inner.behind || body.history || inner.read.contains(&body.id) {
+            // Where the disk is read, it comes from there, in its turn.
+            if body.history || inner.rest.is_some_and(|from| body.id >= from) {
                 continue;
             }
-            inner.bytes += body.body.len();
-            inner.bodies.push_back(body);
-            if inner.bytes > BYTES || inner.bodies.len() > BODIES {
-                inner.forget();
+            if inner.bytes > BYTES || inner.bodies.len() >= BODIES {
+                inner.unread(body.id);
+            } else {
+                inner.add(body);
             }
         }
     }
 
-    /// The oldest bodies; None if the disk has to be asked.
-    pub(super) fn take(&self, most: usize) -> Option<Vec<inbound::Model>> {
+    /// The oldest bodies that are here.
+    pub(super) fn take(&self, most: usize) -> Vec<inbound::Model> {
         let mut inner = self.lock();
-        if inner.behind {
-            return None;
-        }
         let count = inner.bodies.len().min(most);
         let taken: Vec<_> = inner.bodies.drain(..count).collect();
         inner.bytes -= taken.iter().map(|body| body.body.len()).sum::<usize>();
-        Some(taken)
+        taken
     }
 
-    /// The disk is asked next: what it does not give is here from now on.
-    pub(super) fn begin_reading(&self) {
+    /// What has to be asked of the disk before so many bodies can be taken. What is committed from now on is taken in.
+    pub(super) fn ask(&self, most: usize) -> Option<Ask> {
         let mut inner = self.lock();
-        inner.forget();
-        inner.behind = false;
-    }
-
-    /// The disk gave these; `all`: nothing else waits there that was committed before.
-    pub(super) fn was_read(&self, rows: &[inbound::Model], all: bool) {
-        let mut inner = self.lock();
-        inner.read = rows.iter().map(|row| row.id).collect();
-        if !all {
-            inner.forget();
-            return;
+        if std::mem::take(&mut inner.looks) {
+            if inner.rest.is_none() {
+                return Some(Ask { from: START, most: inner.known.len() + 1, reads: false });
+            }
+            inner.rest = Some(START);
         }
-        let Inner { bodies, read, .. } = &mut *inner;
-        bodies.retain(|body| !read.contains(&body.id));
-        inner.bytes = inner.bodies.iter().map(|body| body.body.len()).sum();
+        if inner.bodies.len() >= most || inner.bytes > BYTES {
+            return None;
+        }
+        inner.rest.take().map(|from| Ask { from, most: PAGE, reads: true })
     }
 
-    /// The disk may hold more than is here.
+    /// The disk did not answer.
+    pub(super) fn missed(&self, ask: Ask) {
+        self.lock().unread(ask.from);
+    }
+
+    /// What waits on the disk, oldest first and each with its size: as many as was asked for, or all. Which of them are to be
+    /// read now: those that are not here, as many as there is room for.
+    pub(super) fn choose(&self, ask: Ask, waiting: &[(InboundId, usize)]) -> Vec<InboundId> {
+        let mut inner = self.lock();
+        let (mut chosen, mut bytes) = (Vec::new(), inner.bytes);
+        for (id, size) in waiting {
+            if inner.known.contains(id) {
+                continue;
+            }
+            if !ask.reads || bytes > BYTES {
+                inner.unread(*id);
+                return chosen;
+            }
+            bytes += size;
+            chosen.push(*id);
+        }
+        if let Some((last, _)) = waiting.last().filter(|_| ask.reads && waiting.len() == ask.most) {
+            inner.unread(*last);
+        }
+        chosen
+    }
+
+    /// Takes in what was read.
+    pub(super) fn was_read(&self, bodies: Vec<inbound::Model>) {
+        let mut inner = self.lock();
+        for body in bodies {
+            inner.add(body);
+        }
+        // What was committed meanwhile is younger.
+        inner.bodies.make_contiguous().sort_by_key(|body| body.id);
+    }
+
+    /// These wait no longer.
+    pub(super) fn settled(&self, ids: &[InboundId]) {
+        let mut inner = self.lock();
+        for id in ids {
+            inner.known.remove(id);
+        }
+    }
+
+    /// The disk may hold what nobody told of.
     pub(super) fn look_again(&self) {
-        self.lock().forget();
+        self.lock().looks = true;
+    }
+
+    /// Nothing is known any more: what was taken comes again from the disk, unless it is settled by then.
+    pub(super) fn forget(&self) {
+        let mut inner = self.lock();
+        inner.bodies = VecDeque::new();
+        inner.bytes = 0;
+        inner.known.clear();
+        inner.rest = Some(START);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -92,10 +159,16 @@ impl Fresh {
 }
 
 impl Inner {
-    fn forget(&mut self) {
-        self.bodies = VecDeque::new();
-        self.bytes = 0;
-        self.behind = true;
+    fn unread(&mut self, from: InboundId) {
+        self.rest = Some(self.rest.map_or(from, |rest| rest.min(from)));
+    }
+
+    /// A body may be read from the disk before its commit is heard of here: it must not come twice.
+    fn add(&mut self, body: inbound::Model) {
+        if self.known.insert(body.id) {
+            self.bytes += body.body.len();
+            self.bodies.push_back(body);
+        }
     }
 }
 
@@ -123,12 +196,23 @@ mod tests {
         bodies.iter().map(|body| body.id).collect()
     }
 
+    /// Asks what has to be asked, of a disk that holds these, until so many are here. How many it was asked for.
+    fn read(fresh: &Fresh, disk: &[inbound::Model], most: usize) -> usize {
+        let mut count = 0;
+        while let Some(ask) = fresh.ask(most) {
+            let waiting = disk.iter().filter(|body| body.id >= ask.from).take(ask.most);
+            let waiting: Vec<_> = waiting.map(|body| (body.id, body.body.len())).collect();
+            let chosen = fresh.choose(ask, &waiting);
+            count += chosen.len();
+            fresh.was_read(disk.iter().filter(|body| chosen.contains(&body.id)).cloned().collect());
+        }
+        count
+    }
+
     /// Nothing waits on the disk that is not here.
     fn level() -> Fresh {
         let fresh = Fresh::default();
-        assert!(fresh.take(1).is_none(), "what a former process left is on the disk");
-        fresh.begin_reading();
-        fresh.was_read(&[], true);
+        assert!(fresh.ask(1).is_some(), "what a former process left is on the disk");
         fresh
     }
 
@@ -138,34 +222,91 @@ mod tests {
         let (one, two, three) = (body(1), body(1), body(1));
         fresh.push(vec![one.clone(), two.clone()]);
         fresh.push(vec![three.clone()]);
-        assert_eq!(ids(&fresh.take(2).unwrap()), ids(&[one, two]));
-        assert_eq!(ids(&fresh.take(2).unwrap()), ids(&[three]));
-        assert_eq!(fresh.take(2).unwrap(), []);
+        assert_eq!(ids(&fresh.take(2)), ids(&[one, two]));
+        assert_eq!(ids(&fresh.take(2)), ids(&[three]));
+        assert_eq!(fresh.take(2), []);
+        assert!(fresh.ask(1).is_none(), "the disk need not be asked");
     }
 
     #[test]
     fn what_the_disk_gave_does_not_come_once_more() {
         let fresh = Fresh::default();
         let (early, late, new) = (body(1), body(1), body(1));
-        fresh.begin_reading();
-        fresh.push(vec![early.clone()]);
-        fresh.was_read(&[early, late.clone()], true);
+        let ask = fresh.ask(1).unwrap();
+        fresh.push(vec![early.clone(), new.clone()]);
+        assert_eq!(fresh.choose(ask, &[(early.id, 1), (late.id, 1)]), [late.id]);
+        fresh.was_read(vec![late.clone()]);
         // Its commit is heard of after it was read.
-        fresh.push(vec![late, new.clone()]);
-        assert_eq!(ids(&fresh.take(9).unwrap()), ids(&[new]));
+        fresh.push(vec![late.clone()]);
+        assert_eq!(ids(&fresh.take(9)), ids(&[early, late, new]), "in their order");
     }
 
     #[test]
-    fn what_memory_does_not_hold_is_asked_of_the_disk() {
+    fn what_memory_does_not_hold_is_read_later_and_once() {
         let fresh = level();
-        fresh.push(vec![body(BYTES), body(1)]);
-        assert!(fresh.take(1).is_none(), "too many bytes");
+        let disk = [body(BYTES), body(1), body(1), body(1)];
+        fresh.push(disk[..2].to_vec());
+        fresh.push(disk[2..].to_vec());
+        assert_eq!(ids(&fresh.take(9)), ids(&disk[..2]), "then there were too many bytes");
+        assert_eq!(read(&fresh, &disk, 9), 2);
+        assert_eq!(ids(&fresh.take(9)), ids(&disk[2..]));
+        assert!(fresh.ask(9).is_none());
+    }
+
+    #[test]
+    fn a_long_backlog_is_read_page_by_page() {
+        let fresh = Fresh::default();
+        let disk: Vec<_> = (0..2 * PAGE + 10).map(|_| body(1)).collect();
+        let (mut count, mut taken) = (0, Vec::new());
+        for _ in 0..6 {
+            count += read(&fresh, &disk, 400);
+            taken.extend(fresh.take(400));
+        }
+        assert_eq!((count, ids(&taken)), (disk.len(), ids(&disk)));
+    }
+
+    #[test]
+    fn large_bodies_are_read_a_few_at_a_time() {
+        let fresh = Fresh::default();
+        let disk: Vec<_> = (0..4).map(|_| body(BYTES / 2 + 1)).collect();
+        assert_eq!(read(&fresh, &disk, 9), 2);
+        fresh.take(9);
+        assert_eq!(read(&fresh, &disk, 9), 2);
+    }
+
+    #[test]
+    fn a_look_finds_what_nobody_told_of_and_nothing_else() {
         let fresh = level();
-        fresh.push((0..=BODIES).map(|_| body(0)).collect());
-        assert!(fresh.take(1).is_none(), "too many bodies");
+        let (taken, here, foreign) = (body(1), body(1), body(1));
+        fresh.push(vec![taken.clone(), here.clone()]);
+        fresh.take(1);
+        fresh.look_again();
+        let disk = [taken.clone(), here.clone()];
+        assert_eq!(read(&fresh, &disk, 9), 0);
+        fresh.look_again();
+        assert_eq!(read(&fresh, &[taken.clone(), here.clone(), foreign.clone()], 9), 1);
+        assert_eq!(ids(&fresh.take(9)), ids(&[here, foreign]));
+        // Settled, and then an operator wants it tried again.
+        fresh.settled(&[taken.id]);
+        fresh.look_again();
+        assert_eq!(read(&fresh, std::slice::from_ref(&taken), 9), 1);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_asked_for_again() {
+        let fresh = Fresh::default();
+        let ask = fresh.ask(1).unwrap();
+        fresh.missed(ask);
+        assert!(fresh.ask(1).is_some());
+    }
+
+    #[test]
+    fn what_was_forgotten_comes_again_from_the_disk() {
         let fresh = level();
-        fresh.begin_reading();
-        fresh.was_read(&[body(1)], false);
-        assert!(fresh.take(1).is_none(), "the disk holds more");
+        let (taken, here) = (body(1), body(1));
+        fresh.push(vec![taken.clone(), here.clone()]);
+        fresh.take(1);
+        fresh.forget();
+        assert_eq!(read(&fresh, &[taken, here], 9), 2);
     }
 }

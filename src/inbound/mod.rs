@@ -15,7 +15,7 @@ use entity::{InboundId, InboundState, Timestamp, inbound};
 use sea_orm::DbErr;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use fresh::Fresh;
+use fresh::{Ask, Fresh};
 use store::Verdict;
 
 use crate::app::App;
@@ -24,9 +24,6 @@ use crate::ids::PublicId;
 
 /// Requests that may wait for the disk at once.
 const QUEUE: usize = 4096;
-
-/// Bodies taken from the disk at once.
-const PAGE: usize = 500;
 
 /// A body on its way to the disk.
 struct Waiting {
@@ -109,32 +106,27 @@ impl Inbox {
         self.backlog.send_replace(waiting);
     }
 
-    /// The oldest live bodies that wait: from memory, or from the disk where memory may not hold them all.
+    /// The oldest live bodies that wait and were not taken yet: from memory, or from the disk where memory does not hold them.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn live(&self, db: &Db, most: usize) -> Result<Vec<inbound::Model>, DbErr> {
-        if let Some(bodies) = self.fresh.take(most) {
-            return Ok(bodies);
-        }
-        // Else what was applied a moment ago would be read, and applied, once more.
-        drop(self.settling.subscribe().wait_for(|settling| *settling == 0).await);
-        self.fresh.begin_reading();
-        match store::pending(db, false, PAGE as u64).await {
-            Ok(rows) => {
-                self.fresh.was_read(&rows, rows.len() < PAGE);
-                Ok(rows)
-            }
-            Err(error) => {
-                self.fresh.look_again();
-                Err(error)
+        while let Some(ask) = self.fresh.ask(most) {
+            match self.read(db, ask).await {
+                Ok(bodies) => self.fresh.was_read(bodies),
+                Err(error) => {
+                    self.fresh.missed(ask);
+                    return Err(error);
+                }
             }
         }
+        Ok(self.fresh.take(most))
     }
 
-    /// Live bodies that are in memory, without asking the disk.
-    pub fn live_in_memory(&self, most: usize) -> Vec<inbound::Model> {
-        self.fresh.take(most).unwrap_or_default()
+    async fn read(&self, db: &Db, ask: Ask) -> Result<Vec<inbound::Model>, DbErr> {
+        let waiting = store::waiting(db, ask.from, ask.most).await?;
+        let chosen = self.fresh.choose(ask, &waiting);
+        if chosen.is_empty() { Ok(Vec::new()) } else { store::bodies(db, chosen).await }
     }
 
     /// The oldest import that waits.
@@ -143,12 +135,19 @@ impl Inbox {
     /// When the database is away.
     pub async fn import(&self, db: &Db) -> Result<Option<inbound::Model>, DbErr> {
         drop(self.settling.subscribe().wait_for(|settling| *settling == 0).await);
-        Ok(store::pending(db, true, 1).await?.pop())
+        store::import(db).await
     }
 
-    /// More may wait on the disk than this process knows of: another one wrote it, or something failed.
+    /// More may wait on the disk than this process knows of: another one wrote it, or somebody wants it tried again.
     pub fn look_again(&self) {
         self.fresh.look_again();
+    }
+
+    /// What was taken and not handed over as settled comes again: applying it failed, or another process does it.
+    pub async fn forget(&self) {
+        // Else what was applied a moment ago would be read, and applied, once more.
+        drop(self.settling.subscribe().wait_for(|settling| *settling == 0).await);
+        self.fresh.forget();
     }
 
     /// Hands over what became of bodies; it is on the disk with the next commit. Should that fail, the bodies wait still, and
@@ -255,6 +254,7 @@ impl Batch {
     async fn commit(self, app: &App) {
         let inbox = &app.inbox;
         let (came, settled) = (self.bodies.len(), self.verdicts.len());
+        let ids: Vec<InboundId> = self.verdicts.iter().map(|verdict| verdict.id).collect();
         let written = write(&app.inbound_db, &self.bodies, self.verdicts, app.now()).await;
         let whole = written.is_ok();
         match written {
@@ -269,6 +269,7 @@ impl Batch {
                 inbox.look_again();
             }
         }
+        inbox.fresh.settled(&ids);
         for sender in self.senders {
             // Who went away will send it again: a duplicate is harmless.
             let _ = sender.send(whole);

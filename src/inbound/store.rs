@@ -1,7 +1,7 @@
 //! The bodies on the disk: what waits, what became of it, and for how long it is kept.
 
 use entity::{InboundId, InboundState, Timestamp, inbound, inbound_unknown};
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict, SimpleExpr};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait,
     QueryFilter, QueryOrder, QuerySelect,
@@ -38,18 +38,51 @@ pub async fn count_pending(db: &Db) -> Result<i64, DbErr> {
     Ok(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
-/// The oldest bodies that wait: live traffic, or imports.
+/// Live bodies that wait, from one of them on, oldest first: which, and how many bytes each.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn pending(db: &Db, history: bool, most: u64) -> Result<Vec<inbound::Model>, DbErr> {
+pub async fn waiting(db: &Db, from: InboundId, most: usize) -> Result<Vec<(InboundId, usize)>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
+    let rows: Vec<(InboundId, i32)> = inbound::Entity::find()
+        .select_only()
+        .column(inbound::Column::Id)
+        .expr(Func::cust("octet_length").arg(inbound::Column::Body.into_expr()))
+        .filter(waits())
+        .filter(inbound::Column::History.eq(false))
+        .filter(inbound::Column::Id.gte(from))
+        .order_by_asc(inbound::Column::Id)
+        .limit(most as u64)
+        .into_tuple()
+        .all(db.read())
+        .await?;
+    Ok(rows.into_iter().map(|(id, size)| (id, usize::try_from(size).unwrap_or(0))).collect())
+}
+
+/// Bodies by their ids, oldest first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn bodies(db: &Db, ids: Vec<InboundId>) -> Result<Vec<inbound::Model>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
+    inbound::Entity::find()
+        .filter(inbound::Column::Id.is_in(db::padded(ids)))
+        .order_by_asc(inbound::Column::Id)
+        .all(db.read())
+        .await
+}
+
+/// The oldest import that waits.
+///
+/// # Errors
+/// When the database is away.
+pub async fn import(db: &Db) -> Result<Option<inbound::Model>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
     inbound::Entity::find()
         .filter(waits())
-        .filter(inbound::Column::History.eq(history))
+        .filter(inbound::Column::History.eq(true))
         .order_by_asc(inbound::Column::Id)
-        .limit(most)
-        .all(db.read())
+        .one(db.read())
         .await
 }
 
