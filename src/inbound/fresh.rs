@@ -28,6 +28,8 @@ struct Inner {
     bytes: usize,
     /// Those bodies, and what was taken and is not settled: on the disk they wait still.
     known: HashSet<InboundId>,
+    /// Those that were settled while the disk was asked: what it answers may be of the time before.
+    settled: Option<Vec<InboundId>>,
     /// From this body on there may be some that wait on the disk and are not here.
     rest: Option<InboundId>,
     /// The disk may hold what nobody told of.
@@ -48,8 +50,16 @@ pub(super) struct Ask {
 impl Default for Fresh {
     fn default() -> Self {
         // What a former process left is on the disk alone.
-        let (bodies, known) = (VecDeque::new(), HashSet::new());
-        Self { inner: Mutex::new(Inner { bodies, bytes: 0, known, rest: Some(START), looks: false }) }
+        Self {
+            inner: Mutex::new(Inner {
+                bodies: VecDeque::new(),
+                bytes: 0,
+                known: HashSet::new(),
+                settled: None,
+                rest: Some(START),
+                looks: false,
+            }),
+        }
     }
 }
 
@@ -82,21 +92,25 @@ impl Fresh {
     /// What has to be asked of the disk before so many bodies can be taken. What is committed from now on is taken in.
     pub(super) fn ask(&self, most: usize) -> Option<Ask> {
         let mut inner = self.lock();
+        let mut ask = None;
         if std::mem::take(&mut inner.looks) {
-            if inner.rest.is_none() {
-                return Some(Ask { from: START, most: inner.known.len() + 1, reads: false });
+            match inner.rest {
+                None => ask = Some(Ask { from: START, most: inner.known.len() + 1, reads: false }),
+                Some(_) => inner.rest = Some(START),
             }
-            inner.rest = Some(START);
         }
-        if inner.bodies.len() >= most || inner.bytes > BYTES {
-            return None;
+        if ask.is_none() && inner.bodies.len() < most && inner.bytes <= BYTES {
+            ask = inner.rest.take().map(|from| Ask { from, most: PAGE, reads: true });
         }
-        inner.rest.take().map(|from| Ask { from, most: PAGE, reads: true })
+        inner.settled = ask.map(|_| Vec::new());
+        ask
     }
 
     /// The disk did not answer.
     pub(super) fn missed(&self, ask: Ask) {
-        self.lock().unread(ask.from);
+        let mut inner = self.lock();
+        inner.unread(ask.from);
+        inner.end_asking();
     }
 
     /// What waits on the disk, oldest first and each with its size: as many as was asked for, or all. Which of them are to be
@@ -127,6 +141,7 @@ impl Fresh {
         for body in bodies {
             inner.add(body);
         }
+        inner.end_asking();
         // What was committed meanwhile is younger.
         inner.bodies.make_contiguous().sort_by_key(|body| body.id);
     }
@@ -134,8 +149,9 @@ impl Fresh {
     /// These wait no longer.
     pub(super) fn settled(&self, ids: &[InboundId]) {
         let mut inner = self.lock();
-        for id in ids {
-            inner.known.remove(id);
+        match &mut inner.settled {
+            Some(settled) => settled.extend(ids),
+            None => inner.no_longer_known(ids),
         }
     }
 
@@ -150,6 +166,7 @@ impl Fresh {
         inner.bodies = VecDeque::new();
         inner.bytes = 0;
         inner.known.clear();
+        inner.settled = None;
         inner.rest = Some(START);
     }
 
@@ -159,6 +176,17 @@ impl Fresh {
 }
 
 impl Inner {
+    fn no_longer_known(&mut self, ids: &[InboundId]) {
+        for id in ids {
+            self.known.remove(id);
+        }
+    }
+
+    fn end_asking(&mut self) {
+        let settled = self.settled.take().unwrap_or_default();
+        self.no_longer_known(&settled);
+    }
+
     fn unread(&mut self, from: InboundId) {
         self.rest = Some(self.rest.map_or(from, |rest| rest.min(from)));
     }
@@ -212,7 +240,7 @@ mod tests {
     /// Nothing waits on the disk that is not here.
     fn level() -> Fresh {
         let fresh = Fresh::default();
-        assert!(fresh.ask(1).is_some(), "what a former process left is on the disk");
+        assert_eq!(read(&fresh, &[], 1), 0, "what a former process left is on the disk");
         fresh
     }
 
@@ -239,6 +267,22 @@ mod tests {
         // Its commit is heard of after it was read.
         fresh.push(vec![late.clone()]);
         assert_eq!(ids(&fresh.take(9)), ids(&[early, late, new]), "in their order");
+    }
+
+    #[test]
+    fn what_is_settled_while_the_disk_is_asked_does_not_come_once_more() {
+        let fresh = level();
+        let body = body(1);
+        fresh.push(vec![body.clone()]);
+        fresh.take(1);
+        fresh.look_again();
+        let ask = fresh.ask(1).unwrap();
+        // The disk answered before it was told.
+        fresh.settled(&[body.id]);
+        assert_eq!(fresh.choose(ask, &[(body.id, 1)]), []);
+        fresh.was_read(Vec::new());
+        assert!(fresh.ask(1).is_none());
+        assert!(fresh.lock().known.is_empty());
     }
 
     #[test]
