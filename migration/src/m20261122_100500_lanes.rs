@@ -59,6 +59,7 @@ impl MigrationTrait for Migration {
             vec![
                 index("lane_entry", &["client_id", "urgent", "due_at", "id"]),
                 index("lane_entry", &["conversation_id", "due_at", "id"]),
+                index("lane_entry", &["conversation_id"]).and_where(Expr::cust("sending")).take(),
                 index("lane_entry", &["client_id", "sending"]),
                 index("lane_entry", &["message_id"]),
                 index("lane_entry", &["media_id"]),

@@ -108,9 +108,12 @@ fn queue(first: usize) -> String {
     )
 }
 
-/// Nothing of the recipient of `e` is on the wire, nothing waits before it.
+/// Nothing of the recipient of `e` is on the wire, nothing waits before it. Two questions, since an index answers each at
+/// once, however much waits for that recipient.
 const FIRST_OF_RECIPIENT: &str = "NOT EXISTS (SELECT 1 FROM lane_entry p WHERE p.conversation_id = e.conversation_id \
-     AND p.id <> e.id AND (p.sending OR (p.due_at, p.id) < (e.due_at, e.id)))";
+     AND p.sending) \
+     AND NOT EXISTS (SELECT 1 FROM lane_entry p WHERE p.conversation_id = e.conversation_id \
+     AND (p.due_at, p.id) < (e.due_at, e.id))";
 
 /// Entries that are taken: marked, and nobody's but ours to send.
 pub(super) struct Taken {

@@ -377,6 +377,10 @@ impl Engine {
             }
         }
         if !concerned.is_empty() {
+            let surveyed = match self.survey(&rooms).await {
+                Ok(surveyed) => surveyed,
+                Err(error) => return self.refused(&error, &concerned),
+            };
             // A client whose webhooks are being applied does not keep the others waiting: its turn is the next round.
             let mut clients_held = self.app.db.hold_free(concerned.iter().copied());
             if clients_held.is_empty() {
@@ -386,7 +390,8 @@ impl Engine {
             rooms.retain(|client, _| clients_held.holds(*client));
             let (over, left) = self.over.drain(..).partition(|one| clients_held.holds(one.entry.client_id));
             self.over = over;
-            let written = self.write(&clients_held, &concerned, rooms, now).await;
+            let wanted = self.wanted(rooms, &surveyed);
+            let written = self.write(&clients_held, &concerned, wanted, now).await;
             drop(clients_held);
             match written {
                 Ok(Some(round)) => self.carry_out(round, &concerned, now),
@@ -411,11 +416,9 @@ impl Engine {
         }
     }
 
-    /// What could go now, by the queue.
-    async fn wanted(
-        &mut self,
-        rooms: BTreeMap<ClientId, usize>,
-    ) -> Result<HashMap<ClientId, Vec<LaneEntryId>>, DbErr> {
+    /// Looks at the queues of which too little is known. Nobody is kept from them meanwhile: what is found is checked again
+    /// when it is taken. Gives the lanes of which all is known now.
+    async fn survey(&mut self, rooms: &BTreeMap<ClientId, usize>) -> Result<HashSet<ClientId>, DbErr> {
         let (now, at) = (Instant::now(), self.app.now());
         let looks: Vec<Look> = rooms
             .iter()
@@ -427,6 +430,9 @@ impl Engine {
                 stale.map(move |(urgent, _)| Look { client, urgent, most })
             })
             .collect();
+        if looks.is_empty() {
+            return Ok(HashSet::new());
+        }
         let mut found = claim::heads(self.app.db.read(), &looks, at).await?;
         let mut looked: HashMap<ClientId, usize> = HashMap::new();
         for look in looks {
@@ -436,6 +442,16 @@ impl Engine {
             heads.next = found.remove(&(look.client, look.urgent)).unwrap_or_default();
             heads.until = now + Duration::from_secs(1) / LOOKS_A_SECOND as u32;
         }
+        Ok(looked.into_iter().filter(|(_, classes)| *classes == 2).map(|(client, _)| client).collect())
+    }
+
+    /// What goes now, of what was found.
+    fn wanted(
+        &mut self,
+        rooms: BTreeMap<ClientId, usize>,
+        surveyed: &HashSet<ClientId>,
+    ) -> HashMap<ClientId, Vec<LaneEntryId>> {
+        let at = self.app.now();
         let mut wanted = HashMap::new();
         for (client, room) in rooms {
             let Some(lane) = self.lanes.get_mut(&client) else { continue };
@@ -443,12 +459,12 @@ impl Engine {
             let left = room - next.len();
             next.extend(lane.turns.take(&mut lane.others.next, left, at));
             // What comes next is heard of, or found by the next look; but what was found before this round is not all.
-            lane.due = next.len() == room || looked.get(&client) != Some(&2);
+            lane.due = next.len() == room || !surveyed.contains(&client);
             if !next.is_empty() {
                 wanted.insert(client, next.into_iter().map(|head| head.id).collect());
             }
         }
-        Ok(wanted)
+        wanted
     }
 
     /// The round's transaction; none if there is nothing to write.
@@ -456,12 +472,11 @@ impl Engine {
         &mut self,
         clients_held: &HeldClients,
         concerned: &BTreeSet<ClientId>,
-        rooms: BTreeMap<ClientId, usize>,
+        mut wanted: HashMap<ClientId, Vec<LaneEntryId>>,
         now: Instant,
     ) -> Result<Option<Round>, DbErr> {
         let app = self.app.clone();
         let at = app.now();
-        let mut wanted = self.wanted(rooms).await?;
         let waits = |lane: &Lane| lane.renews(now) || (lane.check && lane.ready_at <= now);
         if wanted.is_empty()
             && self.over.is_empty()
@@ -538,6 +553,10 @@ impl Engine {
     fn carry_out(&mut self, round: Round, concerned: &BTreeSet<ClientId>, now: Instant) {
         for judged in self.over.drain(..) {
             self.flying.remove(&judged.entry.id);
+            // What waits for the same recipient may go now; the look before this round could not find it.
+            if let Some(lane) = self.lanes.get_mut(&judged.entry.client_id) {
+                lane.due = true;
+            }
         }
         for client in concerned {
             let Some(lane) = self.lanes.get_mut(client) else { continue };
