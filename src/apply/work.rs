@@ -25,6 +25,7 @@ use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::media::keep;
+use crate::messages::PLACE;
 use crate::messages::content::Content;
 use crate::upstream::change::{Author, ChangeKind, Party, Via};
 use crate::upstream::meta::{common_part, message_token};
@@ -62,6 +63,13 @@ pub(crate) struct Waiting {
 
 type ContactName = (ClientId, ContactKeyKind, String);
 
+/// The values of [`PLACE`].
+type Place = (ClientId, ConversationId, Timestamp);
+
+fn place(message: &message::Model) -> Place {
+    (message.client_id, message.conversation_id, message.sent_at)
+}
+
 /// The rows of a batch.
 pub struct Work<'a> {
     pub(crate) app: &'a App,
@@ -78,6 +86,8 @@ pub struct Work<'a> {
     new_keys: Vec<message_key::Model>,
     tokens: HashMap<(ClientId, String), BTreeSet<MessageId>>,
     pub(crate) messages: HashMap<MessageId, Row<message::Model>>,
+    /// Where messages stood in the database.
+    places: HashMap<MessageId, Place>,
     pub(crate) reactions: HashMap<(MessageId, ReactionBy), Row<reaction::Model>>,
     waiting: Vec<Waiting>,
     syncs: HashMap<(ClientId, SyncKind), Row<sync::Model>>,
@@ -208,6 +218,7 @@ impl<'a> Work<'a> {
             new_keys: Vec::new(),
             tokens: HashMap::new(),
             messages: HashMap::new(),
+            places: HashMap::new(),
             reactions: HashMap::new(),
             waiting: Vec::new(),
             syncs: HashMap::new(),
@@ -319,8 +330,10 @@ impl<'a> Work<'a> {
             let found =
                 message::Entity::find().filter(message::Column::Id.is_in(db::padded(chunk.iter().copied())));
             let rows = self.rows(found).await?;
-            let rows = rows.into_iter().filter(|row| names.clients.contains(&row.client_id));
-            self.messages.extend(rows.map(|row| (row.id, Row::stored(row))));
+            for row in rows.into_iter().filter(|row| names.clients.contains(&row.client_id)) {
+                self.places.insert(row.id, place(&row));
+                self.messages.insert(row.id, Row::stored(row));
+            }
             let found = reaction::Entity::find()
                 .filter(reaction::Column::MessageId.is_in(db::padded(chunk.iter().copied())));
             for row in self.rows(found).await? {
@@ -434,7 +447,11 @@ impl<'a> Work<'a> {
         db::upsert::<contact::Entity, _>(tx, dirty(self.contacts)).await?;
         db::upsert::<contact_key::Entity, _>(tx, dirty(self.contact_keys)).await?;
         db::upsert::<conversation::Entity, _>(tx, dirty(self.conversations)).await?;
-        db::upsert::<message::Entity, _>(tx, dirty(self.messages)).await?;
+        let (stayed, moved): (Vec<_>, Vec<_>) = dirty(self.messages)
+            .into_iter()
+            .partition(|row| self.places.get(&row.id).is_some_and(|before| *before == place(row)));
+        db::update::<message::Entity, _>(tx, stayed, &PLACE).await?;
+        db::upsert::<message::Entity, _>(tx, moved).await?;
         db::upsert::<message_key::Entity, _>(tx, self.new_keys).await?;
         db::upsert::<reaction::Entity, _>(tx, dirty(self.reactions)).await?;
         write_statuses(self.app, tx, self.statuses.into_values().collect()).await?;

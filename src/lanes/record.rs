@@ -25,6 +25,7 @@ use crate::apply::merge;
 use crate::db;
 use crate::events::NewEvent;
 use crate::ids::PublicId;
+use crate::messages::PLACE;
 use crate::messages::errors::Lesson;
 use crate::upstream::change::ReportedError;
 use crate::upstream::meta::client::Accepted;
@@ -270,7 +271,7 @@ impl Writes<'_> {
     ) -> Result<(), DbErr> {
         let changed =
             self.messages.into_iter().filter(|(id, row)| before.get(id) != Some(row)).map(|(_, row)| row);
-        db::upsert::<message::Entity, _>(tx, changed.collect()).await?;
+        db::update::<message::Entity, _>(tx, changed.collect(), &PLACE).await?;
         insert_rungs(tx, self.rungs).await?;
         forget(tx, self.over).await?;
         name_messages(tx, self.keys, events).await?;

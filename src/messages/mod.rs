@@ -10,3 +10,8 @@ pub mod queue;
 pub mod send;
 pub mod uploads;
 pub mod usage;
+
+use entity::message::Column;
+
+/// What orders a message among others, and is in its indexes: little that happens to a message touches it.
+pub(crate) const PLACE: [Column; 3] = [Column::ClientId, Column::ConversationId, Column::SentAt];
