@@ -118,7 +118,7 @@ async fn turn(
     import: &mut Option<Import>,
     under_way: &mut UnderWay,
 ) -> Result<bool, ApplyError> {
-    if looks && let Err(error) = beside(under_way, echoes(app, None)).await? {
+    if looks && let Err(error) = Box::pin(beside(under_way, echoes(app, None))).await? {
         report(&error);
     }
     step(app, import, under_way).await
