@@ -156,12 +156,11 @@ impl Inbox {
         if verdicts.is_empty() {
             return;
         }
-        let count = verdicts.len();
-        self.settling.send_modify(|settling| *settling += count);
-        if self.queue.send(Job::Settled(verdicts)).await.is_err() {
-            // The process ends. The next one applies them once more.
-            self.settling.send_modify(|settling| *settling = settling.saturating_sub(count));
-        }
+        // The process ends: the next one applies them once more.
+        let Ok(place) = self.queue.reserve().await else { return };
+        // Not before: whoever is dropped while it waits for a place would never be taken off the count.
+        self.settling.send_modify(|settling| *settling += verdicts.len());
+        place.send(Job::Settled(verdicts));
     }
 
     /// Resolves when nothing waits to be applied.
