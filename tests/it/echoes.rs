@@ -17,10 +17,11 @@ async fn r06_a_message_of_the_app_waits_for_a_send_that_says_the_same_and_no_lon
     let query = "subscription($after: EventCursor) { events(after: $after) { ... on Event { type }
         ... on MessageStatusEvent { status } ... on OutgoingMessageEvent { message { text origin } } } }";
     let mut events = t.subscribe(query, json!({})).await;
-    let slow = json!({ "input": { "graphSlowMs": 1_500 } });
+    let slow = json!({ "input": { "graphSlowMs": 3_000 } });
     t.simulate("mutation($input: TroubleInput!) { trouble(input: $input) }", slow).await;
     let sent = t.send(&client, CUSTOMER, json!({ "text": { "body": "Bis gleich!" } }), "k").await;
     assert_eq!(sent["userErrors"], json!([]), "{sent:#}");
+    t.leaves(&sent).await;
     // While that is on the wire nobody can say that this is not its echo.
     t.app_writes(NUMBER, CUSTOMER, "Bis  gleich! ").await;
     // But this is not.

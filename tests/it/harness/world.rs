@@ -95,6 +95,13 @@ impl Tandem {
         self.data(&query, json!({ "id": id })).await["node"].clone()
     }
 
+    /// Waits until what was sent is on the wire; it must stay there a while.
+    pub async fn leaves(&self, payload: &Value) {
+        let id = payload["message"]["id"].as_str().unwrap();
+        let wait = async { while self.message(id).await["status"] != "SENDING" {} };
+        tokio::time::timeout(super::PATIENCE, wait).await.expect("it does not leave");
+    }
+
     /// The message that says this, which must be the only one.
     pub async fn saying(&self, client: &str, text: &str) -> Value {
         let mut found: Vec<Value> =
