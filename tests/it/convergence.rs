@@ -472,7 +472,7 @@ fn any_order_split_and_repetition_of_webhooks_ends_in_the_same_rows() {
                 Ok(())
             })
         })
-        .unwrap_or_else(|error| panic!("TANDEM_SEED={seed} repeats this: {error}"));
+        .unwrap_or_else(|error| panic!("TEST_SEED={seed} repeats this: {error}"));
 }
 
 /// Every order of these few webhooks ends in the same rows.

@@ -35,13 +35,13 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Whether the long loads were asked for (`make soak`).
 pub fn is_soak() -> bool {
     #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
-    std::env::var("TANDEM_SOAK").is_ok()
+    std::env::var("TEST_SOAK").is_ok()
 }
 
-/// The seed of random cases: that of a run to be repeated (`TANDEM_SEED`), else another one each time.
+/// The seed of random cases: that of a run to be repeated (`TEST_SEED`), else another one each time.
 pub fn seed() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "the test run's own setting")]
-    std::env::var("TANDEM_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap())
+    std::env::var("TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap())
 }
 
 /// Service, simulator and a partner.
