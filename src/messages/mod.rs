@@ -1,5 +1,7 @@
 //! Messages: one row each, whatever came first and under however many WhatsApp ids.
 
+use entity::message::Column;
+
 pub mod accept;
 mod batch;
 pub mod content;
@@ -10,8 +12,6 @@ pub mod queue;
 pub mod send;
 pub mod uploads;
 pub mod usage;
-
-use entity::message::Column;
 
 /// What orders a message among others, and is in its indexes: little that happens to a message touches it.
 pub(crate) const PLACE: [Column; 3] = [Column::ClientId, Column::ConversationId, Column::SentAt];

@@ -24,6 +24,8 @@ pub(super) struct Item {
     pub(super) next_attempt_at: Timestamp,
     /// Its body is in the database.
     pub(super) has_body: bool,
+    /// It was there when this process came upon it: one that was killed may have sent it, and it stays what it is.
+    pub(super) may_have_left: bool,
 }
 
 impl From<&webhook_delivery::Model> for Item {
@@ -40,6 +42,7 @@ impl From<&webhook_delivery::Model> for Item {
             first_attempt_at: row.first_attempt_at,
             next_attempt_at: row.next_attempt_at,
             has_body: row.data.is_some(),
+            may_have_left: row.data.is_some(),
         }
     }
 }
@@ -219,6 +222,7 @@ mod tests {
             first_attempt_at: None,
             next_attempt_at: at(0),
             has_body: false,
+            may_have_left: false,
         }
     }
 

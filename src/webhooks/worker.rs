@@ -576,7 +576,9 @@ impl Worker {
             Report::Over { slot, failed, mut rest } => {
                 self.running -= 1;
                 // What was not tried is made anew when its turn comes; a client's key is not drawn twice.
-                let stale = |item: &&mut Item| item.attempts == 0 && item.kind != EventType::ClientConnected;
+                let stale = |item: &&mut Item| {
+                    item.attempts == 0 && !item.may_have_left && item.kind != EventType::ClientConnected
+                };
                 rest.iter_mut().filter(stale).for_each(|item| item.has_body = false);
                 let mut again = None;
                 if let Some((mut item, at, answer)) = failed {
