@@ -24,7 +24,7 @@ schema: ## Write schema.graphql
 	cargo run --quiet -- schema > schema.graphql.new && mv schema.graphql.new schema.graphql
 
 soak: nextest graphiql ## The tests with long loads, optimised: rates and times are judged too
-	TEST_SOAK=1 ./tests/run.sh --release
+	TEST_SOAK=1 ./tests/run.sh --release --profile soak
 
 bench: ## Measure, and print what docs/performance.md quotes
 	cargo build --profile dist --quiet

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -21,7 +21,9 @@ use entity::PartnerId;
 use futures_util::stream::{BoxStream, Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
+use tokio::task::coop::unconstrained;
 use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::graphql::{CursorTap, Item, written};
@@ -202,6 +204,23 @@ impl Shared {
         self.reached.fetch_max(place, Ordering::Release);
     }
 
+    /// What comes next to a member; while nothing does, up to which place there is nothing.
+    fn hear(
+        &self,
+        results: &mut BroadcastStream<Arc<Told>>,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Result<Arc<Told>, BroadcastStreamRecvError>>, i64> {
+        // Read first: what was told up to here is in the channel by then.
+        let reached = self.reached.load(Ordering::Acquire);
+        // Without tokio's budget: a channel that is full says that it is empty once the task has done enough, and all that
+        // is in it would be passed over.
+        let next = pin!(unconstrained(results.next()));
+        match next.poll(context) {
+            Poll::Ready(heard) => Ok(heard),
+            Poll::Pending => Err(reached),
+        }
+    }
+
     fn end(&self) {
         *self.results.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -299,31 +318,27 @@ impl Stream for Member {
                     this.asked = group.asked.clone();
                     this.state = State::Together { group, results: BroadcastStream::new(results) };
                 }
-                State::Together { group, results } => {
-                    // Read first: what was told up to here is in the channel by then.
-                    let reached = group.shared.reached.load(Ordering::Acquire);
-                    match results.poll_next_unpin(context) {
-                        Poll::Ready(Some(Ok(told))) if told.place <= this.place => {}
-                        Poll::Ready(Some(Ok(told))) => {
-                            this.place = told.place;
-                            this.asked.app.hub.told.fetch_add(1, Ordering::Relaxed);
-                            let (payload, cursor) = (told.payload.clone(), Some(told.cursor.clone()));
-                            return Poll::Ready(Some(Item::Ready { payload, cursor }));
-                        }
-                        // Too late for the group, or the group ended: from the log.
-                        Poll::Ready(Some(Err(_)) | None) => {
-                            let stream = this.asked.resume(this.place);
-                            this.state = State::Alone { stream, joining: None };
-                        }
-                        Poll::Pending => {
-                            if reached > this.place {
-                                this.place = reached;
-                                this.tap.complete(this.asked.app.cursor(this.asked.partner, reached), true);
-                            }
-                            return Poll::Pending;
-                        }
+                State::Together { group, results } => match group.shared.hear(results, context) {
+                    Ok(Some(Ok(told))) if told.place <= this.place => {}
+                    Ok(Some(Ok(told))) => {
+                        this.place = told.place;
+                        this.asked.app.hub.told.fetch_add(1, Ordering::Relaxed);
+                        let (payload, cursor) = (told.payload.clone(), Some(told.cursor.clone()));
+                        return Poll::Ready(Some(Item::Ready { payload, cursor }));
                     }
-                }
+                    // Too late for the group, or the group ended: from the log.
+                    Ok(Some(Err(_)) | None) => {
+                        let stream = this.asked.resume(this.place);
+                        this.state = State::Alone { stream, joining: None };
+                    }
+                    Err(reached) => {
+                        if reached > this.place {
+                            this.place = reached;
+                            this.tap.complete(this.asked.app.cursor(this.asked.partner, reached), true);
+                        }
+                        return Poll::Pending;
+                    }
+                },
                 State::Ended => return Poll::Ready(None),
             }
         }
@@ -429,6 +444,29 @@ fn string_length(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_member_hears_all_that_was_told_however_much_its_task_has_done_already() {
+        let (sender, results) = broadcast::channel(LATE);
+        let shared = Shared { results: Mutex::new(Some(sender)), reached: AtomicI64::new(0) };
+        let mut results = BroadcastStream::new(results);
+        let all: Vec<i64> = (1..=LATE as i64).collect();
+        for place in &all {
+            let payload = serde_json::value::to_raw_value(place).unwrap().into();
+            shared.tell(Told { place: *place, cursor: place.to_string().into(), payload });
+        }
+        let mut heard = Vec::new();
+        let reached = poll_fn(|context| {
+            loop {
+                match shared.hear(&mut results, context) {
+                    Ok(told) => heard.push(told.unwrap().unwrap().place),
+                    Err(reached) => return Poll::Ready(reached),
+                }
+            }
+        })
+        .await;
+        assert_eq!((heard, reached), (all, LATE as i64));
+    }
 
     #[test]
     fn what_means_nothing_makes_no_difference() {

@@ -188,7 +188,9 @@ async fn r08_many_clients_at_once_go_each_at_their_own_rate() {
         assert_eq!(arrivals.len(), shop.messages, "each once");
         holds(&arrivals, shop.limit, &asked);
         if is_soak() {
-            println!("{} of {}: {:.2} messages/s", shop.number, shop.limit, average(&arrivals));
+            let average = average(&arrivals);
+            println!("{} of {}: {average:.2} messages/s", shop.number, shop.limit);
+            assert!(average > 0.9 * shop.limit as f64, "{average} of {} a second", shop.limit);
         }
     }
 }
