@@ -93,7 +93,7 @@ impl Beside {
     pub async fn client(&self, ctx: &Context<'_>, id: ClientId) -> Result<Option<Arc<client::Model>>> {
         match self {
             Self::Page(known) if known.clients.contains_key(&id) => Ok(known.clients.get(&id).cloned()),
-            Self::Event(about) => shared(ctx, &about.client, id, |row| (row.id, row.id)).await,
+            Self::Event(about) => Box::pin(shared(ctx, &about.client, id, |row| (row.id, row.id))).await,
             Self::Page(_) | Self::Nothing => ctx.load(id).await,
         }
     }
@@ -111,7 +111,7 @@ impl Beside {
             Self::Page(known) if known.conversations.contains_key(&id) => {
                 Ok(known.conversations.get(&id).cloned())
             }
-            Self::Event(about) => shared(ctx, &about.conversation, id, |row| (row.id, row.client_id)).await,
+            Self::Event(about) => Box::pin(shared(ctx, &about.conversation, id, |row| (row.id, row.client_id))).await,
             Self::Page(_) | Self::Nothing => ctx.load(id).await,
         }
     }
@@ -123,7 +123,7 @@ impl Beside {
     pub async fn contact(&self, ctx: &Context<'_>, id: ContactId) -> Result<Option<Arc<contact::Model>>> {
         match self {
             Self::Page(known) if known.contacts.contains_key(&id) => Ok(known.contacts.get(&id).cloned()),
-            Self::Event(about) => shared(ctx, &about.contact, id, |row| (row.id, row.client_id)).await,
+            Self::Event(about) => Box::pin(shared(ctx, &about.contact, id, |row| (row.id, row.client_id))).await,
             Self::Page(_) | Self::Nothing => ctx.load(id).await,
         }
     }

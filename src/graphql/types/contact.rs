@@ -40,48 +40,48 @@ impl Contact {
     }
 
     /// Null where WhatsApp hides it.
-    async fn phone_number(&self) -> Option<PhoneNumber> {
+    fn phone_number(&self) -> Option<PhoneNumber> {
         self.0.phone_number.clone().map(PhoneNumber)
     }
 
     /// WhatsApp's id of the person, by which they can be written to while the number is hidden. Null: not known.
-    async fn wa_user_id(&self) -> Option<&str> {
+    fn wa_user_id(&self) -> Option<&str> {
         self.0.wa_user_id.as_deref()
     }
 
     /// Their WhatsApp user name, without `@`. Null: not known.
-    async fn username(&self) -> Option<&str> {
+    fn username(&self) -> Option<&str> {
         self.0.username.as_deref()
     }
 
     /// As the phone book calls them. Null: not in it, or without a name.
-    async fn full_name(&self) -> Option<&str> {
+    fn full_name(&self) -> Option<&str> {
         self.0.full_name.as_deref()
     }
 
     /// The first name in the phone book. Null: not in it, or without one.
-    async fn first_name(&self) -> Option<&str> {
+    fn first_name(&self) -> Option<&str> {
         self.0.first_name.as_deref()
     }
 
     /// As they call themselves in WhatsApp. Null: not known.
-    async fn profile_name(&self) -> Option<&str> {
+    fn profile_name(&self) -> Option<&str> {
         self.0.profile_name.as_deref()
     }
 
     /// Whether they are in the client's phone book now.
-    async fn in_phone_book(&self) -> bool {
+    fn in_phone_book(&self) -> bool {
         self.0.in_phone_book
     }
 
     /// When they stopped marketing messages of this client: templates of the category MARKETING do not reach them
     /// (`RECIPIENT_OPTED_OUT`), all else does. Null: they did not, or want them again.
-    async fn marketing_stopped_at(&self) -> Option<DateTime> {
+    fn marketing_stopped_at(&self) -> Option<DateTime> {
         self.0.marketing_stopped.then(|| self.0.marketing_at.into())
     }
 
     /// When any of this changed last.
-    async fn changed_at(&self) -> DateTime {
+    fn changed_at(&self) -> DateTime {
         self.0.changed_at.into()
     }
 

@@ -79,12 +79,12 @@ impl Conversation {
 
     /// Live customer messages since the last `markAsRead`, API message or app message. Reading in the app is not told by
     /// WhatsApp; imports count nothing.
-    async fn unread_count(&self) -> i32 {
+    fn unread_count(&self) -> i32 {
         self.0.unread_count.max(0)
     }
 
     /// When its newest message was sent.
-    async fn last_activity_at(&self) -> DateTime {
+    fn last_activity_at(&self) -> DateTime {
         self.0.last_activity_at.into()
     }
 
@@ -117,13 +117,13 @@ pub struct ServiceWindow {
 #[Object]
 impl ServiceWindow {
     /// Whether it is open now.
-    async fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.is_open
     }
 
     /// When it closes, or did close. Null: none was opened since the client was connected, or WhatsApp said that there is
     /// none.
-    async fn closes_at(&self) -> Option<DateTime> {
+    fn closes_at(&self) -> Option<DateTime> {
         self.closes_at.map(DateTime)
     }
 

@@ -78,22 +78,22 @@ impl Message {
     }
 
     /// The id that WhatsApp gave it: of several always the same one, whichever was told first. Null: none yet.
-    async fn whatsapp_id(&self) -> Option<&str> {
+    fn whatsapp_id(&self) -> Option<&str> {
         self.0.whatsapp_id.as_deref()
     }
 
     /// Which way it went.
-    async fn direction(&self) -> MessageDirection {
+    fn direction(&self) -> MessageDirection {
         self.0.direction.into()
     }
 
     /// Who made it: the customer, the client in the phone app, or this API.
-    async fn origin(&self) -> MessageOrigin {
+    fn origin(&self) -> MessageOrigin {
         self.0.origin.into()
     }
 
     /// It came with the imported six months, and was not seen live.
-    async fn imported(&self) -> bool {
+    fn imported(&self) -> bool {
         self.0.imported
     }
 
@@ -108,28 +108,27 @@ impl Message {
     }
 
     /// What it says.
-    async fn content(&self, ctx: &Context<'_>) -> Result<MessageContent> {
-        let content = MessageContent::read(&self.0);
+    async fn content(&self, ctx: &Context<'_>) -> Result<Box<MessageContent>> {
         let file = match FileOf::read(&self.0) {
             Some(FileOf::Message) => ctx.load(FilesOf(self.0.id)).await?.map(Arc::new),
             Some(FileOf::Upload(id)) => ctx.load(id).await?,
-            None => return Ok(content),
+            None => return Ok(Box::new(MessageContent::read(&self.0))),
         };
-        Ok(content.with_file(ctx.app(), file.as_deref()))
+        Ok(Box::new(MessageContent::read(&self.0).with_file(ctx.app(), file.as_deref())))
     }
 
     /// The words, whatever the content: body, caption, title of a button. Null: there are none.
-    async fn text(&self) -> Option<&str> {
+    fn text(&self) -> Option<&str> {
         self.0.text.as_deref()
     }
 
     /// What became of it.
-    async fn status(&self) -> MessageStatus {
+    fn status(&self) -> MessageStatus {
         self.0.status.into()
     }
 
     /// When it got its status.
-    async fn status_at(&self) -> DateTime {
+    fn status_at(&self) -> DateTime {
         self.0.status_at.into()
     }
 
@@ -156,17 +155,17 @@ impl Message {
     }
 
     /// WhatsApp's whole second, or the instant of `sendMessage`; it never changes.
-    async fn sent_at(&self) -> DateTime {
+    fn sent_at(&self) -> DateTime {
         self.0.sent_at.into()
     }
 
     /// What WhatsApp says about its price; never an amount. Traffic of the app is never billable. Null: nothing was told.
-    async fn pricing(&self) -> Option<MessagePricing> {
+    fn pricing(&self) -> Option<MessagePricing> {
         MessagePricing::of(&self.0)
     }
 
     /// Why it failed. Null: it did not.
-    async fn error(&self) -> Option<MessageError> {
+    fn error(&self) -> Option<MessageError> {
         self.0.error.as_ref().and_then(MessageError::read)
     }
 
@@ -185,7 +184,7 @@ impl Message {
     }
 
     /// Whether it was forwarded.
-    async fn forwarded(&self) -> bool {
+    fn forwarded(&self) -> bool {
         self.0.forwarded
     }
 
@@ -200,22 +199,22 @@ impl Message {
 
     /// The key that `sendMessage` was called with: match an optimistic bubble by it when the event overtakes the answer.
     /// Null: it was not sent through the API.
-    async fn idempotency_key(&self) -> Option<&str> {
+    fn idempotency_key(&self) -> Option<&str> {
         self.0.idempotency_key.as_deref()
     }
 
     /// The credential that sent it. Null: it was not sent through the API.
-    async fn sent_by(&self) -> Option<Sender> {
+    fn sent_by(&self) -> Option<Sender> {
         self.0.sent_by.as_ref().map(Sender::read)
     }
 
     /// When its words were changed last. Null: never.
-    async fn edited_at(&self) -> Option<DateTime> {
+    fn edited_at(&self) -> Option<DateTime> {
         self.0.edited_at.map(DateTime)
     }
 
     /// When it was deleted for everyone; its words are gone then. Null: it was not.
-    async fn deleted_at(&self) -> Option<DateTime> {
+    fn deleted_at(&self) -> Option<DateTime> {
         self.0.deleted_at.map(DateTime)
     }
 }
