@@ -15,11 +15,12 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use tokio::task::coop::unconstrained;
 
 use super::leader::Leader;
 use super::messages::Waiting;
 use super::route::Routes;
-use super::{ApplyError, Routed, Span, apply};
+use super::{ApplyError, Routed, Span, apply, apply_holding};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::failure::{Failure, Outcome, is_busy};
@@ -192,8 +193,10 @@ async fn begin(
 ) -> Result<(), ApplyError> {
     let taken = beside(under_way, take(app, live)).await??;
     let mut applying = bodies(app.clone(), taken).boxed();
-    // As far as it goes now: it stands first in the line for its clients.
-    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(applying.poll_unpin(context))).await {
+    // As far as it goes now: it stands first in the line for its clients. Without tokio's budget: a task that has done
+    // enough would not even get in line.
+    let first = poll_fn(|context| Poll::Ready(pin!(unconstrained(&mut applying)).poll(context)));
+    if let Poll::Ready(done) = first.await {
         return done;
     }
     under_way.push(applying);
@@ -247,10 +250,12 @@ fn halves(changes: &[(usize, Routed)]) -> HashMap<ClientId, Half> {
     clients.into_iter().zip([Half::First, Half::Second].into_iter().cycle()).collect()
 }
 
+/// Applies changes in as many transactions as it takes; nobody else's come between.
 async fn all(app: &App, changes: &[Routed]) -> Result<(), ApplyError> {
+    let held = app.db.hold(changes.iter().map(|routed| routed.client)).await;
     let mut span = Span::default();
     for chunk in changes.chunks(CHANGES) {
-        apply(app, chunk, &[], &mut span).await?;
+        apply_holding(app, &held, chunk, &[], &mut span).await?;
     }
     Ok(())
 }

@@ -133,8 +133,22 @@ pub async fn apply(
 ) -> Result<(), ApplyError> {
     let clients = changes.iter().map(|routed| routed.client).chain(named.iter().map(|one| one.client));
     let held = app.db.hold(clients).await;
+    apply_holding(app, &held, changes, named, span).await
+}
+
+/// The same, of clients that are held.
+///
+/// # Errors
+/// As [`apply`].
+async fn apply_holding(
+    app: &App,
+    held: &HeldClients,
+    changes: &[Routed],
+    named: &[Named],
+    span: &mut Span,
+) -> Result<(), ApplyError> {
     let mut events = Vec::new();
-    let Some(tx) = apply_held(app, &held, changes, named, span, &mut events).await? else { return Ok(()) };
+    let Some(tx) = written(app, held, changes, named, span, &mut events).await? else { return Ok(()) };
     let told: HashSet<entity::EventType> = events.iter().map(|event| event.kind).collect();
     events::commit(&app.hub, tx, events).await?;
     if changes.iter().any(|routed| brings_file(&routed.change.kind)) {
@@ -158,7 +172,7 @@ fn brings_file(kind: &ChangeKind) -> bool {
 ///
 /// On SQLite the first round reads, and reckons, before it takes the one writer: others write meanwhile, and nobody
 /// else touches what is held. On Postgres the clients are held only within a transaction.
-async fn apply_held(
+async fn written(
     app: &App,
     held: &HeldClients,
     changes: &[Routed],

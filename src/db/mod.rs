@@ -8,8 +8,10 @@ pub mod search;
 mod write;
 
 use std::collections::{BTreeSet, HashMap};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use entity::ClientId;
@@ -22,6 +24,7 @@ use sea_orm::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedMutexGuard;
+use tokio::task::coop::unconstrained;
 
 pub use alone::Alone;
 use rows::Rows;
@@ -154,16 +157,10 @@ impl Db {
             .await
     }
 
-    /// Waits until nobody else in this process writes to these clients' rows. Never while a transaction is open: whoever
-    /// holds a client may be waiting for it.
+    /// Waits until nobody else in this process writes to these clients' rows: whoever is polled first is first with every
+    /// client. Never while a transaction is open or another client is held: whoever holds a client may be waiting for it.
     pub async fn hold(&self, clients: impl IntoIterator<Item = ClientId>) -> HeldClients {
-        let clients: BTreeSet<ClientId> = clients.into_iter().collect();
-        let mut locks = Vec::with_capacity(clients.len());
-        // Ascending, so that nobody waits in a circle.
-        for client in &clients {
-            locks.push(self.locks.of(*client).lock_owned().await);
-        }
-        HeldClients { clients, _locks: locks }
+        self.locks.hold(clients.into_iter().collect()).await
     }
 
     /// Of these clients those that nobody holds right now.
@@ -258,11 +255,40 @@ impl Locks {
     const TIDY: usize = 1024;
 
     fn of(&self, client: ClientId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::among(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), client)
+    }
+
+    fn among(
+        locks: &mut HashMap<ClientId, Arc<tokio::sync::Mutex<()>>>,
+        client: ClientId,
+    ) -> Arc<tokio::sync::Mutex<()>> {
         if locks.len() >= Self::TIDY {
             locks.retain(|_, lock| Arc::strong_count(lock) > 1);
         }
         locks.entry(client).or_default().clone()
+    }
+
+    /// Gets in all clients' lines at one instant, so that nobody waits in a circle, and nobody who came later is served
+    /// earlier by any of them.
+    async fn hold(&self, clients: BTreeSet<ClientId>) -> HeldClients {
+        let (mut held, mut waiting) = (Vec::with_capacity(clients.len()), Vec::new());
+        poll_fn(|context| {
+            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for client in &clients {
+                // Without tokio's budget: a task that has done enough would not even get in line.
+                let mut turn = Box::pin(unconstrained(Self::among(&mut locks, *client).lock_owned()));
+                match turn.as_mut().poll(context) {
+                    Poll::Ready(lock) => held.push(lock),
+                    Poll::Pending => waiting.push(turn),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        for turn in waiting {
+            held.push(turn.await);
+        }
+        HeldClients { clients, _locks: held }
     }
 }
 
@@ -318,4 +344,28 @@ async fn connect(
         statements.fetch_add(1, Ordering::Relaxed);
     });
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_first_is_first_with_every_client() {
+        let [one, two] = [1, 2].map(|id| ClientId(uuid::Uuid::from_u128(id)));
+        let locks = Locks::default();
+        let first = locks.hold([one].into()).await;
+        let mut second = Box::pin(locks.hold([one, two].into()));
+        assert!(poll!(&mut second).is_pending());
+        let mut third = Box::pin(locks.hold([two].into()));
+        assert!(poll!(&mut third).is_pending(), "two is free, and the second's");
+        drop(first);
+        let second = second.await;
+        assert!(second.holds(one) && second.holds(two));
+        assert!(poll!(&mut third).is_pending());
+        drop(second);
+        third.await;
+    }
 }

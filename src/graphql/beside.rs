@@ -111,7 +111,9 @@ impl Beside {
             Self::Page(known) if known.conversations.contains_key(&id) => {
                 Ok(known.conversations.get(&id).cloned())
             }
-            Self::Event(about) => Box::pin(shared(ctx, &about.conversation, id, |row| (row.id, row.client_id))).await,
+            Self::Event(about) => {
+                Box::pin(shared(ctx, &about.conversation, id, |row| (row.id, row.client_id))).await
+            }
             Self::Page(_) | Self::Nothing => ctx.load(id).await,
         }
     }
@@ -123,7 +125,9 @@ impl Beside {
     pub async fn contact(&self, ctx: &Context<'_>, id: ContactId) -> Result<Option<Arc<contact::Model>>> {
         match self {
             Self::Page(known) if known.contacts.contains_key(&id) => Ok(known.contacts.get(&id).cloned()),
-            Self::Event(about) => Box::pin(shared(ctx, &about.contact, id, |row| (row.id, row.client_id))).await,
+            Self::Event(about) => {
+                Box::pin(shared(ctx, &about.contact, id, |row| (row.id, row.client_id))).await
+            }
             Self::Page(_) | Self::Nothing => ctx.load(id).await,
         }
     }
