@@ -179,10 +179,13 @@ async fn r08_many_clients_at_once_go_each_at_their_own_rate() {
         shops.push(Shop::new(&t, 1 + place, with_app, messages, messages / 10).await);
     }
     let place = t.place().await;
-    let asked = burst(&t, &shops).await;
+    let mut asked = burst(&t, &shops).await;
     // Nobody reads while the burst is queued, so the listening begins after it.
     let mut statuses = t.subscribe(STATUSES, json!({ "after": place })).await;
     until_all(&mut statuses, asked.messages.keys(), &["SENT"]).await;
+    if is_soak() {
+        println!("many clients: sendMessage p99 {:?}", p99(&mut asked.took));
+    }
     for shop in &shops {
         let arrivals = t.arrivals(&shop.number).await;
         assert_eq!(arrivals.len(), shop.messages, "each once");
