@@ -33,7 +33,7 @@ const BODIES: usize = 2 * CHANGES;
 /// Batches under way.
 const BATCHES: usize = 2;
 /// Changes in one transaction (invariant 5).
-const CHANGES: usize = 200;
+const CHANGES: usize = 300;
 /// A body above this size is decoded beside the runtime's threads.
 const LARGE: usize = 64 * 1024;
 /// Pause after the database was away.

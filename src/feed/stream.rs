@@ -18,6 +18,10 @@ use crate::events::queries::{self, CursorError, Search};
 /// Events that a search brings at once.
 const FOUND: usize = 500;
 
+/// Events between a reader and the head that may be told together with those who are live: less than a group keeps for members
+/// that are a little late.
+const NEAR: i64 = 128;
+
 /// What a reader gets.
 #[derive(Clone, Debug)]
 pub enum Item {
@@ -132,7 +136,7 @@ impl Reader {
                 // What is in hand goes first.
                 Step::Dry if !items.is_empty() => break,
                 Step::Dry => {
-                    idle(self.position, self.catch_up_at.is_none() && self.search.is_none());
+                    idle(self.position, self.is_live());
                     if let Err(error) = self.fill().await {
                         self.ended = true;
                         items.push(Err(error));
@@ -147,6 +151,12 @@ impl Reader {
             }
         }
         Some(items)
+    }
+
+    /// Whether nothing of the past is left to tell, but for what just came. Who is far behind reads alone, at the pace of the
+    /// own consumer: a group's stream waits for nobody.
+    fn is_live(&self) -> bool {
+        self.catch_up_at.is_none() && self.search.is_none() && self.feed.head() - self.position < NEAR
     }
 
     /// Takes one event that was read ahead.
@@ -182,12 +192,12 @@ impl Reader {
             self.ahead.extend(rows.into_iter().map(Arc::new));
             return Ok(());
         }
-        // Marked as seen before reading: what comes in between wakes at once.
-        self.watch.borrow_and_update();
+        // Marked as seen before reading: what comes in between wakes at once, and is no gap.
+        let head = *self.watch.borrow_and_update();
         let rows = self.feed.after(&self.app.db, self.position).await?;
         if !rows.is_empty() {
             self.ahead.extend(rows);
-        } else if self.feed.head() > self.position {
+        } else if head > self.position {
             // The log was cut off between what is known of its head and what was read of it.
             return Err(self.expired().await);
         } else if self.watch.changed().await.is_err() {

@@ -242,6 +242,8 @@ async fn drive(mut stream: Alone, shared: Arc<Shared>) {
         let Some((response, Some((place, cursor)))) = heard.await else { break };
         let Ok(payload) = written(response, &cursor) else { break };
         shared.tell(Told { place, cursor: cursor.into(), payload });
+        // Events that need no look-up would keep the thread for as long as there are any.
+        tokio::task::consume_budget().await;
     }
     drop(ended);
 }
@@ -397,7 +399,7 @@ fn squeezed(query: &str) -> String {
         let length = match first {
             '"' => string_length(rest),
             '#' => {
-                rest = rest.find('\n').map_or("", |end| &rest[end..]);
+                rest = rest.find(['\n', '\r']).map_or("", |end| &rest[end..]);
                 continue;
             }
             ',' | '\u{feff}' => 0,

@@ -179,6 +179,8 @@ impl Following {
             Ok(Heard::Item(Some(Item::Response(response)))) => Answer::from(*response),
             Ok(Heard::Item(Some(Item::Ready { payload, cursor }))) => {
                 self.begun = true;
+                // An older place, which no heartbeat may tell any more: who resumed from it would hear this again.
+                let _ = self.tap.take_complete();
                 return Poll::Ready((Part::Next { payload: Payload::Ready(payload), cursor }, None));
             }
             Ok(Heard::Item(None)) => return Poll::Ready((Part::Complete, None)),

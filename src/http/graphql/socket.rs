@@ -267,7 +267,7 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
     }
 
     async fn run(mut self, socket: &mut WebSocket) -> End {
-        let (interval, limit) = (self.door.limits.ping_interval, self.door.limits.slow_reader);
+        let interval = self.door.limits.ping_interval;
         let mut ping = time::interval_at(time::Instant::now() + interval, interval);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut rest = pin!(time::sleep(time::Duration::ZERO));
@@ -299,7 +299,8 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
                 }
                 _ = ping.tick() => {
                     if std::mem::take(&mut heard) {
-                        in_time(limit, keep_alive(socket, self.dialect)).await
+                        let dialect = self.dialect;
+                        self.say(keep_alive(socket, dialect)).await
                     } else {
                         Err(End::try_again("No answer to the ping"))
                     }
@@ -312,7 +313,6 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
     }
 
     async fn hear(&mut self, socket: &mut WebSocket, message: ClientMessage) -> Result<(), End> {
-        let limit = self.door.limits.slow_reader;
         match message {
             ClientMessage::Init { .. } => Err(End::Close(4429, "Too many initialisation requests".into())),
             ClientMessage::Subscribe { id, params } => {
@@ -325,7 +325,7 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
                         time::Duration::from_secs(1),
                     );
                     let refused = self.dialect.frame(&id, &Part::Refused(vec![error])).unwrap_or_default();
-                    return in_time(limit, write(socket, Message::Text(refused.into()))).await;
+                    return self.say(write(socket, Message::Text(refused.into()))).await;
                 }
                 let guard = self.door.guard.clone();
                 let checked = async move { guard.check(*params) };
@@ -337,7 +337,7 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
                 self.operations.remove(&*id);
                 Ok(())
             }
-            ClientMessage::Ping(payload) => in_time(limit, write(socket, pong(payload.as_deref()))).await,
+            ClientMessage::Ping(payload) => self.say(write(socket, pong(payload.as_deref()))).await,
             ClientMessage::Terminate => Err(End::Close(1000, "Terminated by the client".into())),
             ClientMessage::Pong | ClientMessage::Alive => Ok(()),
         }
@@ -368,6 +368,11 @@ impl<'a, E: Executor, A: Access> Talk<'a, E, A> {
             }
             socket.flush().await.map_err(|_| End::Gone)
         };
+        self.say(writing).await
+    }
+
+    /// Writes something while the operations go on up to their next parts.
+    async fn say(&mut self, writing: impl Future<Output = Result<(), End>>) -> Result<(), End> {
         tokio::select! {
             biased;
             written = in_time(self.door.limits.slow_reader, writing) => written,

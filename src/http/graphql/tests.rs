@@ -3,6 +3,7 @@ mod over_http;
 mod over_socket;
 
 use std::{
+    any::TypeId,
     future::pending,
     sync::{
         Arc,
@@ -128,6 +129,16 @@ impl Events {
             3
         })
     }
+    /// Goes one step, and says so by dropping what it holds.
+    async fn step(&self, ctx: &Context<'_>) -> impl Stream<Item = i32> {
+        let walked = ctx.data_unchecked::<Walked>().0.clone();
+        let teller = Teller(ctx.data_unchecked::<Dropped>().clone());
+        stream::once(async move {
+            walked.notified().await;
+            drop(teller);
+            pending().await
+        })
+    }
     /// Where the transport says to go on.
     async fn place(&self, ctx: &Context<'_>) -> impl Stream<Item = Option<String>> {
         let place = ctx.data_unchecked::<CursorTap>().resumes_after().map(ToOwned::to_owned);
@@ -198,6 +209,13 @@ impl Access for House {
         if request.operation_name.as_deref() == Some("Shared") {
             let ready = RawValue::from_string(r#"{"data":{"open":7}}"#.to_owned()).unwrap();
             return stream::iter([Item::Ready { payload: ready.into(), cursor: Some("c7".into()) }]).boxed();
+        }
+        if request.operation_name.as_deref() == Some("Late") {
+            let tap = request.data.get(&TypeId::of::<CursorTap>()).and_then(|tap| tap.downcast_ref());
+            CursorTap::complete(tap.unwrap(), "c6", true);
+            let ready = RawValue::from_string(r#"{"data":{"open":7}}"#.to_owned()).unwrap();
+            let item = Item::Ready { payload: ready.into(), cursor: Some("c7".into()) };
+            return stream::iter([item]).chain(stream::pending()).boxed();
         }
         executor.execute_stream(self.prepare(caller, request), None).map(Item::from).boxed()
     }

@@ -419,6 +419,20 @@ async fn a_heartbeat_tells_up_to_where_a_subscription_is_complete() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_tells_no_place_before_the_last_result() {
+    let limits = Limits { ping_interval: millis(50), ..Limits::default() };
+    let mut client = Served::new(limits).await.client().await;
+    let payload = json!({ "query": "subscription Late { open }", "operationName": "Late" });
+    client.say(json!({ "type": "subscribe", "id": "1", "payload": payload })).await;
+    assert_eq!(client.hear().await["payload"], json!({ "data": { "open": 7 } }));
+    // Three rounds, with nothing to tell.
+    for _ in 0..3 {
+        let heard = client.0.next().await.unwrap().unwrap();
+        assert!(matches!(heard, Message::Ping(_)), "{heard:?}");
+    }
+}
+
+#[tokio::test]
 async fn heartbeats_come_as_results_to_who_asks_for_that() {
     let mut client = served().await.client().await;
     let payload = json!({ "query": "subscription { quiet }", "extensions": { "heartbeat": true } });
@@ -522,6 +536,19 @@ async fn who_answers_the_pings_stays() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn operations_go_on_while_an_answer_to_a_ping_cannot_be_written() {
+    let served = served().await;
+    let mut client = served.client().await;
+    client.subscribe("1", "subscription { step }").await;
+    // Until nothing more fits: the service waits for a reader.
+    let ping = json!({ "type": "ping", "payload": { "much": "x".repeat(256 * 1024) } });
+    while tokio::time::timeout(millis(200), client.say(ping.clone())).await.is_ok() {}
+    served.house.walked.notify_one();
+    let stepped = served.house.dropped.0.notified();
+    tokio::time::timeout(Duration::from_secs(5), stepped).await.expect("it holds what others wait for");
 }
 
 #[tokio::test]
