@@ -162,13 +162,16 @@ impl Reader {
     /// Takes one event that was read ahead.
     fn step(&mut self) -> Step {
         let Some(row) = self.ahead.pop_front() else {
-            let Some(search) = self.search.as_ref().filter(|search| search.position > self.position) else {
-                return Step::Dry;
-            };
-            self.position = search.position;
-            if self.position >= self.head {
+            let Some(search) = &self.search else { return Step::Dry };
+            let looked_through = search.position;
+            if looked_through >= self.head {
                 self.search = None;
             }
+            // No further than the last entry that it found, or not yet begun.
+            if looked_through <= self.position {
+                return Step::Dry;
+            }
+            self.position = looked_through;
             return Step::PassedOver;
         };
         // The stream has no gaps: what is missing was too old to be kept.

@@ -235,6 +235,29 @@ async fn a_rare_filter_does_not_walk_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_ends_with_the_newest_entry_goes_on_live() {
+    let t = Tandem::with(&[QUIET, ("TANDEM_EVENTS_RING", "10")]).await;
+    let client = t.connected(SHOP).await;
+    let id = ClientId::parse(&client).unwrap();
+    let query = "subscription($after: EventCursor, $filter: EventFilter) {
+        events(after: $after, filter: $filter) { __typename ... on Event { type } } }";
+    // Fewer entries than one look brings, as many, and more.
+    for count in [1, 499, 500, 501] {
+        let start = t.place().await;
+        t.log(vec![(EventType::AppVisitDue, Some(id)); 11]).await;
+        t.log(vec![(EventType::ClientPaused, Some(id)); count]).await;
+        let variables = json!({ "after": start, "filter": { "types": ["CLIENT_PAUSED", "CLIENT_RESUMED"] } });
+        let mut told = t.subscribe(query, variables).await;
+        for _ in 0..count {
+            assert_eq!(told.next().await["events"]["type"], "CLIENT_PAUSED");
+        }
+        assert_eq!(told.next().await["events"]["__typename"], "CaughtUp");
+        t.log([(EventType::ClientResumed, Some(id))]).await;
+        assert_eq!(told.next().await["events"]["type"], "CLIENT_RESUMED", "after {count}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn heartbeats_tell_a_narrow_subscriber_how_far_the_stream_is_complete() {
     let t = Tandem::with(&[("TANDEM_GRAPHQL_HEARTBEAT_SECONDS", "1")]).await;
     let client = t.connected(SHOP).await;
