@@ -37,6 +37,8 @@ const MOST_FLYING: usize = 2000;
 const MOST_LANES: usize = 10_000;
 /// How long answers are waited for when the process ends.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a client may be passed over because somebody else holds it.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Pause after the database refused.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -93,10 +95,32 @@ struct Answer {
     at: Instant,
 }
 
+/// Clients whose turn it was while somebody else held them, and since when.
+#[derive(Default)]
+struct PassedOver(HashMap<ClientId, Instant>);
+
+impl PassedOver {
+    /// Takes in whose turn it is, and who of them is free. Gives those that were passed over for too long: where webhooks of a
+    /// client never end, it goes from one batch to the next, and is free only for who stands in its line.
+    fn too_long(
+        &mut self,
+        concerned: &BTreeSet<ClientId>,
+        is_free: impl Fn(ClientId) -> bool,
+        now: Instant,
+    ) -> BTreeSet<ClientId> {
+        self.0.retain(|client, _| concerned.contains(client) && !is_free(*client));
+        for client in concerned.iter().filter(|client| !is_free(**client)) {
+            self.0.entry(*client).or_insert(now);
+        }
+        self.0.iter().filter(|(_, since)| now - **since >= PATIENCE).map(|(client, _)| *client).collect()
+    }
+}
+
 pub(super) struct Engine {
     app: Arc<App>,
     owner: Uuid,
     lanes: HashMap<ClientId, Lane>,
+    passed_over: PassedOver,
     /// On the wire, or answered and not recorded. At most [`MOST_FLYING`], which bounds the channel too.
     flying: BTreeSet<LaneEntryId>,
     /// Answered and not recorded.
@@ -200,6 +224,7 @@ impl Engine {
             app,
             owner: Uuid::from_u128(rand::random()),
             lanes: HashMap::new(),
+            passed_over: PassedOver::default(),
             flying: BTreeSet::new(),
             over: Vec::new(),
             answered,
@@ -383,8 +408,13 @@ impl Engine {
             };
             // A client whose webhooks are being applied does not keep the others waiting: its turn is the next round.
             let mut clients_held = self.app.db.hold_free(concerned.iter().copied());
-            if clients_held.is_empty() {
-                clients_held = self.app.db.hold(concerned.iter().copied()).await;
+            let is_free = |client| clients_held.holds(client);
+            let overdue = self.passed_over.too_long(&concerned, is_free, now);
+            if !overdue.is_empty() || clients_held.is_empty() {
+                let waited_for = if overdue.is_empty() { concerned.clone() } else { overdue };
+                // First: whoever holds those may be waiting for one of these.
+                drop(clients_held);
+                clients_held = self.app.db.hold(waited_for).await;
             }
             concerned.retain(|client| clients_held.holds(*client));
             rooms.retain(|client, _| clients_held.holds(*client));
@@ -666,4 +696,30 @@ fn is_late(
     let (conversation, client) = (conversations.get(&entry.conversation_id)?, clients.get(&entry.client_id)?);
     let closed_at = window::closes_at(conversation, client);
     closed_at.is_none_or(|at| at <= now).then_some(Outcome::Late { closed_at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::PublicId;
+
+    #[test]
+    fn who_was_passed_over_for_too_long_is_waited_for() {
+        let (held, free) = (ClientId::generate(), ClientId::generate());
+        let both = BTreeSet::from([held, free]);
+        let start = Instant::now();
+        let mut passed_over = PassedOver::default();
+        let mut at = |concerned: &BTreeSet<ClientId>, frees: &[ClientId], now| {
+            passed_over.too_long(concerned, |client| frees.contains(&client), now)
+        };
+        assert!(at(&both, &[free], start).is_empty());
+        assert!(at(&both, &[free], start + PATIENCE / 2).is_empty());
+        assert_eq!(at(&both, &[free], start + PATIENCE), BTreeSet::from([held]));
+        // Free once, or not concerned: it begins anew.
+        assert!(at(&both, &[held, free], start + PATIENCE).is_empty());
+        assert!(at(&both, &[free], start + 2 * PATIENCE).is_empty());
+        assert!(at(&BTreeSet::from([free]), &[free], start + 3 * PATIENCE).is_empty());
+        assert!(at(&both, &[free], start + 4 * PATIENCE).is_empty());
+        assert_eq!(at(&both, &[free], start + 5 * PATIENCE), BTreeSet::from([held]));
+    }
 }
