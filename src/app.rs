@@ -6,13 +6,13 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use entity::{Timestamp, installation};
-use migration::{InboundMigrator, Migrator, MigratorTrait};
+use migration::{InboundMigrator, Migrator};
 use sea_orm::{ActiveValue::Set, EntityTrait};
 
 use crate::auth::Keys;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::{Db, Purpose};
+use crate::db::{Db, Purpose, SelectExt, WriteExt};
 use crate::feed::Hub;
 use crate::inbound::Inbox;
 use crate::lifecycle::Tasks;
@@ -46,14 +46,12 @@ impl Installation {
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
         let key = InstallationKey::load(&config)?;
-        let db = Db::open(&config.database_url(), Purpose::Rows).await.context("cannot open the database")?;
-        let inbound_db = Db::open(&config.inbound_url(), Purpose::Queue)
+        let db = Db::open::<Migrator>(&config.database_url(), Purpose::Rows)
             .await
-            .context("cannot open the database of raw bodies")?;
-        Migrator::up(db.write(), None).await.context("cannot bring the database up to date")?;
-        InboundMigrator::up(inbound_db.write(), None)
+            .context("cannot open the database and bring it up to date")?;
+        let inbound_db = Db::open::<InboundMigrator>(&config.inbound_url(), Purpose::Queue)
             .await
-            .context("cannot bring the raw bodies up to date")?;
+            .context("cannot open the database of raw bodies and bring it up to date")?;
         let epoch = epoch(&db).await?;
         Ok(Self {
             config: Arc::new(config),
@@ -79,9 +77,9 @@ async fn epoch(db: &Db) -> anyhow::Result<i64> {
         created_at: Set(Clock::real_now()),
     };
     let conflict = sea_orm::sea_query::OnConflict::column(installation::Column::Id).do_nothing().to_owned();
-    installation::Entity::insert(fresh).on_conflict(conflict).exec_without_returning(db.write()).await?;
+    installation::Entity::insert(fresh).on_conflict(conflict).put(db.write()).await?;
     #[expect(clippy::disallowed_methods, reason = "the installation's own row")]
-    let row = installation::Entity::find_by_id(1).one(db.read()).await?;
+    let row = installation::Entity::find_by_id(1).row(&db.reads()).await?;
     Ok(row.context("the installation has no row")?.epoch)
 }
 

@@ -1,11 +1,12 @@
 //! A key of a partner's server. The secret itself is not here.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ApiKeyId, PartnerId, Timestamp};
 
 /// A key of a partner's server. The secret itself is not here.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "api_key")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,11 +1,12 @@
 //! Bytes in the store of files, once for all files that are the same.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{BlobId, Timestamp};
 
 /// Bytes in the store of files, once for all files that are the same.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "blob")]
 pub struct Model {
     /// Names the object in the store.

@@ -2,12 +2,13 @@
 //! inserts them (invariant 5).
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::PartnerId;
 
 /// Between which places a partner's log lies. The newest is bumped by the number of new events, in the transaction that
 /// inserts them (invariant 5).
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "event_head")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,12 +1,13 @@
 //! How far each partner's log went at some instants: what retention goes by.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{PartnerId, Timestamp};
 
 /// How far a partner's log went at some instant. An entry tells when something happened, which may be long before it was
 /// told; retention goes by when it was told.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "event_mark")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

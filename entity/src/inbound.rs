@@ -1,11 +1,12 @@
 //! A raw body, kept before it is answered (invariant 1). On SQLite in a file of its own.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{InboundId, InboundState, Timestamp};
 
 /// A raw body, kept before it is answered (invariant 1). On SQLite in a file of its own.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "inbound")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

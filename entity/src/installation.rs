@@ -1,11 +1,12 @@
 //! One row: what this database is.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::Timestamp;
 
 /// One row: what this database is.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "installation")]
 pub struct Model {
     /// Always 1.

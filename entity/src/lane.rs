@@ -1,11 +1,12 @@
 //! Who sends for a client: a lease by the database's clock, with a fencing token.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ClientId, Timestamp};
 
 /// Who sends for a client: a lease by the database's clock, with a fencing token.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "lane")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

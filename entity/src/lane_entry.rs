@@ -1,11 +1,12 @@
 //! What waits for its turn to be sent, or is on the wire.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ClientId, ConversationId, LaneEntryId, LaneEntryKind, MediaId, MessageId, PartnerId, Timestamp};
 
 /// What waits for its turn to be sent, or is on the wire.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "lane_entry")]
 pub struct Model {
     /// A message's own id; a reaction has one of its own, since it has no row of history.

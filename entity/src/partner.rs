@@ -1,11 +1,12 @@
 //! A tenant.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{PartnerId, Timestamp};
 
 /// A tenant.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "partner")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

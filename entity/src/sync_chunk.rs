@@ -1,11 +1,12 @@
 //! A chunk of the history that arrived, to see whether one is missing.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{ClientId, Timestamp};
 
 /// A chunk of the history that arrived, to see whether one is missing.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "sync_chunk")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

@@ -1,11 +1,12 @@
 //! A part of the stream that an endpoint gets once more.
 
 use sea_orm::entity::prelude::*;
+use serde::Deserialize;
 
 use crate::{PartnerId, Timestamp, WebhookEndpointId, WebhookReplayId};
 
 /// A part of the stream that an endpoint gets once more.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Deserialize, DeriveEntityModel)]
 #[sea_orm(table_name = "webhook_replay")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]

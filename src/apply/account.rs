@@ -1,13 +1,13 @@
 //! What happens to the account and the number: disconnected, paused, back, renamed (R15, R16, R17).
 
 use entity::{AppPresenceBasis, ClientId, ClientMode, ClientStatus, EventType, Timestamp};
-use sea_orm::DatabaseTransaction;
 use serde_json::json;
 
 use super::Halt;
 use super::work::Work;
 use crate::clients::connection::REMOVED;
 use crate::clients::disconnection::{self, Reason};
+use crate::db::Tx;
 use crate::lanes;
 use crate::upstream::change::{AccountEvent, AccountSeen};
 
@@ -31,7 +31,7 @@ pub(super) fn sign_of_life(work: &mut Work<'_>, client: ClientId, basis: AppPres
 /// An account change. Of several the latest holds, whatever order they come in; of one instant the graver one.
 pub(super) async fn seen(
     work: &mut Work<'_>,
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     client: ClientId,
     seen: &AccountSeen,
     at: Timestamp,
@@ -86,7 +86,7 @@ fn takes(work: &Work<'_>, client: ClientId, at: Timestamp, rank: i32) -> bool {
 
 async fn disconnect(
     work: &mut Work<'_>,
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     client: ClientId,
     at: Timestamp,
     rank: i32,

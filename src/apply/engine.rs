@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::task::coop::unconstrained;
 
 use super::leader::Leader;
@@ -23,6 +23,7 @@ use super::route::Routes;
 use super::{ApplyError, Routed, Span, apply, apply_holding};
 use crate::app::App;
 use crate::clock::Clock;
+use crate::db::{SelectExt, Tx, WriteExt};
 use crate::failure::{Failure, Outcome, is_busy};
 use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
@@ -301,7 +302,7 @@ async fn take(app: &App, rows: Vec<inbound::Model>) -> Result<Vec<Taken>, ApplyE
     for (_, _, content) in &decoded {
         accounts.extend(content.changes.iter().map(|change| change.account.clone()));
     }
-    let routes = Routes::load(app.db.read(), &accounts).await?;
+    let routes = Routes::load(&app.db.reads(), &accounts).await?;
     let discards = discards(app, &routes, &decoded).await?;
     Ok(decoded
         .into_iter()
@@ -410,7 +411,7 @@ async fn echoes(app: &App, of: Option<BTreeSet<ClientId>>) -> Result<(), ApplyEr
     let (due, early): (Vec<_>, Vec<_>) = waiting
         .order_by_asc(pending::Column::RetryAt)
         .limit(u64::try_from(CHANGES).unwrap_or(u64::MAX))
-        .all(app.db.read())
+        .rows(&app.db.reads())
         .await?
         .into_iter()
         .partition(|row| row.retry_at.is_some_and(|at| at <= now));
@@ -461,7 +462,7 @@ pub(super) fn as_change(row: &pending::Model) -> Result<Routed, serde_json::Erro
 /// Taken out; what still does not fit waits again.
 #[expect(clippy::disallowed_methods, reason = "the engine's own queue, of one client")]
 pub(super) async fn take_up(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     client: ClientId,
     conversation: ConversationId,
 ) -> Result<Vec<Routed>, ApplyError> {
@@ -469,7 +470,7 @@ pub(super) async fn take_up(
         .filter(pending::Column::ClientId.eq(client))
         .filter(pending::Column::RetryAt.is_null())
         .limit(1)
-        .one(tx)
+        .row(tx)
         .await?;
     if waiting.is_none() {
         return Ok(Vec::new());
@@ -488,11 +489,11 @@ pub(super) async fn take_up(
         .filter(pending::Column::ClientId.eq(client))
         .filter(pending::Column::RetryAt.is_null())
         .filter(pending::Column::Token.in_subquery(of_conversation))
-        .all(tx)
+        .rows(tx)
         .await?;
     let changes = rows.iter().map(as_change).collect::<Result<Vec<_>, _>>()?;
     for row in rows {
-        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).exec(tx).await?;
+        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).put(tx).await?;
     }
     Ok(changes)
 }
@@ -501,7 +502,7 @@ pub(super) async fn take_up(
 async fn forget(app: &App, rows: Vec<pending::Model>) -> Result<(), ApplyError> {
     for row in rows {
         #[expect(clippy::disallowed_methods, reason = "the row that was just applied, by its key")]
-        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).exec(app.db.write()).await?;
+        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).write(app.db.write()).await?;
     }
     Ok(())
 }
@@ -518,7 +519,7 @@ pub async fn give_up(app: &App) -> Outcome<usize> {
     let old = pending::Entity::find()
         .filter(pending::Column::ReceivedAt.lt(app.now().plus_seconds(-WAITING_ENDS)))
         .limit(500)
-        .all(app.db.read())
+        .rows(&app.db.reads())
         .await?;
     let count = old.len();
     forget(app, old).await.map_err(|error| Failure::Internal(error.into()))?;

@@ -56,7 +56,7 @@ impl Leader {
 }
 
 async fn claim(db: &Db) -> Option<(PoolConnection<Postgres>, Instant)> {
-    let mut connection = db.write().get_postgres_connection_pool().acquire().await.ok()?;
+    let mut connection = db.write().postgres_pool()?.acquire().await.ok()?;
     let got: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
         .bind(LOCK)
         .fetch_one(&mut *connection)

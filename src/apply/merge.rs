@@ -9,21 +9,22 @@ use entity::{
     message_key, message_status, reaction, sync,
 };
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter};
+use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::contacts::search_words;
 use super::messages::{improve, join_error, join_names, join_pricing};
 use super::work::refresh;
-use crate::db;
+use crate::db::{self, SelectExt, Sql, Tx, WriteExt};
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::media::keep;
 use crate::messages::content::{Content, Substance};
 
 /// From now on `gone` stands for `stays`, and so does everything that stood for `gone`.
-pub(crate) async fn stands_for<C: ConnectionTrait>(
+pub(crate) async fn stands_for<C: Sql>(
     tx: &C,
     partner: entity::PartnerId,
     kind: AliasKind,
@@ -34,7 +35,7 @@ pub(crate) async fn stands_for<C: ConnectionTrait>(
     alias::Entity::update_many()
         .col_expr(alias::Column::Target, Expr::value(stays))
         .filter(alias::Column::Target.eq(gone))
-        .exec(tx)
+        .put(tx)
         .await?;
     db::upsert::<alias::Entity, _>(
         tx,
@@ -45,13 +46,13 @@ pub(crate) async fn stands_for<C: ConnectionTrait>(
 
 /// What an import counted as two is one.
 #[expect(clippy::disallowed_methods, reason = "the import of the client whose rows are merged")]
-async fn counted_twice(tx: &DatabaseTransaction, client: ClientId, kind: SyncKind) -> Result<(), DbErr> {
+async fn counted_twice(tx: &Tx, client: ClientId, kind: SyncKind) -> Result<(), DbErr> {
     sync::Entity::update_many()
         .col_expr(sync::Column::Items, sea_orm::sea_query::ExprTrait::sub(Expr::col(sync::Column::Items), 1))
         .filter(sync::Column::ClientId.eq(client))
         .filter(sync::Column::Kind.eq(kind))
         .filter(sync::Column::Items.gt(0))
-        .exec(tx)
+        .put(tx)
         .await?;
     Ok(())
 }
@@ -60,13 +61,13 @@ async fn counted_twice(tx: &DatabaseTransaction, client: ClientId, kind: SyncKin
 /// conversation that is left, if there is one.
 #[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
 pub(crate) async fn contacts(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     client: ClientId,
     a: ContactId,
     b: ContactId,
     events: &mut Vec<NewEvent>,
 ) -> Result<Option<ConversationId>, DbErr> {
-    let both = contact::Entity::find().filter(contact::Column::Id.is_in([a, b])).all(tx).await?;
+    let both = contact::Entity::find().filter(contact::Column::Id.is_in([a, b])).rows(tx).await?;
     let Ok([first, second]) = <[contact::Model; 2]>::try_from(both) else { return Ok(None) };
     let (mut stays, gone) = if first.id < second.id { (first, second) } else { (second, first) };
     if stays.client_id != client || gone.client_id != client {
@@ -82,14 +83,14 @@ pub(crate) async fn contacts(
     contact_key::Entity::update_many()
         .col_expr(contact_key::Column::ContactId, Expr::value(stays.id))
         .filter(contact_key::Column::ContactId.eq(gone.id))
-        .exec(tx)
+        .put(tx)
         .await?;
-    contact::Entity::delete_by_id(gone.id).exec(tx).await?;
+    contact::Entity::delete_by_id(gone.id).put(tx).await?;
     db::upsert::<contact::Entity, _>(tx, vec![stays.clone()]).await?;
     stands_for(tx, stays.partner_id, AliasKind::Contact, gone.id.uuid(), stays.id.uuid()).await?;
 
     let of =
-        |id: ContactId| conversation::Entity::find().filter(conversation::Column::ContactId.eq(id)).one(tx);
+        |id: ContactId| conversation::Entity::find().filter(conversation::Column::ContactId.eq(id)).row(tx);
     let conversation = match (of(stays.id).await?, of(gone.id).await?) {
         (Some(kept), Some(lost)) => Some(conversations(tx, client, kept, lost, stays.id, events).await?),
         (None, Some(mut lost)) => {
@@ -151,7 +152,7 @@ fn join_contact(stays: &mut contact::Model, gone: &contact::Model) {
 
 #[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
 async fn conversations(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     client: ClientId,
     a: conversation::Model,
     b: conversation::Model,
@@ -162,17 +163,17 @@ async fn conversations(
     message::Entity::update_many()
         .col_expr(message::Column::ConversationId, Expr::value(stays.id))
         .filter(message::Column::ConversationId.eq(gone.id))
-        .exec(tx)
+        .put(tx)
         .await?;
     lane_entry::Entity::update_many()
         .col_expr(lane_entry::Column::ConversationId, Expr::value(stays.id))
         .filter(lane_entry::Column::ConversationId.eq(gone.id))
-        .exec(tx)
+        .put(tx)
         .await?;
     stays.window_refused_at = stays.window_refused_at.max(gone.window_refused_at);
     stays.read_at = stays.read_at.max(gone.read_at);
     stays.contact_id = contact;
-    conversation::Entity::delete_by_id(gone.id).exec(tx).await?;
+    conversation::Entity::delete_by_id(gone.id).put(tx).await?;
     let (id, partner) = (stays.id, stays.partner_id);
     db::upsert::<conversation::Entity, _>(tx, vec![stays]).await?;
     stands_for(tx, partner, AliasKind::Conversation, gone.id.uuid(), id.uuid()).await?;
@@ -181,15 +182,22 @@ async fn conversations(
     Ok(id)
 }
 
+/// Two rows of one message.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize, FromQueryResult)]
+struct Pair {
+    a: MessageId,
+    b: MessageId,
+}
+
 /// Messages that were kept apart because their conversations were: the same trailing part of their ids.
 async fn twins(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     client: ClientId,
     conversation: ConversationId,
     events: &mut Vec<NewEvent>,
 ) -> Result<(), DbErr> {
     let pairs = sea_orm::Statement::from_sql_and_values(
-        tx.get_database_backend(),
+        tx.backend(),
         "SELECT a.message_id AS a, b.message_id AS b FROM message m \
          JOIN message_key a ON a.message_id = m.id \
          JOIN message_key b ON b.token = a.token AND b.client_id = a.client_id AND b.message_id > a.message_id \
@@ -197,14 +205,11 @@ async fn twins(
          WHERE m.conversation_id = $1",
         [conversation.0.into()],
     );
-    let mut found: Vec<(Uuid, Uuid)> = Vec::new();
-    for row in tx.query_all_raw(pairs).await? {
-        found.push((row.try_get("", "a")?, row.try_get("", "b")?));
-    }
+    let mut found: Vec<Pair> = tx.read(pairs).await?;
     found.sort_unstable();
     found.dedup();
-    for (a, b) in found {
-        messages(tx, client, MessageId(a), MessageId(b), events).await?;
+    for Pair { a, b } in found {
+        messages(tx, client, a, b, events).await?;
     }
     Ok(())
 }
@@ -212,13 +217,13 @@ async fn twins(
 /// Merges two rows that are one message.
 #[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
 pub(crate) async fn messages(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     client: ClientId,
     a: MessageId,
     b: MessageId,
     events: &mut Vec<NewEvent>,
 ) -> Result<(), DbErr> {
-    let both = message::Entity::find().filter(message::Column::Id.is_in([a, b])).all(tx).await?;
+    let both = message::Entity::find().filter(message::Column::Id.is_in([a, b])).rows(tx).await?;
     let Ok([first, second]) = <[message::Model; 2]>::try_from(both) else { return Ok(()) };
     if first.client_id != client || second.client_id != client {
         return Ok(());
@@ -241,15 +246,15 @@ pub(crate) async fn messages(
     message_key::Entity::update_many()
         .col_expr(message_key::Column::MessageId, Expr::value(stays.id))
         .filter(message_key::Column::MessageId.eq(gone.id))
-        .exec(tx)
+        .put(tx)
         .await?;
     let rungs = message_status::Entity::find()
         .filter(message_status::Column::MessageId.is_in([stays.id, gone.id]))
-        .all(tx)
+        .rows(tx)
         .await?;
     message_status::Entity::delete_many()
         .filter(message_status::Column::MessageId.is_in([stays.id, gone.id]))
-        .exec(tx)
+        .put(tx)
         .await?;
     let mut kept: Vec<message_status::Model> = Vec::new();
     for rung in rungs.into_iter().chain(held) {
@@ -269,10 +274,10 @@ pub(crate) async fn messages(
     lane_entry::Entity::update_many()
         .col_expr(lane_entry::Column::MessageId, Expr::value(stays.id))
         .filter(lane_entry::Column::MessageId.eq(gone.id))
-        .exec(tx)
+        .put(tx)
         .await?;
     keep::merge(tx, stays.id, gone.id).await?;
-    message::Entity::delete_by_id(gone.id).exec(tx).await?;
+    message::Entity::delete_by_id(gone.id).put(tx).await?;
     let (id, partner, conversation, occurred_at) =
         (stays.id, stays.partner_id, stays.conversation_id, stays.sent_at);
     db::upsert::<message::Entity, _>(tx, vec![stays]).await?;
@@ -280,7 +285,7 @@ pub(crate) async fn messages(
         .col_expr(message::Column::ReplyToId, Expr::value(id))
         .filter(message::Column::ConversationId.eq(conversation))
         .filter(message::Column::ReplyToId.eq(gone.id))
-        .exec(tx)
+        .put(tx)
         .await?;
     stands_for(tx, partner, AliasKind::Message, gone.id.uuid(), id.uuid()).await?;
     refresh(tx, &BTreeSet::from([conversation, gone.conversation_id])).await?;
@@ -330,15 +335,15 @@ fn join_message(stays: &mut message::Model, gone: &message::Model) -> Result<(),
 }
 
 #[expect(clippy::disallowed_methods, reason = "the engine addresses the rows of one client by their own ids")]
-async fn join_reactions(tx: &DatabaseTransaction, stays: MessageId, gone: MessageId) -> Result<(), DbErr> {
+async fn join_reactions(tx: &Tx, stays: MessageId, gone: MessageId) -> Result<(), DbErr> {
     let rows =
-        reaction::Entity::find().filter(reaction::Column::MessageId.is_in([stays, gone])).all(tx).await?;
+        reaction::Entity::find().filter(reaction::Column::MessageId.is_in([stays, gone])).rows(tx).await?;
     let rank = |row: &reaction::Model| (row.at, row.emoji.is_none(), row.emoji.clone());
     let mut kept = Vec::new();
     for by in [ReactionBy::Customer, ReactionBy::Business] {
         let latest = rows.iter().filter(|row| row.by == by).max_by_key(|row| rank(row));
         kept.extend(latest.map(|row| reaction::Model { message_id: stays, ..row.clone() }));
     }
-    reaction::Entity::delete_many().filter(reaction::Column::MessageId.eq(gone)).exec(tx).await?;
+    reaction::Entity::delete_many().filter(reaction::Column::MessageId.eq(gone)).put(tx).await?;
     db::upsert::<reaction::Entity, _>(tx, kept).await
 }

@@ -29,11 +29,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use entity::{ClientId, Timestamp};
-use sea_orm::{DatabaseBackend, DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseBackend, DbErr};
 use thiserror::Error;
 
 use crate::app::App;
-use crate::db::HeldClients;
+use crate::db::{HeldClients, Tx};
 use crate::events::{self, NewEvent};
 use crate::upstream::change::{Change, ChangeKind};
 
@@ -179,7 +179,7 @@ async fn written(
     named: &[Named],
     span: &mut Span,
     events: &mut Vec<NewEvent>,
-) -> Result<Option<DatabaseTransaction>, ApplyError> {
+) -> Result<Option<Tx>, ApplyError> {
     let mut opened = match app.db.backend() {
         DatabaseBackend::Sqlite => None,
         _ => Some(app.db.begin_for(held).await?),

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use entity::{ClientId, Timestamp, client};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter};
 
-use crate::db::padded;
+use crate::db::{SelectExt, Sql, padded};
 use crate::upstream::change::{Account, Change, ChangeKind, Via};
 
 /// A client that holds or held a number.
@@ -28,10 +28,7 @@ pub(super) struct Routes {
 impl Routes {
     /// Looks up all numbers and accounts that the changes name.
     #[expect(clippy::disallowed_methods, reason = "this look-up decides whose rows a body concerns")]
-    pub(super) async fn load<C: ConnectionTrait>(
-        connection: &C,
-        accounts: &HashSet<Account>,
-    ) -> Result<Self, DbErr> {
+    pub(super) async fn load<C: Sql>(connection: &C, accounts: &HashSet<Account>) -> Result<Self, DbErr> {
         let (mut ids, mut numbers, mut wabas) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for account in accounts {
             ids.extend(account.phone_number_id.clone());
@@ -54,7 +51,7 @@ impl Routes {
                 named = named.add(column.is_in(padded(values)));
             }
         }
-        for row in client::Entity::find().filter(named).all(connection).await? {
+        for row in client::Entity::find().filter(named).rows(connection).await? {
             let (Some(connected_at), Some(first_connected_at)) = (row.connected_at, row.first_connected_at)
             else {
                 continue;

@@ -6,12 +6,12 @@ use entity::{
     ClientId, EventType, OnboardingStatus, SyncKind, SyncState, Timestamp, onboarding, onboarding_step, sync,
     sync_chunk,
 };
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::json;
 
 use super::work::Work;
 use super::{Halt, Span};
-use crate::db;
+use crate::db::{self, SelectExt, Tx};
 use crate::ids::PublicId;
 use crate::upstream::change::{HistoryChunk, ReportedError};
 
@@ -58,7 +58,7 @@ pub(crate) fn progress(sync: &sync::Model, span: &Span) -> serde_json::Value {
 #[expect(clippy::disallowed_methods, reason = "the engine addresses chunks by their client")]
 pub(super) async fn chunk(
     work: &mut Work<'_>,
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     client: ClientId,
     chunk: HistoryChunk,
     span: &mut Span,
@@ -75,7 +75,7 @@ pub(super) async fn chunk(
     };
     let of_client = sync_chunk::Entity::find().filter(sync_chunk::Column::ClientId.eq(client));
     let of_connection = of_client.filter(sync_chunk::Column::ConnectedAt.eq(connected_at));
-    let mut chunks = of_connection.all(tx).await?;
+    let mut chunks = of_connection.rows(tx).await?;
     if !chunks.contains(&row) {
         chunks.push(row.clone());
         db::upsert::<sync_chunk::Entity, _>(tx, vec![row]).await?;
@@ -124,7 +124,7 @@ fn is_whole(chunks: &[sync_chunk::Model]) -> bool {
 /// The client does not share its history: known, final until the next connection.
 pub(super) async fn declined(
     work: &mut Work<'_>,
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     client: ClientId,
     error: &ReportedError,
 ) -> Result<(), Halt> {
@@ -148,12 +148,7 @@ pub(super) async fn declined(
 
 /// The first history webhook or the refusal shows what the client chose: a step of its onboarding (S4).
 #[expect(clippy::disallowed_methods, reason = "the engine addresses the onboarding by its client")]
-async fn history_chosen(
-    work: &mut Work<'_>,
-    tx: &DatabaseTransaction,
-    client: ClientId,
-    shares: bool,
-) -> Result<(), Halt> {
+async fn history_chosen(work: &mut Work<'_>, tx: &Tx, client: ClientId, shares: bool) -> Result<(), Halt> {
     let now = work.now;
     let Some(row) = work.clients.get_mut(&client) else { return Ok(()) };
     if row.model.shares_history == Some(shares) {
@@ -164,7 +159,7 @@ async fn history_chosen(
     row.dirty = true;
     let of_client = onboarding::Entity::find().filter(onboarding::Column::ClientId.eq(client));
     let connected = of_client.filter(onboarding::Column::Status.eq(OnboardingStatus::Connected));
-    let Some(mut latest) = connected.order_by_desc(onboarding::Column::Id).all(tx).await?.into_iter().next()
+    let Some(mut latest) = connected.order_by_desc(onboarding::Column::Id).rows(tx).await?.into_iter().next()
     else {
         return Ok(());
     };

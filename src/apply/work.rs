@@ -10,8 +10,8 @@ use entity::{
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseExecutor, DatabaseTransaction, DbErr,
-    EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select, Set,
+    ActiveModelTrait, ColumnTrait, Condition, DbErr, EntityTrait, FromQueryResult, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect, Select, Set,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::engine::{Named, as_change};
 use super::{ApplyError, Halt, Interrupt, Routed};
 use crate::app::App;
-use crate::db;
+use crate::db::{self, Reader, SelectExt, Sql, Tx, WriteExt};
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::media::keep;
@@ -74,8 +74,8 @@ fn place(message: &message::Model) -> Place {
 pub struct Work<'a> {
     pub(crate) app: &'a App,
     /// None while the writer is not taken yet: nothing may be written beside the rows that are held here.
-    pub(crate) tx: Option<&'a DatabaseTransaction>,
-    reads: DatabaseExecutor<'a>,
+    pub(crate) tx: Option<&'a Tx>,
+    reads: Reader<'a>,
     pub(crate) now: Timestamp,
     pub(crate) clients: HashMap<ClientId, Row<client::Model>>,
     contact_keys: HashMap<ContactName, Row<contact_key::Model>>,
@@ -195,7 +195,7 @@ impl<'a> Work<'a> {
     /// elsewhere.
     pub(crate) async fn load(
         app: &'a App,
-        tx: Option<&'a DatabaseTransaction>,
+        tx: Option<&'a Tx>,
         changes: &[Routed],
         named: VecDeque<Named>,
     ) -> Result<Self, ApplyError> {
@@ -207,7 +207,7 @@ impl<'a> Work<'a> {
         let mut work = Self {
             app,
             tx,
-            reads: tx.map_or(DatabaseExecutor::Connection(app.db.read()), DatabaseExecutor::Transaction),
+            reads: tx.map_or(app.db.reads(), Reader::Within),
             now: app.now(),
             clients: HashMap::new(),
             contact_keys: HashMap::new(),
@@ -258,7 +258,7 @@ impl<'a> Work<'a> {
         E: EntityTrait,
         E::Model: DeserializeOwned + 'static,
     {
-        self.app.db.rows_within(self.tx, select).await
+        select.rows(&self.reads).await
     }
 
     async fn load_clients(&mut self, names: &Names) -> Result<(), DbErr> {
@@ -411,12 +411,10 @@ impl<'a> Work<'a> {
                 .and_where(message::Column::WhatsappId.is_null())
                 .to_owned();
             for sent in [sending, unknown] {
-                for row in self.reads.query_all(&sent).await? {
-                    let conversation = ConversationId(row.try_get("", "conversation_id")?);
-                    let content: Value = row.try_get("", "content")?;
+                for row in self.reads.read::<Unsettled>(db::built(&self.reads, &sent)).await? {
                     let content =
-                        Content::deserialize(&content).map_err(|error| DbErr::Json(error.to_string()))?;
-                    self.unsettled.entry(conversation).or_default().push(content);
+                        Content::deserialize(&row.content).map_err(|error| DbErr::Json(error.to_string()))?;
+                    self.unsettled.entry(row.conversation_id).or_default().push(content);
                 }
             }
         }
@@ -427,7 +425,7 @@ impl<'a> Work<'a> {
     /// took a name over.
     pub(crate) async fn flush(
         self,
-        tx: &DatabaseTransaction,
+        tx: &Tx,
         events: &mut Vec<NewEvent>,
     ) -> Result<Vec<(ClientId, ConversationId)>, ApplyError> {
         let renamed = self
@@ -464,7 +462,7 @@ impl<'a> Work<'a> {
             .await?;
         for waiting in done {
             let key = (waiting.model.client_id, waiting.model.target, waiting.model.hash);
-            pending::Entity::delete_by_id(key).exec(tx).await?;
+            pending::Entity::delete_by_id(key).put(tx).await?;
         }
         recount_unread(tx, &self.recount).await?;
         refresh(tx, &self.refresh).await?;
@@ -476,7 +474,7 @@ impl<'a> Work<'a> {
 impl<'a> Work<'a> {
     /// The transaction, for a change that writes more than the rows that it names. Before there is one the batch stops and
     /// comes again with it.
-    pub(crate) fn transaction(&self) -> Result<&'a DatabaseTransaction, Halt> {
+    pub(crate) fn transaction(&self) -> Result<&'a Tx, Halt> {
         self.tx.ok_or(Halt::Interrupt(Interrupt::Transaction))
     }
 
@@ -749,7 +747,7 @@ impl<'a> Work<'a> {
 }
 
 /// Rungs of the ladder: each once, with the earliest instant that was told, and the error that the message holds.
-pub(crate) async fn write_statuses<C: ConnectionTrait>(
+pub(crate) async fn write_statuses<C: Sql>(
     app: &App,
     tx: &C,
     rows: Vec<message_status::Model>,
@@ -765,16 +763,13 @@ pub(crate) async fn write_statuses<C: ConnectionTrait>(
         .to_owned();
     for chunk in rows.chunks(IN_LIST) {
         let rows = chunk.iter().cloned().map(|row| row.into_active_model().reset_all());
-        message_status::Entity::insert_many(rows)
-            .on_conflict(conflict.clone())
-            .exec_without_returning(tx)
-            .await?;
+        message_status::Entity::insert_many(rows).on_conflict(conflict.clone()).put(tx).await?;
     }
     Ok(())
 }
 
 /// Counts the unread customer messages of conversations whose read mark moved.
-pub(crate) async fn recount_unread<C: ConnectionTrait>(
+pub(crate) async fn recount_unread<C: Sql>(
     tx: &C,
     conversations: &BTreeSet<ConversationId>,
 ) -> Result<(), DbErr> {
@@ -800,49 +795,58 @@ pub(crate) async fn recount_unread<C: ConnectionTrait>(
         .value(conversation::Column::UnreadCount, Expr::from(unread))
         .and_where(conversation::Column::Id.is_in(conversations.iter().copied()))
         .to_owned();
-    tx.execute(&update).await?;
-    Ok(())
+    tx.put(db::built(tx, &update)).await
+}
+
+#[derive(Deserialize, FromQueryResult)]
+struct Newest {
+    sent_at: Timestamp,
+    id: MessageId,
+}
+
+/// A message on the wire, or one of which nobody knows whether it arrived.
+#[derive(Deserialize, FromQueryResult)]
+struct Unsettled {
+    conversation_id: ConversationId,
+    content: Value,
 }
 
 /// Finds anew what conversations say of their messages: the last one, the one that opened the window, how many are unread.
-pub(crate) async fn refresh<C: ConnectionTrait>(
-    tx: &C,
-    conversations: &BTreeSet<ConversationId>,
-) -> Result<(), DbErr> {
+pub(crate) async fn refresh<C: Sql>(tx: &C, conversations: &BTreeSet<ConversationId>) -> Result<(), DbErr> {
     for id in conversations {
         let newest = |of: Condition| {
             #[expect(
                 clippy::disallowed_methods,
                 reason = "the messages of a conversation of the batch, by its id"
             )]
-            message::Entity::find()
+            let newest = message::Entity::find()
                 .select_only()
                 .columns([message::Column::SentAt, message::Column::Id])
                 .filter(message::Column::ConversationId.eq(*id))
                 .filter(of)
                 .order_by_desc(message::Column::SentAt)
                 .order_by_desc(message::Column::Id)
-                .into_tuple::<(Timestamp, MessageId)>()
-                .one(tx)
+                .limit(1);
+            newest.rows_as::<Newest, _>(tx)
         };
-        let last = newest(Condition::all()).await?;
+        let last = newest(Condition::all()).await?.into_iter().next();
         let opens = Condition::all()
             .add(message::Column::Direction.eq(entity::MessageDirection::Inbound))
             .add(message::Column::Imported.eq(false))
             .add(message::Column::OpensWindow.eq(true));
-        let window = newest(opens).await?;
+        let window = newest(opens).await?.into_iter().next();
         let found = conversation::ActiveModel {
-            last_activity_at: Set(last.map_or(Timestamp(0), |(at, _)| at)),
-            last_message_id: Set(last.map(|(_, id)| id)),
-            window_opened_at: Set(window.map(|(at, _)| at)),
-            window_message_id: Set(window.map(|(_, id)| id)),
+            last_activity_at: Set(last.as_ref().map_or(Timestamp(0), |last| last.sent_at)),
+            last_message_id: Set(last.map(|last| last.id)),
+            window_opened_at: Set(window.as_ref().map(|window| window.sent_at)),
+            window_message_id: Set(window.map(|window| window.id)),
             ..Default::default()
         };
         #[expect(clippy::disallowed_methods, reason = "a conversation of the batch, by its id")]
         conversation::Entity::update_many()
             .set(found)
             .filter(conversation::Column::Id.eq(*id))
-            .exec(tx)
+            .put(tx)
             .await?;
     }
     recount_unread(tx, conversations).await

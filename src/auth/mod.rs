@@ -10,7 +10,7 @@ use entity::{ApiKeyId, Timestamp, api_key};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use crate::clock::Clock;
-use crate::db::Db;
+use crate::db::{Db, SelectExt};
 use crate::secrets::InstallationKey;
 
 pub use scope::{OfClient, OfPartner, Permission, Scope};
@@ -65,7 +65,7 @@ impl Keys {
         #[expect(clippy::disallowed_methods, reason = "this look-up is what makes a Scope")]
         let row = api_key::Entity::find()
             .filter(api_key::Column::SecretHash.eq(hash.clone()))
-            .one(db.read())
+            .row(&db.reads())
             .await
             .map_err(Unauthenticated::Unavailable)?;
         let scope = row.and_then(|row| Scope::of_key(&row)).filter(|scope| !scope.is_expired(now));
@@ -97,7 +97,7 @@ impl Keys {
         // Whoever asks meanwhile takes the last answer.
         lock(&self.checked).insert(key, (known.is_none_or(|(holds, _)| holds), now));
         #[expect(clippy::disallowed_methods, reason = "asks about the credential itself, by its own id")]
-        let row = api_key::Entity::find_by_id(key).one(db.read()).await?;
+        let row = api_key::Entity::find_by_id(key).row(&db.reads()).await?;
         let holds = row.and_then(|row| Scope::of_key(&row)).is_some_and(|scope| !scope.is_expired(now));
         lock(&self.checked).insert(key, (holds, now));
         Ok(holds)

@@ -1,12 +1,13 @@
 //! What a partner does to a connection: ends it, or lets a paused one go on.
 
 use entity::{ClientId, ClientStatus, EventType, client};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use super::disconnection::{self, Reason};
 use super::{named, require_connected};
 use crate::app::App;
 use crate::auth::{Permission, Scope};
+use crate::db::{SelectExt, Tx};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::lanes;
@@ -100,7 +101,7 @@ async fn is_shared(app: &App, row: &client::Model) -> Outcome<bool> {
         .filter(client::Column::WabaId.eq(waba))
         .filter(client::Column::Id.ne(row.id))
         .filter(client::Column::Status.is_in([ClientStatus::Connected, ClientStatus::Paused]))
-        .one(app.db.read())
+        .row(&app.db.reads())
         .await?;
     Ok(shared.is_some())
 }
@@ -146,8 +147,8 @@ async fn unsubscribe(app: &App, row: &client::Model) -> Outcome<bool> {
     }
 }
 
-async fn held_row(tx: &DatabaseTransaction, id: ClientId) -> Outcome<client::Model> {
+async fn held_row(tx: &Tx, id: ClientId) -> Outcome<client::Model> {
     #[expect(clippy::disallowed_methods, reason = "its id came through Scope")]
-    let row = client::Entity::find_by_id(id).one(tx).await?;
+    let row = client::Entity::find_by_id(id).row(tx).await?;
     row.ok_or_else(|| Refusal::new(RefusalCode::NotFound, "clientId", "there is no such client").into())
 }

@@ -11,6 +11,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use crate::app::App;
 use crate::auth::{Permission, Scope};
+use crate::db::SelectExt;
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
 
@@ -19,13 +20,13 @@ use crate::ids::PublicId;
 /// # Errors
 /// NOT_FOUND, another partner's included.
 pub async fn named(app: &App, scope: &Scope, id: ClientId) -> Outcome<client::Model> {
-    let db = app.db.read();
-    let by_id = |id: ClientId| scope.find::<client::Entity>().filter(client::Column::Id.eq(id)).one(db);
+    let db = &app.db.reads();
+    let by_id = |id: ClientId| scope.find::<client::Entity>().filter(client::Column::Id.eq(id)).row(db);
     if let Some(row) = by_id(id).await? {
         return Ok(row);
     }
     #[expect(clippy::disallowed_methods, reason = "only tells which id to ask Scope for")]
-    let alias = entity::alias::Entity::find_by_id(id.uuid()).one(db).await?;
+    let alias = entity::alias::Entity::find_by_id(id.uuid()).row(db).await?;
     if let Some(alias) = alias.filter(|alias| alias.kind == AliasKind::Client)
         && let Some(row) = by_id(ClientId(alias.target)).await?
     {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::clients::require_connected;
+use crate::db::SelectExt;
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
@@ -98,7 +99,7 @@ pub async fn refresh_due(app: &App) -> Outcome<usize> {
         .filter(client::Column::Status.eq(ClientStatus::Connected))
         .filter(client::Column::ProfileAt.lte(app.now().plus_seconds(-DAY)))
         .limit(ROUND)
-        .all(app.db.read())
+        .rows(&app.db.reads())
         .await?;
     for client in &due {
         refresh(app, client).await?;
@@ -150,7 +151,7 @@ async fn read_at(
     let held = app.db.hold([of.id]).await;
     let tx = app.db.begin_for(&held).await?;
     #[expect(clippy::disallowed_methods, reason = "the client whose profile is due")]
-    let Some(mut row) = client::Entity::find_by_id(of.id).one(&tx).await? else { return Ok(()) };
+    let Some(mut row) = client::Entity::find_by_id(of.id).row(&tx).await? else { return Ok(()) };
     let before = row.clone();
     // Whoever made it due meanwhile wants another look.
     if row.profile_at == of.profile_at {

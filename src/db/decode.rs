@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use rusqlite::types::{Type, ValueRef};
-use rusqlite::{Row, Statement};
+use rusqlite::{Row, Rows};
 use serde::de::value::{BorrowedStrDeserializer, Error, SeqDeserializer};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Unexpected, Visitor,
@@ -15,11 +15,7 @@ use serde::forward_to_deserialize_any;
 ///
 /// # Errors
 /// When the database fails, or a row is no such model.
-pub(super) fn models<M: DeserializeOwned>(
-    statement: &mut Statement<'_>,
-    parameters: impl rusqlite::Params,
-) -> Result<Vec<M>, Failed> {
-    let mut rows = statement.query(parameters)?;
+pub(super) fn models<M: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Vec<M>, Failed> {
     let mut models = Vec::new();
     while let Some(row) = rows.next()? {
         models.push(M::deserialize(Model { row, first: models.is_empty() })?);
@@ -36,6 +32,16 @@ pub(super) enum Failed {
     /// What a row holds.
     #[error(transparent)]
     Row(#[from] Error),
+    /// The transaction is over: SQLite undid it by itself, as it does when the disk is full.
+    #[error("the transaction was undone")]
+    Over,
+}
+
+impl Failed {
+    /// A value that cannot be what its column says.
+    pub(super) fn value(error: impl Display) -> Self {
+        Self::Row(Error::custom(error))
+    }
 }
 
 /// A row.

@@ -1,11 +1,14 @@
 //! The database: how it is opened, how a writing transaction begins, how lists are paged.
 
 mod alone;
+mod bound;
 mod decode;
 pub mod page;
 mod rows;
 pub mod search;
+mod tx;
 mod write;
+mod writer;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
@@ -15,20 +18,22 @@ use std::task::Poll;
 use std::time::Duration;
 
 use entity::ClientId;
+use migration::MigratorTrait;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DatabaseTransaction,
-    DbErr, EntityTrait, QueryTrait, RuntimeErr, Select, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait,
+    ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, EntityTrait, FromQueryResult,
+    QueryTrait, RuntimeErr, Select, Statement,
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::coop::unconstrained;
 
 pub use alone::Alone;
 use rows::Rows;
+pub use tx::{Found, Reader, SelectExt, Single, Sql, Tx, UpdateExt, WriteExt, built};
 pub use write::{insert, least, padded, update, upsert};
+use writer::Writer;
 
 /// What a database is for: how many read it beside the writer, and how much of it each connection keeps in memory. SQLite
 /// only: Postgres has one pool for both, and a memory of its own.
@@ -64,7 +69,7 @@ const POOL: u32 = 16;
 /// An open database.
 #[derive(Clone)]
 pub struct Db {
-    writer: DatabaseConnection,
+    writer: Single,
     reader: DatabaseConnection,
     rows: Option<Arc<Rows>>,
     locks: Locks,
@@ -72,30 +77,26 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens it. On SQLite: one writer and some readers over the same file, write-ahead log, and every commit on the
-    /// disk before it returns (invariant 1).
+    /// Opens it and brings its schema up to date. On SQLite: one writer and some readers over the same file, write-ahead
+    /// log, and every commit on the disk before it returns (invariant 1).
     ///
     /// # Errors
-    /// When it cannot be opened.
-    pub async fn open(url: &SecretString, purpose: Purpose) -> Result<Self, DbErr> {
+    /// When it cannot be opened, or not be brought up to date.
+    pub async fn open<M: MigratorTrait>(url: &SecretString, purpose: Purpose) -> Result<Self, DbErr> {
         let statements = Arc::new(AtomicU64::new(0));
         let url = url.expose_secret();
-        if url.starts_with("sqlite") {
-            let (writer, reader) = purpose.caches();
-            let writer = connect(url, 1, writer, &statements).await?;
-            let (reader, rows) = if url.contains(":memory:") {
-                (writer.clone(), None)
-            } else {
-                let file =
-                    url.parse().map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
-                let rows = Rows::new(&file, purpose.readers(), reader);
-                (connect(url, purpose.readers(), reader, &statements).await?, Some(rows))
-            };
-            Ok(Self { writer, reader, rows, locks: Locks::default(), statements })
+        let (connections, (writer_cache, reader_cache)) =
+            if url.starts_with("sqlite") { (purpose.readers(), purpose.caches()) } else { (POOL, (0, 0)) };
+        let pool = connect(url, connections, reader_cache, &statements).await?;
+        M::up(&pool, None).await?;
+        let (writer, rows) = if pool.get_database_backend() == DatabaseBackend::Sqlite {
+            let file = url.parse().map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
+            let rows = Rows::new(&file, purpose.readers(), reader_cache);
+            (Single::sqlite(Writer::open(&file, writer_cache)?, &statements), Some(rows))
         } else {
-            let pool = connect(url, POOL, 0, &statements).await?;
-            Ok(Self { writer: pool.clone(), reader: pool, rows: None, locks: Locks::default(), statements })
-        }
+            (Single::postgres(pool.clone()), None)
+        };
+        Ok(Self { writer, reader: pool, rows, locks: Locks::default(), statements })
     }
 
     /// For reading. Never held between two pages of anything.
@@ -111,34 +112,33 @@ impl Db {
     pub async fn rows<E>(&self, select: Select<E>) -> Result<Vec<E::Model>, DbErr>
     where
         E: EntityTrait,
-        E::Model: DeserializeOwned + 'static,
+        E::Model: Found,
     {
-        let Some(rows) = &self.rows else { return select.all(self.read()).await };
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        rows.read(select.build(DatabaseBackend::Sqlite)).await
+        self.found(select.build(self.backend())).await
     }
 
-    /// The same within a transaction, if there is one already.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn rows_within<E>(
-        &self,
-        tx: Option<&DatabaseTransaction>,
-        select: Select<E>,
-    ) -> Result<Vec<E::Model>, DbErr>
-    where
-        E: EntityTrait,
-        E::Model: DeserializeOwned + 'static,
-    {
-        match tx {
-            Some(tx) => select.all(tx).await,
-            None => self.rows(select).await,
+    async fn found<M: Found>(&self, statement: Statement) -> Result<Vec<M>, DbErr> {
+        let Some(rows) = &self.rows else { return M::find_by_statement(statement).all(&self.reader).await };
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        rows.read(statement).await
+    }
+
+    /// For looks that nothing else depends on: what is committed.
+    pub fn reads(&self) -> Reader<'_> {
+        Reader::Beside(self)
+    }
+
+    /// For looks at rows of clients that are held, before a transaction writes any of them: beside it on SQLite, where
+    /// nobody waits for that; within it on Postgres, where another process may have written until it began.
+    pub fn beside<'a>(&'a self, tx: &'a Tx) -> Reader<'a> {
+        match self.rows {
+            Some(_) => Reader::Beside(self),
+            None => Reader::Within(tx),
         }
     }
 
     /// For single statements that write.
-    pub fn write(&self) -> &DatabaseConnection {
+    pub fn write(&self) -> &Single {
         &self.writer
     }
 
@@ -147,14 +147,8 @@ impl Db {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn begin_write(&self) -> Result<DatabaseTransaction, DbErr> {
-        #[expect(clippy::disallowed_methods, reason = "this is the way that the lint points to")]
-        self.writer
-            .begin_with_options(TransactionOptions {
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), // ignored by Postgres
-                ..Default::default()
-            })
-            .await
+    pub async fn begin_write(&self) -> Result<Tx, DbErr> {
+        self.writer.begin().await
     }
 
     /// Waits until nobody else in this process writes to these clients' rows: whoever is polled first is first with every
@@ -175,7 +169,7 @@ impl Db {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn begin_for(&self, held: &HeldClients) -> Result<DatabaseTransaction, DbErr> {
+    pub async fn begin_for(&self, held: &HeldClients) -> Result<Tx, DbErr> {
         let tx = self.begin_write().await?;
         lock_clients(&tx, &held.clients).await?;
         Ok(tx)
@@ -183,7 +177,7 @@ impl Db {
 
     /// Which kind it is.
     pub fn backend(&self) -> DatabaseBackend {
-        self.writer.get_database_backend()
+        self.writer.backend()
     }
 
     /// Statements run since it was opened: what tests and the benchmark hold constant per page.
@@ -199,11 +193,9 @@ impl Db {
         if self.backend() != DatabaseBackend::Sqlite {
             return Ok(None);
         }
-        let row = self
-            .writer
-            .query_one_raw(Statement::from_string(DatabaseBackend::Sqlite, "PRAGMA synchronous"))
-            .await?;
-        row.map(|row| row.try_get_by_index(0)).transpose()
+        let asked = Statement::from_string(DatabaseBackend::Sqlite, "PRAGMA synchronous");
+        let found: Vec<Synchronous> = self.writer.read(asked).await?;
+        Ok(found.first().map(|row| row.synchronous))
     }
 
     /// Closes all connections.
@@ -214,9 +206,18 @@ impl Db {
         if let Some(rows) = &self.rows {
             rows.close().await;
         }
-        self.writer.close_by_ref().await?;
+        self.writer.close().await?;
         self.reader.close_by_ref().await
     }
+}
+
+/// Whether a row was refused because one with its key is there already.
+pub fn is_taken(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return false;
+    };
+    error.as_database_error().is_some_and(|error| error.is_unique_violation())
 }
 
 /// The database's own clock as SQL, microseconds since 1970: for leases, which several processes must read alike.
@@ -225,6 +226,11 @@ pub fn clock(backend: DatabaseBackend) -> &'static str {
         DatabaseBackend::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
         _ => "CAST(extract(epoch from clock_timestamp()) * 1000000 AS bigint)",
     }
+}
+
+#[derive(Deserialize, FromQueryResult)]
+struct Synchronous {
+    synchronous: i64,
 }
 
 /// Clients whose rows nobody else writes until this is dropped. What reads rows, changes them in memory and writes them back
@@ -293,14 +299,14 @@ impl Locks {
 }
 
 /// The same between processes that share a Postgres database, until the transaction ends.
-async fn lock_clients(tx: &DatabaseTransaction, clients: &BTreeSet<ClientId>) -> Result<(), DbErr> {
-    if tx.get_database_backend() == DatabaseBackend::Sqlite {
+async fn lock_clients(tx: &Tx, clients: &BTreeSet<ClientId>) -> Result<(), DbErr> {
+    if tx.backend() == DatabaseBackend::Sqlite {
         return Ok(());
     }
     for client in clients {
         let (high, low) = client.0.as_u64_pair();
         let key = i64::from_ne_bytes((high ^ low).to_ne_bytes());
-        tx.execute_raw(Statement::from_sql_and_values(
+        tx.put(Statement::from_sql_and_values(
             DatabaseBackend::Postgres,
             "SELECT pg_advisory_xact_lock($1)",
             [key.into()],

@@ -11,14 +11,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::types::{Null, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
-use sea_orm::{DbErr, RuntimeErr, Statement, Value};
+use sea_orm::{DbErr, RuntimeErr, Statement};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
-use super::decode::{Failed, models};
+use super::decode::Failed;
+use super::writer;
 
 /// How long a statement may keep a thread from other requests.
 const MOMENT: Duration = Duration::from_millis(2);
@@ -113,9 +113,7 @@ fn read<M: DeserializeOwned>(
     let began = Instant::now();
     connection.progress_handler(STEPS, most.map(|most| move || began.elapsed() > most))?;
     connection.busy_timeout(most.map_or(PATIENCE, |_| Duration::ZERO))?;
-    let values = statement.values.as_ref().map_or(&[][..], |values| values.0.as_slice());
-    let mut prepared = connection.prepare_cached(&statement.sql)?;
-    models(&mut prepared, params_from_iter(values.iter().map(Bound)))
+    writer::read(connection, statement)
 }
 
 /// Whether a statement only needs more time.
@@ -131,55 +129,25 @@ fn closed(error: impl std::error::Error) -> DbErr {
     DbErr::Conn(RuntimeErr::Internal(error.to_string()))
 }
 
-/// A value that SeaORM binds, as its own driver would write it.
-struct Bound<'a>(&'a Value);
-
-impl ToSql for Bound<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let integer = |number: Option<i64>| number.map(ToSqlOutput::from);
-        let output = match self.0 {
-            Value::Bool(value) => integer(value.map(i64::from)),
-            Value::Int(value) => integer(value.map(i64::from)),
-            Value::BigInt(value) => integer(*value),
-            Value::BigUnsigned(value) => match value.map(i64::try_from).transpose() {
-                Ok(value) => integer(value),
-                Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(error.into())),
-            },
-            Value::String(value) => {
-                value.as_ref().map(|text| ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())))
-            }
-            Value::Bytes(value) => value.as_ref().map(|bytes| ToSqlOutput::Borrowed(ValueRef::Blob(bytes))),
-            Value::Uuid(value) => {
-                value.as_ref().map(|id| ToSqlOutput::Borrowed(ValueRef::Blob(id.as_bytes())))
-            }
-            other => {
-                let error = format!("nothing is asked with a value such as {other:?}");
-                return Err(rusqlite::Error::ToSqlConversionFailure(error.into()));
-            }
-        };
-        Ok(output.unwrap_or_else(|| ToSqlOutput::from(Null)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use entity::{
         AppPresenceBasis, ClientId, ClientMode, ClientStatus, ConversationId, HistoryImport,
         MessageDirection, MessageId, MessageOrigin, MessageStatus, PartnerId, Timestamp, client, message,
     };
-    use migration::{Migrator, MigratorTrait};
+    use migration::Migrator;
     use proptest::prelude::*;
     use proptest::strategy::ValueTree as _;
     use sea_orm::sea_query::Expr;
     use sea_orm::{
-        ColumnTrait, ConnectionTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect,
-        QueryTrait, Select,
+        ColumnTrait, DatabaseBackend, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect,
+        QueryTrait, Select, Value,
     };
     use serde_json::json;
     use tempfile::TempDir;
     use uuid::Uuid;
 
-    use super::super::{Db, Purpose, insert};
+    use super::super::{Db, Purpose, Sql, insert};
     use super::*;
 
     async fn open() -> (Db, TempDir) {
@@ -187,8 +155,8 @@ mod tests {
         // Characters that mean something in an address.
         let file = place.path().join("a file%20 #1.sqlite");
         let name = file.to_str().unwrap().replace('%', "%25").replace(' ', "%20").replace('#', "%23");
-        let db = Db::open(&format!("sqlite://{name}?mode=rwc").into(), Purpose::Rows).await.unwrap();
-        Migrator::up(db.write(), None).await.unwrap();
+        let url = format!("sqlite://{name}?mode=rwc").into();
+        let db = Db::open::<Migrator>(&url, Purpose::Rows).await.unwrap();
         assert!(file.exists());
         (db, place)
     }
@@ -384,11 +352,12 @@ mod tests {
             [("content", "'no JSON'"), ("content", "'{} {}'"), ("status", "'NO_WORD'"), ("id", "'x'")]
         {
             let sql = format!("UPDATE message SET {column} = {wrong}");
-            db.write().execute_unprepared(&sql).await.unwrap();
+            db.write().put(Statement::from_string(DatabaseBackend::Sqlite, sql)).await.unwrap();
             let error = db.rows(messages()).await.unwrap_err().to_string();
             assert!(error.contains(&format!("column {column}: ")), "{error}");
             assert!(messages().all(db.read()).await.is_err());
-            db.write().execute_unprepared("DELETE FROM message").await.unwrap();
+            let clear = Statement::from_string(DatabaseBackend::Sqlite, "DELETE FROM message");
+            db.write().put(clear).await.unwrap();
             insert::<message::Entity, _>(db.write(), vec![a_message()]).await.unwrap();
         }
     }

@@ -7,9 +7,11 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use sea_orm::sea_query::{Func, FunctionCall, IntoIden, OnConflict, SimpleExpr};
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, IntoActiveModel, Iterable,
-    ModelTrait, PrimaryKeyToColumn, QueryTrait, Statement, Value,
+    ActiveModelTrait, DatabaseBackend, DbErr, EntityTrait, IntoActiveModel, Iterable, ModelTrait,
+    PrimaryKeyToColumn, QueryTrait, Statement, Value,
 };
+
+use super::tx::Sql;
 
 /// Rows in one statement, at most. What a driver keeps of a statement grows with them (measured: with four times as many an
 /// import takes 20 MB more, and no less time).
@@ -36,7 +38,7 @@ static TEXTS: LazyLock<RwLock<HashMap<Shape, Arc<str>>>> = LazyLock::new(RwLock:
 pub async fn upsert<E, C>(connection: &C, rows: Vec<E::Model>) -> Result<(), DbErr>
 where
     E: EntityTrait,
-    C: ConnectionTrait,
+    C: Sql,
     E::Model: IntoActiveModel<E::ActiveModel> + ModelTrait<Entity = E>,
     E::ActiveModel: ActiveModelTrait<Entity = E> + Send,
 {
@@ -55,7 +57,7 @@ pub async fn update<E, C>(
 ) -> Result<(), DbErr>
 where
     E: EntityTrait,
-    C: ConnectionTrait,
+    C: Sql,
     E::Model: IntoActiveModel<E::ActiveModel> + ModelTrait<Entity = E>,
     E::ActiveModel: ActiveModelTrait<Entity = E> + Send,
 {
@@ -71,7 +73,7 @@ where
 pub async fn insert<E, C>(connection: &C, rows: Vec<E::Model>) -> Result<(), DbErr>
 where
     E: EntityTrait,
-    C: ConnectionTrait,
+    C: Sql,
     E::Model: IntoActiveModel<E::ActiveModel> + ModelTrait<Entity = E>,
     E::ActiveModel: ActiveModelTrait<Entity = E> + Send,
 {
@@ -81,11 +83,11 @@ where
 async fn write<E, C>(connection: &C, rows: Vec<E::Model>, known: Known) -> Result<(), DbErr>
 where
     E: EntityTrait,
-    C: ConnectionTrait,
+    C: Sql,
     E::Model: IntoActiveModel<E::ActiveModel> + ModelTrait<Entity = E>,
     E::ActiveModel: ActiveModelTrait<Entity = E> + Send,
 {
-    let backend = connection.get_database_backend();
+    let backend = connection.backend();
     let mut rest = rows.as_slice();
     while !rest.is_empty() {
         // A power of two: of every table at most six different statements are ever seen.
@@ -101,7 +103,7 @@ where
         });
         let values: Vec<Value> =
             chunk.iter().flat_map(|row| E::Column::iter().map(|column| row.get(column))).collect();
-        connection.execute_raw(Statement::from_sql_and_values(backend, &*text, values)).await?;
+        connection.put(Statement::from_sql_and_values(backend, &*text, values)).await?;
     }
     Ok(())
 }

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 
 use entity::{ClientId, EventType, PartnerId, Timestamp, event, event_head};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{DbErr, FromQueryResult};
+use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::db;
+use crate::db::{self, Sql, Tx};
 use crate::feed::Hub;
 
 /// Something that happened, not yet in the log.
@@ -41,14 +42,14 @@ pub type Heads = BTreeMap<PartnerId, i64>;
 ///
 /// # Errors
 /// When the database refuses or is away; then nothing was written.
-pub async fn commit(hub: &Hub, tx: DatabaseTransaction, events: Vec<NewEvent>) -> Result<Heads, DbErr> {
+pub async fn commit(hub: &Hub, tx: Tx, events: Vec<NewEvent>) -> Result<Heads, DbErr> {
     number(tx, events).await?.commit(hub).await
 }
 
 /// A transaction whose events have their places, but which is not committed: for rows that must hold the places of their
 /// own events. One insert, then `commit`; nothing slower.
 pub struct Numbered {
-    tx: DatabaseTransaction,
+    tx: Tx,
     heads: Heads,
     positions: Vec<i64>,
 }
@@ -57,14 +58,14 @@ pub struct Numbered {
 ///
 /// # Errors
 /// When the database refuses or is away; then nothing was written.
-pub async fn number(tx: DatabaseTransaction, events: Vec<NewEvent>) -> Result<Numbered, DbErr> {
+pub async fn number(tx: Tx, events: Vec<NewEvent>) -> Result<Numbered, DbErr> {
     let (heads, positions) = append(&tx, events).await?;
     Ok(Numbered { tx, heads, positions })
 }
 
 impl Numbered {
     /// The transaction.
-    pub fn tx(&self) -> &DatabaseTransaction {
+    pub fn tx(&self) -> &Tx {
         &self.tx
     }
 
@@ -91,7 +92,12 @@ impl Numbered {
     }
 }
 
-async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<(Heads, Vec<i64>), DbErr> {
+#[derive(Deserialize, FromQueryResult)]
+struct Bumped {
+    head: i64,
+}
+
+async fn append(tx: &Tx, events: Vec<NewEvent>) -> Result<(Heads, Vec<i64>), DbErr> {
     let mut positions = vec![0; events.len()];
     let mut by_partner: BTreeMap<PartnerId, Vec<(&mut i64, NewEvent)>> = BTreeMap::new();
     for (place, event) in positions.iter_mut().zip(events) {
@@ -116,11 +122,8 @@ async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<(Head
             )
             .returning_col(event_head::Column::Head)
             .to_owned();
-        let row = tx.query_one(&bump).await?;
-        let head: i64 = match row {
-            Some(row) => row.try_get("", "head")?,
-            None => return Err(DbErr::RecordNotInserted),
-        };
+        let bumped: Vec<Bumped> = tx.read(db::built(tx, &bump)).await?;
+        let Some(Bumped { head }) = bumped.into_iter().next() else { return Err(DbErr::RecordNotInserted) };
         let first = head - count + 1;
         for (position, (place, event)) in (first..).zip(events) {
             *place = position;

@@ -3,9 +3,10 @@
 
 use entity::{PartnerId, Timestamp, event, event_head, event_mark};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::app::App;
+use crate::db::{self, SelectExt, Sql, WriteExt};
 
 /// Entries that go in one transaction: a few milliseconds.
 const STEP: i64 = 500;
@@ -49,7 +50,7 @@ pub async fn mark(app: &App, now: Timestamp) -> Result<(), DbErr> {
         .map_err(|error| DbErr::Custom(error.to_string()))?
         .on_conflict(conflict)
         .to_owned();
-    app.db.write().execute(&insert).await?;
+    app.db.write().put(db::built(app.db.write(), &insert)).await?;
     Ok(())
 }
 
@@ -64,7 +65,7 @@ pub async fn prune(app: &App, now: Timestamp) -> Result<usize, DbErr> {
         .filter(event_mark::Column::At.lte(before))
         .order_by_asc(event_mark::Column::At)
         .limit(100)
-        .all(app.db.read())
+        .rows(&app.db.reads())
         .await?;
     let (mut gone, mut steps) = (0, 0);
     for mark in due {
@@ -88,31 +89,26 @@ async fn step(app: &App, mark: &event_mark::Model, gone: &mut usize) -> Result<b
     let reached = next == mark.position || floor >= mark.position;
     if reached {
         #[expect(clippy::disallowed_methods, reason = "upkeep, by the mark's own key")]
-        event_mark::Entity::delete_by_id((partner, mark.at)).exec(&tx).await?;
+        event_mark::Entity::delete_by_id((partner, mark.at)).put(&tx).await?;
     }
     tx.commit().await?;
     Ok(reached)
 }
 
 /// The place moves together with what goes: a reader that sees a gap also sees why.
-async fn cut(
-    tx: &sea_orm::DatabaseTransaction,
-    partner: PartnerId,
-    floor: i64,
-    next: i64,
-) -> Result<usize, DbErr> {
+async fn cut(tx: &crate::db::Tx, partner: PartnerId, floor: i64, next: i64) -> Result<usize, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "upkeep, by the partner's own id")]
     event_head::Entity::update_many()
         .col_expr(event_head::Column::Floor, Expr::val(next))
         .filter(event_head::Column::PartnerId.eq(partner))
         .filter(event_head::Column::Floor.eq(floor))
-        .exec(tx)
+        .put(tx)
         .await?;
     #[expect(clippy::disallowed_methods, reason = "upkeep, by the partner's own id")]
     let done = event::Entity::delete_many()
         .filter(event::Column::PartnerId.eq(partner))
         .filter(event::Column::Position.lte(next))
-        .exec(tx)
+        .write(tx)
         .await?;
-    Ok(usize::try_from(done.rows_affected).unwrap_or(0))
+    Ok(usize::try_from(done).unwrap_or(0))
 }

@@ -5,6 +5,7 @@
 pub mod about;
 pub mod stream;
 
+use crate::db::{Db, SelectExt};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -14,7 +15,6 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySel
 use tokio::sync::watch;
 
 use self::about::About;
-use crate::db::Db;
 
 /// Events read from the log at once.
 const READ: usize = 500;
@@ -46,7 +46,7 @@ impl Bounds {
     /// When the database is away.
     pub async fn of(db: &Db, partner: PartnerId) -> Result<Self, DbErr> {
         #[expect(clippy::disallowed_methods, reason = "asked for by the partner's own id")]
-        let row = event_head::Entity::find_by_id(partner).one(db.read()).await?;
+        let row = event_head::Entity::find_by_id(partner).row(&db.reads()).await?;
         Ok(row.map_or(Self::default(), |row| Self { floor: row.floor, head: row.head }))
     }
 }
@@ -133,7 +133,7 @@ impl Hub {
         #[expect(clippy::disallowed_methods, reason = "the engine's own look at all heads")]
         let rows = event_head::Entity::find()
             .filter(event_head::Column::PartnerId.is_in(partners))
-            .all(self.db.read())
+            .rows(&self.db.reads())
             .await?;
         for row in rows {
             self.hint(row.partner_id, row.head);

@@ -3,11 +3,11 @@
 use entity::{InboundId, InboundState, Timestamp, inbound, inbound_unknown};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict, SimpleExpr};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 
-use crate::db::{self, Db};
+use crate::db::{self, Db, SelectExt, Sql, WriteExt};
 use crate::upstream::change::Unknown;
 
 /// What became of a body.
@@ -68,7 +68,7 @@ pub async fn bodies(db: &Db, ids: Vec<InboundId>) -> Result<Vec<inbound::Model>,
     inbound::Entity::find()
         .filter(inbound::Column::Id.is_in(db::padded(ids)))
         .order_by_asc(inbound::Column::Id)
-        .all(db.read())
+        .rows(&db.reads())
         .await
 }
 
@@ -82,7 +82,7 @@ pub async fn import(db: &Db) -> Result<Option<inbound::Model>, DbErr> {
         .filter(waits())
         .filter(inbound::Column::History.eq(true))
         .order_by_asc(inbound::Column::Id)
-        .one(db.read())
+        .row(&db.reads())
         .await
 }
 
@@ -90,7 +90,7 @@ pub async fn import(db: &Db) -> Result<Option<inbound::Model>, DbErr> {
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn insert<C: ConnectionTrait>(tx: &C, bodies: &[inbound::Model]) -> Result<(), DbErr> {
+pub async fn insert<C: Sql>(tx: &C, bodies: &[inbound::Model]) -> Result<(), DbErr> {
     db::insert::<inbound::Entity, _>(tx, bodies.to_vec()).await
 }
 
@@ -98,7 +98,7 @@ pub async fn insert<C: ConnectionTrait>(tx: &C, bodies: &[inbound::Model]) -> Re
 ///
 /// # Errors
 /// When the database is away: then they wait still, and are applied once more, which changes nothing.
-pub async fn settle<C: ConnectionTrait>(tx: &C, verdicts: Vec<Verdict>, now: Timestamp) -> Result<(), DbErr> {
+pub async fn settle<C: Sql>(tx: &C, verdicts: Vec<Verdict>, now: Timestamp) -> Result<(), DbErr> {
     let mut groups: Vec<(Verdict, Vec<InboundId>)> = Vec::new();
     for verdict in verdicts {
         let same = groups.iter_mut().find(|(group, _)| {
@@ -126,7 +126,7 @@ pub async fn settle<C: ConnectionTrait>(tx: &C, verdicts: Vec<Verdict>, now: Tim
                     ..Default::default()
                 })
                 .filter(inbound::Column::Id.is_in(db::padded(chunk.iter().copied())))
-                .exec(tx)
+                .write(tx)
                 .await?;
         }
     }
@@ -156,10 +156,7 @@ pub async fn count_unknown(db: &Db, unknown: Vec<Unknown>, now: Timestamp) -> Re
         )
         .update_column(inbound_unknown::Column::LastSeenAt)
         .to_owned();
-    inbound_unknown::Entity::insert_many(rows)
-        .on_conflict(conflict)
-        .exec_without_returning(db.write())
-        .await?;
+    inbound_unknown::Entity::insert_many(rows).on_conflict(conflict).put(db.write()).await?;
     Ok(())
 }
 
@@ -208,7 +205,7 @@ pub async fn troubled(db: &Db, most: u64) -> Result<Vec<Listed>, DbErr> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn again<C: ConnectionTrait>(
+pub async fn again<C: Sql>(
     connection: &C,
     states: &[InboundState],
     received_since: Timestamp,
@@ -227,9 +224,9 @@ pub async fn again<C: ConnectionTrait>(
         })
         .filter(condition)
         .filter(inbound::Column::ReceivedAt.gte(received_since))
-        .exec(connection)
+        .write(connection)
         .await?;
-    Ok(done.rows_affected)
+    Ok(done)
 }
 
 /// Deletes bodies that were kept long enough; a bounded number at a time. Says how many went.
@@ -255,6 +252,7 @@ pub async fn prune(db: &Db, applied_before: Timestamp, others_before: Timestamp)
         return Ok(0);
     }
     #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
-    let gone = inbound::Entity::delete_many().filter(inbound::Column::Id.is_in(ids)).exec(db.write()).await?;
-    Ok(gone.rows_affected)
+    let gone =
+        inbound::Entity::delete_many().filter(inbound::Column::Id.is_in(ids)).write(db.write()).await?;
+    Ok(gone)
 }

@@ -7,11 +7,12 @@ use entity::{
     client, conversation, lane_entry, media, message,
 };
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Statement, Value};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, Statement, Value};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::turns::Head;
-use crate::db;
+use crate::db::{self, SelectExt, Sql, UpdateExt, WriteExt};
 use crate::messages::uploads;
 
 /// Clients found at one look.
@@ -21,12 +22,12 @@ pub(super) const IN_LIST: usize = 1000;
 
 /// Clients for whom something can be done: something is due and they are connected, or something is marked as sending
 /// and nobody holds the lane. Walks from client to client, not over the whole queue.
-pub(super) async fn clients<C: ConnectionTrait>(
+pub(super) async fn clients<C: Sql>(
     connection: &C,
     owner: Uuid,
     now: Timestamp,
 ) -> Result<Vec<ClientId>, DbErr> {
-    let backend = connection.get_database_backend();
+    let backend = connection.backend();
     let sql = format!(
         "WITH RECURSIVE queued(client_id) AS (\
            SELECT * FROM (SELECT client_id FROM lane_entry ORDER BY client_id LIMIT 1) AS lowest \
@@ -42,8 +43,24 @@ pub(super) async fn clients<C: ConnectionTrait>(
         clock = crate::db::clock(backend),
     );
     let statement = Statement::from_sql_and_values(backend, sql, [owner.into(), now.0.into()]);
-    let rows = connection.query_all_raw(statement).await?;
-    rows.into_iter().map(|row| Ok(ClientId(row.try_get("", "client_id")?))).collect()
+    let rows: Vec<Queued> = connection.read(statement).await?;
+    Ok(rows.into_iter().map(|row| row.client_id).collect())
+}
+
+#[derive(Deserialize, FromQueryResult)]
+struct Queued {
+    client_id: ClientId,
+}
+
+/// An entry that could go next.
+#[derive(Deserialize, FromQueryResult)]
+struct Next {
+    client_id: ClientId,
+    urgent: bool,
+    id: LaneEntryId,
+    conversation_id: ConversationId,
+    due_at: Timestamp,
+    more: bool,
 }
 
 /// A look at one class of a client's queue.
@@ -60,12 +77,12 @@ const LOOKS: usize = 128;
 
 /// Entries of clients that could go next: of each recipient the first one, if it may go now, nothing of that
 /// recipient is on the wire, and WhatsApp has the file that it sends.
-pub(super) async fn heads<C: ConnectionTrait>(
+pub(super) async fn heads<C: Sql>(
     connection: &C,
     looks: &[Look],
     now: Timestamp,
 ) -> Result<HashMap<(ClientId, bool), Vec<Head>>, DbErr> {
-    let backend = connection.get_database_backend();
+    let backend = connection.backend();
     let mut found: HashMap<(ClientId, bool), Vec<Head>> = HashMap::new();
     for chunk in looks.chunks(LOOKS) {
         let (mut queues, mut values) = (Vec::with_capacity(chunk.len()), vec![Value::from(now.0)]);
@@ -77,13 +94,12 @@ pub(super) async fn heads<C: ConnectionTrait>(
             queues.push(format!("SELECT * FROM ({}) AS heads", queue(first)));
         }
         let statement = Statement::from_sql_and_values(backend, queues.join(" UNION ALL "), values);
-        for row in connection.query_all_raw(statement).await? {
-            let class = (ClientId(row.try_get_by_index(0)?), row.try_get_by_index(1)?);
-            found.entry(class).or_default().push(Head {
-                id: LaneEntryId(row.try_get_by_index(2)?),
-                conversation: ConversationId(row.try_get_by_index(3)?),
-                due_at: Timestamp(row.try_get_by_index(4)?),
-                more: row.try_get_by_index(5)?,
+        for row in connection.read::<Next>(statement).await? {
+            found.entry((row.client_id, row.urgent)).or_default().push(Head {
+                id: row.id,
+                conversation: row.conversation_id,
+                due_at: row.due_at,
+                more: row.more,
             });
         }
     }
@@ -123,7 +139,7 @@ pub(super) struct Taken {
 
 /// Marks entries as sending, and their messages with them. What is not queued any more is left alone.
 #[expect(clippy::disallowed_methods, reason = "the engine's own entries, by ids that it selected")]
-pub(super) async fn take<C: ConnectionTrait>(
+pub(super) async fn take<C: Sql>(
     tx: &C,
     wanted: &HashMap<ClientId, Vec<LaneEntryId>>,
     fences: &HashMap<ClientId, i64>,
@@ -145,7 +161,7 @@ pub(super) async fn take<C: ConnectionTrait>(
                 .filter(lane_entry::Column::Sending.eq(false))
                 // Again: since the look two people may have proved to be one.
                 .filter(Expr::cust(FIRST_OF_RECIPIENT.replace("e.", "lane_entry.")))
-                .exec_with_returning(tx)
+                .write_and_tell(tx)
                 .await?;
             entries.extend(marked);
         }
@@ -162,7 +178,7 @@ pub(super) async fn take<C: ConnectionTrait>(
             .col_expr(message::Column::StatusAt, Expr::value(now))
             .filter(message::Column::Id.is_in(chunk.iter().copied()))
             .filter(message::Column::Status.eq(MessageStatus::Queued))
-            .exec_with_returning(tx)
+            .write_and_tell(tx)
             .await?;
         marked.extend(rows.into_iter().map(|row| row.id));
     }
@@ -179,19 +195,19 @@ pub(super) async fn take<C: ConnectionTrait>(
     let mut conversations = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(IN_LIST) {
         let rows = conversation::Entity::find().filter(conversation::Column::Id.is_in(chunk.iter().copied()));
-        conversations.extend(rows.all(tx).await?.into_iter().map(|row| (row.id, row)));
+        conversations.extend(rows.rows(tx).await?.into_iter().map(|row| (row.id, row)));
     }
     Ok(Taken { entries, conversations })
 }
 
 /// What is sent names files as WhatsApp does. Not in the database: an id there may have ended when the entry's turn comes.
-async fn name_files<C: ConnectionTrait>(tx: &C, entries: &mut [lane_entry::Model]) -> Result<(), DbErr> {
+async fn name_files<C: Sql>(tx: &C, entries: &mut [lane_entry::Model]) -> Result<(), DbErr> {
     let ids: BTreeSet<MediaId> = entries.iter().filter_map(|entry| entry.media_id).collect();
     if ids.is_empty() {
         return Ok(());
     }
     #[expect(clippy::disallowed_methods, reason = "the files of the engine's own entries, by their ids")]
-    let files = media::Entity::find().filter(media::Column::Id.is_in(ids)).all(tx).await?;
+    let files = media::Entity::find().filter(media::Column::Id.is_in(ids)).rows(tx).await?;
     let files: HashMap<MediaId, Option<String>> =
         files.into_iter().map(|row| (row.id, row.upstream_id)).collect();
     for entry in entries {
@@ -204,19 +220,19 @@ async fn name_files<C: ConnectionTrait>(tx: &C, entries: &mut [lane_entry::Model
 }
 
 /// Takes entries out of the queue.
-pub(super) async fn forget<C: ConnectionTrait>(tx: &C, ids: Vec<LaneEntryId>) -> Result<(), DbErr> {
+pub(super) async fn forget<C: Sql>(tx: &C, ids: Vec<LaneEntryId>) -> Result<(), DbErr> {
     for chunk in ids.chunks(IN_LIST) {
         #[expect(clippy::disallowed_methods, reason = "the engine's own entries, by their ids")]
         lane_entry::Entity::delete_many()
             .filter(lane_entry::Column::Id.is_in(chunk.iter().copied()))
-            .exec(tx)
+            .put(tx)
             .await?;
     }
     Ok(())
 }
 
 /// The clients of a round, as they are now.
-pub(super) async fn read_clients<C: ConnectionTrait>(
+pub(super) async fn read_clients<C: Sql>(
     tx: &C,
     ids: &BTreeSet<ClientId>,
 ) -> Result<HashMap<ClientId, client::Model>, DbErr> {
@@ -228,7 +244,7 @@ pub(super) async fn read_clients<C: ConnectionTrait>(
             reason = "the engine's own look at the clients whose lanes it holds"
         )]
         let rows =
-            client::Entity::find().filter(client::Column::Id.is_in(chunk.iter().copied())).all(tx).await?;
+            client::Entity::find().filter(client::Column::Id.is_in(chunk.iter().copied())).rows(tx).await?;
         clients.extend(rows.into_iter().map(|row| (row.id, row)));
     }
     Ok(clients)

@@ -23,7 +23,7 @@ use super::{backoff, claim, lease};
 use crate::app::App;
 use crate::apply::engine::{Named, settle_named};
 use crate::conversations::window;
-use crate::db::HeldClients;
+use crate::db::{HeldClients, Reader};
 use crate::events;
 use crate::upstream::meta::client::CallError;
 
@@ -354,7 +354,7 @@ impl Engine {
             return;
         }
         self.look_at = now + LOOK;
-        match claim::clients(self.app.db.read(), self.owner, self.app.now()).await {
+        match claim::clients(&self.app.db.reads(), self.owner, self.app.now()).await {
             Ok(clients) => {
                 for client in clients {
                     let known = self.lanes.contains_key(&client);
@@ -463,7 +463,7 @@ impl Engine {
         if looks.is_empty() {
             return Ok(HashSet::new());
         }
-        let mut found = claim::heads(self.app.db.read(), &looks, at).await?;
+        let mut found = claim::heads(&self.app.db.reads(), &looks, at).await?;
         let mut looked: HashMap<ClientId, usize> = HashMap::new();
         for look in looks {
             *looked.entry(look.client).or_default() += 1;
@@ -516,8 +516,9 @@ impl Engine {
         }
         let tx = app.db.begin_for(clients_held).await?;
         let ids: Vec<ClientId> = concerned.iter().copied().collect();
-        let held = lease::hold(&tx, self.owner, &ids).await?;
-        let clients = claim::read_clients(&tx, concerned).await?;
+        let before = app.db.beside(&tx);
+        let clients = claim::read_clients(&before, concerned).await?;
+        let held = lease::hold(&tx, &before, self.owner, &ids).await?;
         let fences: HashMap<ClientId, i64> =
             held.iter().map(|(client, held)| (*client, held.fence)).collect();
 
@@ -534,7 +535,8 @@ impl Engine {
         if !unsure.is_empty() {
             recorded = record::abandoned(&tx, &unsure, &self.flying, &clients, at).await?;
         }
-        let outcomes = record::outcomes(&tx, &self.over, &clients).await?;
+        let reads = if unsure.is_empty() { before } else { Reader::Within(&tx) };
+        let outcomes = record::outcomes(&tx, &reads, &self.over, &clients).await?;
         recorded.events.extend(outcomes.events);
         recorded.named.extend(outcomes.named);
 
@@ -572,7 +574,7 @@ impl Engine {
             .into_iter()
             .filter_map(|(outcome, entry)| Some(Judged::from(Done { entry, outcome: outcome?, at })))
             .collect();
-        recorded.events.extend(record::outcomes(&tx, &late, &clients).await?.events);
+        recorded.events.extend(record::outcomes(&tx, &Reader::Within(&tx), &late, &clients).await?.events);
 
         events::commit(&app.hub, tx, recorded.events).await?;
         let leaving = leaving.into_iter().map(|(_, entry)| entry).collect();

@@ -1,14 +1,14 @@
 //! Who sends for a client: a lease by the database's clock, with a fencing token that grows with each owner. It guards
 //! order and rate; that nothing is sent twice rests on SENDING alone (invariant 7).
 
+use crate::db::{Db, Reader, SelectExt, Sql, clock};
 use std::collections::HashMap;
 use std::time::Duration;
 
 use entity::{ClientId, lane};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Statement, Value};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, Statement, Value};
+use serde::Deserialize;
 use uuid::Uuid;
-
-use crate::db::{Db, clock};
 
 /// How long a lease lives.
 const LIFE: Duration = Duration::from_secs(10);
@@ -25,20 +25,26 @@ pub(super) struct Held {
     pub(super) taken_over: bool,
 }
 
-/// Takes or renews leases. Clients that are missing in the answer are somebody else's.
-pub(super) async fn hold<C: ConnectionTrait>(
+#[derive(Deserialize, FromQueryResult)]
+struct Leased {
+    client_id: ClientId,
+    fence: i64,
+}
+
+/// Takes or renews leases. Clients that are missing in the answer are somebody else's. `before` looks at who had them.
+pub(super) async fn hold<C: Sql>(
     tx: &C,
+    before: &Reader<'_>,
     owner: Uuid,
     clients: &[ClientId],
 ) -> Result<HashMap<ClientId, Held>, DbErr> {
-    let backend = tx.get_database_backend();
+    let backend = tx.backend();
     let mut held = HashMap::with_capacity(clients.len());
     for chunk in clients.chunks(AT_ONCE) {
         #[expect(clippy::disallowed_methods, reason = "the engine's own leases")]
-        let before =
-            lane::Entity::find().filter(lane::Column::ClientId.is_in(chunk.iter().copied())).all(tx).await?;
-        let before: HashMap<ClientId, lane::Model> =
-            before.into_iter().map(|row| (row.client_id, row)).collect();
+        let owners = lane::Entity::find().filter(lane::Column::ClientId.is_in(chunk.iter().copied()));
+        let owners: HashMap<ClientId, lane::Model> =
+            owners.rows(before).await?.into_iter().map(|row| (row.client_id, row)).collect();
 
         let now = clock(backend);
         let rows: Vec<String> =
@@ -53,11 +59,12 @@ pub(super) async fn hold<C: ConnectionTrait>(
         let life = i64::try_from(LIFE.as_micros()).unwrap_or(i64::MAX);
         let mut values: Vec<Value> = vec![owner.into(), life.into()];
         values.extend(chunk.iter().map(|client| Value::from(client.0)));
-        for row in tx.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
-            let client = ClientId(row.try_get("", "client_id")?);
+        for Leased { client_id, fence } in
+            tx.read(Statement::from_sql_and_values(backend, sql, values)).await?
+        {
             let taken_over =
-                before.get(&client).and_then(|row| row.owner).is_some_and(|other| other != owner);
-            held.insert(client, Held { fence: row.try_get("", "fence")?, taken_over });
+                owners.get(&client_id).and_then(|row| row.owner).is_some_and(|other| other != owner);
+            held.insert(client_id, Held { fence, taken_over });
         }
     }
     Ok(held)
@@ -71,14 +78,12 @@ pub(super) async fn hold<C: ConnectionTrait>(
 pub async fn inherit(db: &Db) -> Result<(), DbErr> {
     let backend = db.backend();
     let sql = format!("UPDATE lane SET until = {} WHERE owner IS NOT NULL", clock(backend));
-    db.write().execute_raw(Statement::from_string(backend, sql)).await?;
-    Ok(())
+    db.write().put(Statement::from_string(backend, sql)).await
 }
 
 /// Gives all leases back; whoever takes one next waits until the last second's sends are over.
-pub(super) async fn release<C: ConnectionTrait>(connection: &C, owner: Uuid) -> Result<(), DbErr> {
-    let backend = connection.get_database_backend();
+pub(super) async fn release<C: Sql>(connection: &C, owner: Uuid) -> Result<(), DbErr> {
+    let backend = connection.backend();
     let sql = format!("UPDATE lane SET owner = NULL, until = {} + 1000000 WHERE owner = $1", clock(backend));
-    connection.execute_raw(Statement::from_sql_and_values(backend, sql, [owner.into()])).await?;
-    Ok(())
+    connection.put(Statement::from_sql_and_values(backend, sql, [owner.into()])).await
 }

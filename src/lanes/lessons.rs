@@ -6,16 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use entity::{ClientId, ConversationId, EventType, Timestamp, client, contact, conversation};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::record::Judged;
+use crate::db::{SelectExt, Sql, UpdateExt, WriteExt};
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::messages::errors::Lesson;
 use crate::templates::refresh;
 
 /// Keeps what a round was taught, each thing once.
-pub(super) async fn keep<C: ConnectionTrait>(
+pub(super) async fn keep<C: Sql>(
     tx: &C,
     taught: &[(Lesson, &Judged)],
     events: &mut Vec<NewEvent>,
@@ -51,20 +52,20 @@ pub(super) async fn keep<C: ConnectionTrait>(
 }
 
 #[expect(clippy::disallowed_methods, reason = "the conversation of the engine's own entry, by its id")]
-async fn refuse_window<C: ConnectionTrait>(tx: &C, id: ConversationId, at: Timestamp) -> Result<(), DbErr> {
+async fn refuse_window<C: Sql>(tx: &C, id: ConversationId, at: Timestamp) -> Result<(), DbErr> {
     use conversation::Column::{Id, WindowRefusedAt};
     conversation::Entity::update_many()
         .set(conversation::ActiveModel { window_refused_at: Set(Some(at)), ..Default::default() })
         .filter(Id.eq(id))
         .filter(WindowRefusedAt.is_null().or(WindowRefusedAt.lt(at)))
-        .exec(tx)
+        .write(tx)
         .await?;
     Ok(())
 }
 
 /// As if the person had said so themselves; a word of theirs that is later holds.
 #[expect(clippy::disallowed_methods, reason = "the contact of the engine's own entry's conversation")]
-async fn stop_marketing<C: ConnectionTrait>(tx: &C, one: &Judged) -> Result<Option<NewEvent>, DbErr> {
+async fn stop_marketing<C: Sql>(tx: &C, one: &Judged) -> Result<Option<NewEvent>, DbErr> {
     use contact::Column::{ChangedAt, Id, MarketingAt, MarketingStopped};
     let of = Query::select()
         .column(conversation::Column::ContactId)
@@ -78,7 +79,7 @@ async fn stop_marketing<C: ConnectionTrait>(tx: &C, one: &Judged) -> Result<Opti
         .filter(Id.in_subquery(of))
         .filter(MarketingStopped.eq(false))
         .filter(MarketingAt.lte(one.at))
-        .exec_with_returning(tx)
+        .write_and_tell(tx)
         .await?;
     let told = stopped.into_iter().next().filter(|contact| contact.announced);
     Ok(told.map(|contact| NewEvent {
@@ -93,14 +94,14 @@ async fn stop_marketing<C: ConnectionTrait>(tx: &C, one: &Judged) -> Result<Opti
 
 /// The list is read again soon, however many messages it failed.
 #[expect(clippy::disallowed_methods, reason = "the client whose lane the engine holds, by its id")]
-async fn doubt_templates<C: ConnectionTrait>(tx: &C, id: ClientId) -> Result<(), DbErr> {
-    let Some(row) = client::Entity::find_by_id(id).one(tx).await? else { return Ok(()) };
+async fn doubt_templates<C: Sql>(tx: &C, id: ClientId) -> Result<(), DbErr> {
+    let Some(row) = client::Entity::find_by_id(id).row(tx).await? else { return Ok(()) };
     let soon = refresh::soonest(&row);
     client::Entity::update_many()
         .col_expr(client::Column::TemplatesDueAt, Expr::value(soon))
         .filter(client::Column::Id.eq(id))
         .filter(client::Column::TemplatesDueAt.gt(soon))
-        .exec(tx)
+        .put(tx)
         .await?;
     Ok(())
 }

@@ -8,12 +8,12 @@ use entity::{
     Timestamp, client, lane_entry, message, message_status,
 };
 use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter};
 use serde_json::json;
 
 use super::claim::IN_LIST;
 use super::record::{disconnected, insert_rungs};
-use crate::db;
+use crate::db::{self, Sql, UpdateExt, WriteExt};
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::upstream::change::ReportedError;
@@ -23,11 +23,7 @@ use crate::upstream::change::ReportedError;
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn cancel_all<C: ConnectionTrait>(
-    tx: &C,
-    client: ClientId,
-    now: Timestamp,
-) -> Result<Vec<NewEvent>, DbErr> {
+pub async fn cancel_all<C: Sql>(tx: &C, client: ClientId, now: Timestamp) -> Result<Vec<NewEvent>, DbErr> {
     let all = Condition::all().add(lane_entry::Column::ClientId.eq(client));
     end(tx, all, MessageStatus::Canceled, &disconnected(), now).await
 }
@@ -36,7 +32,7 @@ pub async fn cancel_all<C: ConnectionTrait>(
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn pause<C: ConnectionTrait>(
+pub async fn pause<C: Sql>(
     tx: &C,
     partner: PartnerId,
     client: ClientId,
@@ -49,9 +45,9 @@ pub async fn pause<C: ConnectionTrait>(
         .col_expr(client::Column::PauseReason, Expr::value(reason))
         .filter(client::Column::Id.eq(client))
         .filter(client::Column::Status.eq(ClientStatus::Connected))
-        .exec(tx)
+        .write(tx)
         .await?;
-    if done.rows_affected == 0 {
+    if done == 0 {
         return Ok(None);
     }
     tracing::warn!(client.id = %client.public(), reason, "a client's lane pauses: {reason}");
@@ -69,7 +65,7 @@ pub async fn pause<C: ConnectionTrait>(
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn fail_waiting_for<C: ConnectionTrait>(
+pub async fn fail_waiting_for<C: Sql>(
     tx: &C,
     client: ClientId,
     media: MediaId,
@@ -84,7 +80,7 @@ pub async fn fail_waiting_for<C: ConnectionTrait>(
 
 /// Takes entries that have not left out of the queue; their messages end so.
 #[expect(clippy::disallowed_methods, reason = "the queue of the one client that the callers name")]
-async fn end<C: ConnectionTrait>(
+async fn end<C: Sql>(
     tx: &C,
     entries: Condition,
     status: MessageStatus,
@@ -105,9 +101,9 @@ async fn end<C: ConnectionTrait>(
         .col_expr(message::Column::Error, Expr::value(error.clone()))
         .filter(message::Column::Id.in_subquery(waiting))
         .filter(message::Column::Status.eq(MessageStatus::Queued))
-        .exec_with_returning(tx)
+        .write_and_tell(tx)
         .await?;
-    lane_entry::Entity::delete_many().filter(entries).exec(tx).await?;
+    lane_entry::Entity::delete_many().filter(entries).put(tx).await?;
     let rung = |row: &message::Model| message_status::Model {
         message_id: row.id,
         status,
@@ -133,7 +129,7 @@ async fn end<C: ConnectionTrait>(
 /// # Errors
 /// When the database refuses or is away.
 #[expect(clippy::disallowed_methods, reason = "the queue of conversations that came through Scope")]
-pub async fn queue<C: ConnectionTrait>(tx: &C, entries: Vec<lane_entry::Model>) -> Result<(), DbErr> {
+pub async fn queue<C: Sql>(tx: &C, entries: Vec<lane_entry::Model>) -> Result<(), DbErr> {
     let hurried = entries.iter().filter(|entry| entry.urgent).map(|entry| entry.conversation_id);
     let hurried: Vec<ConversationId> = hurried.collect::<BTreeSet<_>>().into_iter().collect();
     db::insert::<lane_entry::Entity, _>(tx, entries).await?;
@@ -145,7 +141,7 @@ pub async fn queue<C: ConnectionTrait>(tx: &C, entries: Vec<lane_entry::Model>) 
             .filter(lane_entry::Column::ConversationId.is_in(db::padded(chunk.iter().copied())))
             .filter(lane_entry::Column::Urgent.eq(false))
             .filter(Expr::cust(behind))
-            .exec(tx)
+            .put(tx)
             .await?;
     }
     Ok(())
@@ -165,7 +161,7 @@ pub enum Canceled {
 /// # Errors
 /// When the database refuses or is away.
 #[expect(clippy::disallowed_methods, reason = "the queue's entries of a message that came through Scope")]
-pub async fn cancel_one<C: ConnectionTrait>(
+pub async fn cancel_one<C: Sql>(
     tx: &C,
     message: &message::Model,
     now: Timestamp,
@@ -173,9 +169,9 @@ pub async fn cancel_one<C: ConnectionTrait>(
     let taken = lane_entry::Entity::delete_many()
         .filter(lane_entry::Column::MessageId.eq(message.id))
         .filter(lane_entry::Column::Sending.eq(false))
-        .exec(tx)
+        .write(tx)
         .await?;
-    if taken.rows_affected == 0 {
+    if taken == 0 {
         return Ok(None);
     }
     let canceled = message::Entity::update_many()
@@ -183,7 +179,7 @@ pub async fn cancel_one<C: ConnectionTrait>(
         .col_expr(message::Column::StatusAt, Expr::value(now))
         .filter(message::Column::Id.eq(message.id))
         .filter(message::Column::Status.eq(MessageStatus::Queued))
-        .exec_with_returning(tx)
+        .write_and_tell(tx)
         .await?;
     let rung = message_status::Model {
         message_id: message.id,

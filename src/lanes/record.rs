@@ -10,10 +10,7 @@ use entity::{
     message_key, message_status, reaction,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::{Value, json};
 
 use super::claim::{IN_LIST, forget};
@@ -22,7 +19,7 @@ use super::queue::pause;
 use super::verdict::{Outcome, Verdict};
 use crate::apply::engine::Named;
 use crate::apply::merge;
-use crate::db;
+use crate::db::{self, Reader, SelectExt, Sql, Tx, WriteExt};
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::messages::PLACE;
@@ -74,9 +71,10 @@ struct Writes<'a> {
     learnt: Vec<(ClientId, ConversationId, ContactKeyKind, String, Timestamp)>,
 }
 
-/// Records outcomes.
+/// Records outcomes. `reads` looks at the messages as they are by now.
 pub(super) async fn outcomes(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
+    reads: &Reader<'_>,
     judged: &[Judged],
     clients: &HashMap<ClientId, client::Model>,
 ) -> Result<Recorded, DbErr> {
@@ -89,7 +87,7 @@ pub(super) async fn outcomes(
         .filter(|one| one.entry.kind == LaneEntryKind::Message)
         .map(|one| one.entry.message_id)
         .collect();
-    let mut writes = Writes { messages: read_messages(tx, &ids).await?, ..Writes::default() };
+    let mut writes = Writes { messages: read_messages(reads, &ids).await?, ..Writes::default() };
     let before = writes.messages.clone();
     for one in judged {
         let disconnected = clients
@@ -128,7 +126,7 @@ pub(super) async fn outcomes(
     reason = "the engine's own entries, of the clients whose lanes it holds"
 )]
 pub(super) async fn abandoned(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     fences: &HashMap<ClientId, i64>,
     flying: &BTreeSet<LaneEntryId>,
     clients: &HashMap<ClientId, client::Model>,
@@ -140,7 +138,7 @@ pub(super) async fn abandoned(
         let rows = lane_entry::Entity::find()
             .filter(lane_entry::Column::ClientId.is_in(chunk.iter().copied()))
             .filter(lane_entry::Column::Sending.eq(true))
-            .all(tx)
+            .rows(tx)
             .await?;
         for entry in rows.into_iter().filter(|entry| !flying.contains(&entry.id)) {
             // Ours, but not on the wire: it was marked by a transaction of which we never heard that it was committed,
@@ -153,7 +151,7 @@ pub(super) async fn abandoned(
             judged.push(Judged { entry, verdict, at: now });
         }
     }
-    outcomes(tx, &judged, clients).await
+    outcomes(tx, &Reader::Within(tx), &judged, clients).await
 }
 
 impl Writes<'_> {
@@ -265,7 +263,7 @@ impl Writes<'_> {
 
     async fn flush(
         self,
-        tx: &DatabaseTransaction,
+        tx: &Tx,
         before: &BTreeMap<MessageId, message::Model>,
         events: &mut Vec<NewEvent>,
     ) -> Result<(), DbErr> {
@@ -314,7 +312,7 @@ pub(super) fn disconnected() -> ReportedError {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the messages of the engine's own entries, by their ids")]
-async fn read_messages<C: ConnectionTrait>(
+async fn read_messages<C: Sql>(
     tx: &C,
     ids: &BTreeSet<MessageId>,
 ) -> Result<BTreeMap<MessageId, message::Model>, DbErr> {
@@ -322,14 +320,14 @@ async fn read_messages<C: ConnectionTrait>(
     let mut messages = BTreeMap::new();
     for chunk in ids.chunks(IN_LIST) {
         let rows =
-            message::Entity::find().filter(message::Column::Id.is_in(chunk.iter().copied())).all(tx).await?;
+            message::Entity::find().filter(message::Column::Id.is_in(chunk.iter().copied())).rows(tx).await?;
         messages.extend(rows.into_iter().map(|row| (row.id, row)));
     }
     Ok(messages)
 }
 
 /// Back to its place in the queue, if it is still ours.
-async fn put_back<C: ConnectionTrait>(
+async fn put_back<C: Sql>(
     tx: &C,
     one: &Judged,
     not_before: Timestamp,
@@ -344,9 +342,9 @@ async fn put_back<C: ConnectionTrait>(
         .filter(lane_entry::Column::Id.eq(one.entry.id))
         .filter(lane_entry::Column::Fence.eq(one.entry.fence))
         .filter(lane_entry::Column::Sending.eq(true))
-        .exec(tx)
+        .write(tx)
         .await?;
-    if done.rows_affected == 1
+    if done == 1
         && let Some(message) = writes.messages.get_mut(&one.entry.message_id)
         && message.status == MessageStatus::Sending
     {
@@ -359,22 +357,21 @@ async fn put_back<C: ConnectionTrait>(
 /// Gives messages the ids that WhatsApp answered. Where an id belongs to another row, an echo overtook the answer: the
 /// two are one message.
 async fn name_messages(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     keys: Vec<message_key::Model>,
     events: &mut Vec<NewEvent>,
 ) -> Result<(), DbErr> {
     for chunk in keys.chunks(IN_LIST) {
         let rows = chunk.iter().cloned().map(|row| row.into_active_model().reset_all());
         let conflict = OnConflict::new().do_nothing().to_owned();
-        let new =
-            message_key::Entity::insert_many(rows).on_conflict(conflict).exec_without_returning(tx).await?;
+        let new = message_key::Entity::insert_many(rows).on_conflict(conflict).write(tx).await?;
         if usize::try_from(new).is_ok_and(|new| new == chunk.len()) {
             continue;
         }
         let tokens = chunk.iter().map(|key| key.token.clone());
         #[expect(clippy::disallowed_methods, reason = "ids that WhatsApp answered to the engine's own sends")]
         let known =
-            message_key::Entity::find().filter(message_key::Column::Token.is_in(tokens)).all(tx).await?;
+            message_key::Entity::find().filter(message_key::Column::Token.is_in(tokens)).rows(tx).await?;
         for key in chunk {
             let same = |row: &&message_key::Model| {
                 row.client_id == key.client_id
@@ -390,12 +387,9 @@ async fn name_messages(
 }
 
 /// Of one rung the earliest instant holds, whoever told it first.
-pub(super) async fn insert_rungs<C: ConnectionTrait>(
-    tx: &C,
-    rows: Vec<message_status::Model>,
-) -> Result<(), DbErr> {
+pub(super) async fn insert_rungs<C: Sql>(tx: &C, rows: Vec<message_status::Model>) -> Result<(), DbErr> {
     let at = |table: &str| Expr::cust(format!("{table}.\"at\""));
-    let earliest = db::least(tx.get_database_backend(), at("message_status"), at("excluded"));
+    let earliest = db::least(tx.backend(), at("message_status"), at("excluded"));
     let conflict = OnConflict::columns([message_status::Column::MessageId, message_status::Column::Status])
         .value(message_status::Column::At, earliest)
         .to_owned();
@@ -403,16 +397,13 @@ pub(super) async fn insert_rungs<C: ConnectionTrait>(
     let rows: Vec<_> = unique.into_values().collect();
     for chunk in rows.chunks(IN_LIST) {
         let rows = chunk.iter().cloned().map(|row| row.into_active_model().reset_all());
-        message_status::Entity::insert_many(rows)
-            .on_conflict(conflict.clone())
-            .exec_without_returning(tx)
-            .await?;
+        message_status::Entity::insert_many(rows).on_conflict(conflict.clone()).put(tx).await?;
     }
     Ok(())
 }
 
 /// The later reaction holds.
-async fn react<C: ConnectionTrait>(tx: &C, rows: Vec<reaction::Model>) -> Result<(), DbErr> {
+async fn react<C: Sql>(tx: &C, rows: Vec<reaction::Model>) -> Result<(), DbErr> {
     for row in rows {
         let older = Expr::col((reaction::Entity, reaction::Column::At)).lte(row.at);
         let conflict = OnConflict::columns([reaction::Column::MessageId, reaction::Column::By])
@@ -420,13 +411,13 @@ async fn react<C: ConnectionTrait>(tx: &C, rows: Vec<reaction::Model>) -> Result
             .action_and_where(older)
             .to_owned();
         let row = row.into_active_model().reset_all();
-        reaction::Entity::insert(row).on_conflict(conflict).exec_without_returning(tx).await?;
+        reaction::Entity::insert(row).on_conflict(conflict).put(tx).await?;
     }
     Ok(())
 }
 
 /// Lets a name stand for the contact of a conversation, unless it stands for somebody already.
-async fn learn_name<C: ConnectionTrait>(
+async fn learn_name<C: Sql>(
     tx: &C,
     client: ClientId,
     conversation: ConversationId,
@@ -455,6 +446,5 @@ async fn learn_name<C: ConnectionTrait>(
         ])
         .on_conflict(OnConflict::new().do_nothing().to_owned());
     insert.select_from(contact).map_err(|error| DbErr::Custom(error.to_string()))?;
-    tx.execute(&insert).await?;
-    Ok(())
+    tx.put(db::built(tx, &insert)).await
 }

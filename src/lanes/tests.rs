@@ -27,6 +27,7 @@ use crate::app::{App, Installation};
 use crate::auth::Scope;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::db::WriteExt;
 use crate::failure::{Failure, Outcome, RefusalCode};
 use crate::ids::PublicId;
 use crate::inbound::Inbox;
@@ -195,10 +196,7 @@ impl World {
             visit_raised_days: 0,
             created_at: now,
         };
-        client::Entity::insert(row.into_active_model().reset_all())
-            .exec_without_returning(self.app.db.write())
-            .await
-            .unwrap();
+        client::Entity::insert(row.into_active_model().reset_all()).put(self.app.db.write()).await.unwrap();
         let owner = Owner { partner: self.partner, client: id, waba_id: "9" };
         let mut hello = blank(owner, "7", "hello", "de", now);
         hello.status = "APPROVED".into();
@@ -259,9 +257,9 @@ impl World {
     }
 
     async fn opens_window(&self, sent: &Sent) {
-        let mut row = self.conversation(sent).await.into_active_model();
-        row.window_opened_at = sea_orm::ActiveValue::Set(Some(self.app.now().floor_second()));
-        row.update(self.app.db.write()).await.unwrap();
+        let mut row = self.conversation(sent).await;
+        row.window_opened_at = Some(self.app.now().floor_second());
+        crate::db::upsert::<conversation::Entity, _>(self.app.db.write(), vec![row]).await.unwrap();
     }
 
     async fn conversation(&self, sent: &Sent) -> conversation::Model {
@@ -427,9 +425,8 @@ async fn what_cannot_be_sent_is_refused_before_anything_is_written() {
             Send { client: ClientId::generate(), ..world.input("+4915120000001", template(), "a") };
         assert_eq!(refused(send(&world.app, &world.scope, stranger).await), RefusalCode::NotFound);
         for status in [ClientStatus::Onboarding, ClientStatus::Paused, ClientStatus::Disconnected] {
-            let mut row = world.client().await.into_active_model();
-            row.status = sea_orm::ActiveValue::Set(status);
-            row.update(world.app.db.write()).await.unwrap();
+            let row = client::Model { status, ..world.client().await };
+            crate::db::upsert::<client::Entity, _>(world.app.db.write(), vec![row]).await.unwrap();
             assert_eq!(refused(world.template("+4915120000001", "a").await), RefusalCode::ClientNotConnected);
         }
         assert!(message::Entity::find().all(world.app.db.read()).await.unwrap().is_empty());
@@ -551,9 +548,8 @@ async fn a_refused_token_pauses_the_lane_and_keeps_the_queue() {
         assert_eq!(paused.len(), 1);
         assert!(paused[0].2.as_ref().unwrap()["reason"].as_str().unwrap().contains("190"));
         assert_eq!(refused(world.template("+4915120000009", "k3").await), RefusalCode::ClientNotConnected);
-        let mut row = world.client().await.into_active_model();
-        row.status = sea_orm::ActiveValue::Set(ClientStatus::Connected);
-        row.update(world.app.db.write()).await.unwrap();
+        let row = client::Model { status: ClientStatus::Connected, ..world.client().await };
+        crate::db::upsert::<client::Entity, _>(world.app.db.write(), vec![row]).await.unwrap();
         world.app.lanes_wake.notify_one();
         world.until(&sent, MessageStatus::Accepted).await;
         world.until(&behind, MessageStatus::Accepted).await;
@@ -845,7 +841,9 @@ async fn what_was_marked_without_our_knowing_goes_back_to_its_place() {
         let engine = super::engine::Engine::new(world.app.clone());
         // A commit that was done, though we heard that it failed.
         let tx = world.app.db.begin_write().await.unwrap();
-        let held = super::lease::hold(&tx, engine.owner(), &[world.client]).await.unwrap();
+        let held = super::lease::hold(&tx, &world.app.db.beside(&tx), engine.owner(), &[world.client])
+            .await
+            .unwrap();
         let fences = HashMap::from([(world.client, held[&world.client].fence)]);
         let wanted = HashMap::from([(world.client, vec![world.queued().await[0].id])]);
         let taken = super::claim::take(&tx, &wanted, &fences, world.app.now()).await.unwrap();

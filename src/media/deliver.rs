@@ -10,6 +10,7 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use super::fetch::{put_off, way};
 use super::transfers::{Miss, next_try};
 use crate::app::App;
+use crate::db::WriteExt;
 use crate::events;
 use crate::ids::PublicId;
 use crate::lanes;
@@ -90,7 +91,7 @@ async fn stopped(app: &App, row: &media::Model, why: &str) -> Result<(), DbErr> 
         .col_expr(media::Column::ClaimedUntil, Expr::value(0_i64))
         .col_expr(media::Column::Error, Expr::value(why))
         .filter(media::Column::Id.eq(row.id))
-        .exec(&tx)
+        .put(&tx)
         .await?;
     events::commit(&app.hub, tx, paused.into_iter().collect()).await?;
     Ok(())
@@ -106,7 +107,7 @@ async fn delivered(app: &App, row: &media::Model, upstream_id: &str) -> Result<(
         .col_expr(media::Column::ClaimedUntil, Expr::value(0_i64))
         .col_expr(media::Column::Error, Expr::value(Option::<String>::None))
         .filter(media::Column::Id.eq(row.id))
-        .exec(app.db.write())
+        .write(app.db.write())
         .await?;
     app.media.delivered.fetch_add(1, Ordering::Relaxed);
     app.lanes_wake.client(row.client_id);
@@ -124,7 +125,7 @@ async fn give_up(app: &App, row: &media::Model, error: &ReportedError, why: &str
         .col_expr(media::Column::ClaimedUntil, Expr::value(0_i64))
         .col_expr(media::Column::Error, Expr::value(why))
         .filter(media::Column::Id.eq(row.id))
-        .exec(&tx)
+        .put(&tx)
         .await?;
     events::commit(&app.hub, tx, failed).await?;
     app.media.given_up.fetch_add(1, Ordering::Relaxed);

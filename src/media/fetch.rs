@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use entity::{EventType, MediaState, Timestamp, media};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use secrecy::SecretString;
 
 use super::store::Written;
 use super::transfers::{Miss, next_try};
 use super::{keep, kinds};
 use crate::app::App;
+use crate::db::{Sql, UpdateExt, WriteExt};
 use crate::events::{self, NewEvent};
 use crate::ids::PublicId;
 use crate::messages::errors;
@@ -117,7 +118,7 @@ async fn arrived(app: &App, row: &media::Model, fetched: Fetched) -> Result<(), 
         .col_expr(media::Column::Error, Expr::value(Option::<String>::None))
         .filter(media::Column::Id.eq(row.id))
         .filter(media::Column::State.eq(MediaState::Pending))
-        .exec_with_returning(&tx)
+        .write_and_tell(&tx)
         .await?;
     if rows.is_empty() {
         // Its message was deleted meanwhile: nothing refers to the bytes, and they go.
@@ -134,7 +135,7 @@ async fn later(app: &App, row: &media::Model, why: &str) -> Result<(), DbErr> {
 
 /// Another try, at another time.
 #[expect(clippy::disallowed_methods, reason = "the engine's own file, by its id")]
-pub(super) async fn put_off<C: ConnectionTrait>(
+pub(super) async fn put_off<C: Sql>(
     connection: &C,
     row: &media::Model,
     at: Timestamp,
@@ -145,7 +146,7 @@ pub(super) async fn put_off<C: ConnectionTrait>(
         .col_expr(media::Column::ClaimedUntil, Expr::value(0_i64))
         .col_expr(media::Column::Error, Expr::value(why))
         .filter(media::Column::Id.eq(row.id))
-        .exec(connection)
+        .put(connection)
         .await?;
     Ok(())
 }
@@ -160,13 +161,13 @@ async fn over(app: &App, row: &media::Model, state: MediaState, why: &str) -> Re
         .col_expr(media::Column::Error, Expr::value(why))
         .filter(media::Column::Id.eq(row.id))
         .filter(media::Column::State.eq(MediaState::Pending))
-        .exec_with_returning(&tx)
+        .write_and_tell(&tx)
         .await?;
     app.media.given_up.fetch_add(1, Ordering::Relaxed);
     tell(app, tx, rows).await
 }
 
-async fn tell(app: &App, tx: sea_orm::DatabaseTransaction, rows: Vec<media::Model>) -> Result<(), DbErr> {
+async fn tell(app: &App, tx: crate::db::Tx, rows: Vec<media::Model>) -> Result<(), DbErr> {
     let told = |row: media::Model| {
         Some(NewEvent {
             partner: row.partner_id,

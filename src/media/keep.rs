@@ -11,8 +11,8 @@ use std::time::Duration;
 use entity::{BlobId, ClientId, MediaId, MediaState, MessageId, PartnerId, Timestamp, blob, media, message};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Statement,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect, Statement,
 };
 use serde_json::Value;
 
@@ -20,6 +20,7 @@ use super::kinds;
 use super::store::Written;
 use crate::app::App;
 use crate::clock::Clock;
+use crate::db::{SelectExt, Sql, Tx, UpdateExt, WriteExt};
 use crate::ids::PublicId;
 
 /// How long WhatsApp's id of a file that came in lives, seconds.
@@ -48,7 +49,7 @@ pub async fn begin(app: &App) -> Result<BlobId, DbErr> {
         created_at: now,
     };
     let id = row.id;
-    blob::Entity::insert(row.into_active_model().reset_all()).exec_without_returning(app.db.write()).await?;
+    blob::Entity::insert(row.into_active_model().reset_all()).put(app.db.write()).await?;
     Ok(id)
 }
 
@@ -62,7 +63,7 @@ pub async fn abandon(app: &App, id: BlobId) -> Result<(), DbErr> {
         .col_expr(blob::Column::FreeAt, Expr::value(Clock::real_now()))
         .filter(blob::Column::Id.eq(id))
         .filter(blob::Column::FreeAt.is_not_null())
-        .exec(app.db.write())
+        .write(app.db.write())
         .await?;
     Ok(())
 }
@@ -73,18 +74,18 @@ pub async fn abandon(app: &App, id: BlobId) -> Result<(), DbErr> {
 /// # Errors
 /// When the database refuses or is away.
 #[expect(clippy::disallowed_methods, reason = "bytes belong to nobody: they are found by their hash")]
-pub async fn settle(tx: &DatabaseTransaction, id: BlobId, written: &Written) -> Result<BlobId, DbErr> {
+pub async fn settle(tx: &Tx, id: BlobId, written: &Written) -> Result<BlobId, DbErr> {
     one_at_a_time(tx, &written.sha256).await?;
     let same = blob::Entity::update_many()
         .col_expr(blob::Column::FreeAt, Expr::value(Option::<Timestamp>::None))
         .filter(blob::Column::Sha256.eq(written.sha256.clone()))
-        .exec_with_returning(tx)
+        .write_and_tell(tx)
         .await?;
     if let Some(known) = same.into_iter().next() {
         blob::Entity::update_many()
             .col_expr(blob::Column::FreeAt, Expr::value(Clock::real_now()))
             .filter(blob::Column::Id.eq(id))
-            .exec(tx)
+            .put(tx)
             .await?;
         return Ok(known.id);
     }
@@ -93,19 +94,19 @@ pub async fn settle(tx: &DatabaseTransaction, id: BlobId, written: &Written) -> 
         .col_expr(blob::Column::Sha256, Expr::value(written.sha256.clone()))
         .col_expr(blob::Column::SizeBytes, Expr::value(i64::try_from(written.size).unwrap_or(i64::MAX)))
         .filter(blob::Column::Id.eq(id))
-        .exec(tx)
+        .put(tx)
         .await?;
     Ok(id)
 }
 
 /// Of the same bytes only one transaction settles at a time: SQLite has one writer, Postgres a lock.
-async fn one_at_a_time(tx: &DatabaseTransaction, sha256: &str) -> Result<(), DbErr> {
-    let backend = tx.get_database_backend();
+async fn one_at_a_time(tx: &Tx, sha256: &str) -> Result<(), DbErr> {
+    let backend = tx.backend();
     if backend == DatabaseBackend::Sqlite {
         return Ok(());
     }
     let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-    tx.execute_raw(Statement::from_sql_and_values(backend, sql, [sha256.into()])).await?;
+    tx.put(Statement::from_sql_and_values(backend, sql, [sha256.into()])).await?;
     Ok(())
 }
 
@@ -142,11 +143,11 @@ pub fn of_message(message: &message::Model, now: Timestamp) -> Option<media::Mod
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn tell_of<C: ConnectionTrait>(tx: &C, rows: Vec<media::Model>) -> Result<(), DbErr> {
+pub async fn tell_of<C: Sql>(tx: &C, rows: Vec<media::Model>) -> Result<(), DbErr> {
     for chunk in rows.chunks(AT_ONCE) {
         let rows = chunk.iter().cloned().map(|row| row.into_active_model().reset_all());
         let known = OnConflict::new().do_nothing().to_owned();
-        media::Entity::insert_many(rows).on_conflict(known).exec_without_returning(tx).await?;
+        media::Entity::insert_many(rows).on_conflict(known).put(tx).await?;
     }
     Ok(())
 }
@@ -156,7 +157,7 @@ pub async fn tell_of<C: ConnectionTrait>(tx: &C, rows: Vec<media::Model>) -> Res
 /// # Errors
 /// When the database refuses or is away.
 #[expect(clippy::disallowed_methods, reason = "the files of two messages that the engine merges")]
-pub async fn merge<C: ConnectionTrait>(tx: &C, stays: MessageId, gone: MessageId) -> Result<(), DbErr> {
+pub async fn merge<C: Sql>(tx: &C, stays: MessageId, gone: MessageId) -> Result<(), DbErr> {
     let known = Query::select()
         .column(media::Column::UpstreamId)
         .from(media::Entity)
@@ -165,15 +166,15 @@ pub async fn merge<C: ConnectionTrait>(tx: &C, stays: MessageId, gone: MessageId
     let doubles = media::Entity::find()
         .filter(media::Column::MessageId.eq(gone))
         .filter(media::Column::UpstreamId.in_subquery(known))
-        .all(tx)
+        .rows(tx)
         .await?;
     release(tx, &doubles).await?;
     let doubles = doubles.into_iter().map(|row| row.id);
-    media::Entity::delete_many().filter(media::Column::Id.is_in(doubles)).exec(tx).await?;
+    media::Entity::delete_many().filter(media::Column::Id.is_in(doubles)).put(tx).await?;
     media::Entity::update_many()
         .col_expr(media::Column::MessageId, Expr::value(stays))
         .filter(media::Column::MessageId.eq(gone))
-        .exec(tx)
+        .put(tx)
         .await?;
     Ok(())
 }
@@ -182,13 +183,13 @@ pub async fn merge<C: ConnectionTrait>(tx: &C, stays: MessageId, gone: MessageId
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn let_go<C: ConnectionTrait>(tx: &C, messages: &BTreeSet<MessageId>) -> Result<(), DbErr> {
+pub async fn let_go<C: Sql>(tx: &C, messages: &BTreeSet<MessageId>) -> Result<(), DbErr> {
     let messages: Vec<MessageId> = messages.iter().copied().collect();
     for chunk in messages.chunks(AT_ONCE) {
         #[expect(clippy::disallowed_methods, reason = "the files of messages that the engine deletes")]
         let rows = media::Entity::find()
             .filter(media::Column::MessageId.is_in(chunk.iter().copied()))
-            .all(tx)
+            .rows(tx)
             .await?;
         release(tx, &rows).await?;
     }
@@ -197,7 +198,7 @@ pub async fn let_go<C: ConnectionTrait>(tx: &C, messages: &BTreeSet<MessageId>) 
 
 /// Takes files their bytes; those that no other file refers to are free.
 #[expect(clippy::disallowed_methods, reason = "rows that the caller names, of whichever partner")]
-async fn release<C: ConnectionTrait>(tx: &C, rows: &[media::Model]) -> Result<(), DbErr> {
+async fn release<C: Sql>(tx: &C, rows: &[media::Model]) -> Result<(), DbErr> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -205,7 +206,7 @@ async fn release<C: ConnectionTrait>(tx: &C, rows: &[media::Model]) -> Result<()
         .col_expr(media::Column::State, Expr::value(MediaState::Expired))
         .col_expr(media::Column::BlobId, Expr::value(Option::<BlobId>::None))
         .filter(media::Column::Id.is_in(rows.iter().map(|row| row.id)))
-        .exec(tx)
+        .put(tx)
         .await?;
     let blobs: BTreeSet<BlobId> = rows.iter().filter_map(|row| row.blob_id).collect();
     if blobs.is_empty() {
@@ -216,7 +217,7 @@ async fn release<C: ConnectionTrait>(tx: &C, rows: &[media::Model]) -> Result<()
         .filter(blob::Column::Id.is_in(blobs))
         .filter(blob::Column::FreeAt.is_null())
         .filter(Expr::exists(references()).not())
-        .exec(tx)
+        .put(tx)
         .await?;
     Ok(())
 }
@@ -269,7 +270,7 @@ async fn too_old(app: &App, before: Timestamp) -> Result<(), DbErr> {
         .filter(media::Column::UsedAt.lt(before))
         .order_by_asc(media::Column::UsedAt)
         .limit(AT_ONCE as u64)
-        .all(app.db.read())
+        .rows(&app.db.reads())
         .await?;
     expire(app, &rows).await
 }
@@ -291,7 +292,7 @@ async fn too_much(app: &App, most: i64) -> Result<(), DbErr> {
                 .filter(media::Column::State.eq(MediaState::Ready))
                 .order_by_asc(media::Column::UsedAt)
                 .limit(AT_ONCE as u64)
-                .all(app.db.read())
+                .rows(&app.db.reads())
                 .await?;
             let mut going = Vec::new();
             for row in oldest {
@@ -340,20 +341,20 @@ async fn remove_free(app: &App) -> anyhow::Result<()> {
             .filter(blob::Column::Id.eq(id))
             .filter(blob::Column::FreeAt.lte(now))
             .filter(Expr::exists(references()).not())
-            .exec(app.db.write())
+            .write(app.db.write())
             .await?;
-        if hidden.rows_affected == 0 {
+        if hidden == 0 {
             // A file that is the same came meanwhile.
             blob::Entity::update_many()
                 .col_expr(blob::Column::FreeAt, Expr::value(Option::<Timestamp>::None))
                 .filter(blob::Column::Id.eq(id))
                 .filter(Expr::exists(references()))
-                .exec(app.db.write())
+                .write(app.db.write())
                 .await?;
             continue;
         }
         app.media.store.delete(id).await?;
-        blob::Entity::delete_by_id(id).exec(app.db.write()).await?;
+        blob::Entity::delete_by_id(id).write(app.db.write()).await?;
     }
     Ok(())
 }
@@ -361,13 +362,13 @@ async fn remove_free(app: &App) -> anyhow::Result<()> {
 /// The client of a file, if it is there.
 pub(super) async fn client(app: &App, id: ClientId) -> Result<Option<entity::client::Model>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "the client of a file that the engine moves")]
-    entity::client::Entity::find_by_id(id).one(app.db.read()).await
+    entity::client::Entity::find_by_id(id).row(&app.db.reads()).await
 }
 
 /// What is known of bytes.
 pub(super) async fn blob(app: &App, id: BlobId) -> Result<Option<blob::Model>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "the bytes of a file that the caller may see")]
-    blob::Entity::find_by_id(id).one(app.db.read()).await
+    blob::Entity::find_by_id(id).row(&app.db.reads()).await
 }
 
 /// Files by their message, the best of each: one that is here before one that may come.

@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use super::keep;
 use crate::app::App;
 use crate::auth::Scope;
-use crate::db::{Db, padded};
+use crate::db::{Db, SelectExt, padded};
 use crate::ids::PublicId;
 
 /// The files of messages that came through the scope.
@@ -44,7 +44,7 @@ pub async fn by_ids(
 /// When the database is away.
 pub async fn served(app: &App, id: MediaId) -> Result<Option<(media::Model, blob::Model)>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "the signed address is the credential for this one file")]
-    let row = media::Entity::find_by_id(id).one(app.db.read()).await?;
+    let row = media::Entity::find_by_id(id).row(&app.db.reads()).await?;
     let Some(row) = row.filter(|row| row.state == MediaState::Ready) else { return Ok(None) };
     let Some(id) = row.blob_id else { return Ok(None) };
     Ok(keep::blob(app, id).await?.map(|blob| (row, blob)))

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{deliver, fetch};
 use crate::app::App;
-use crate::db::clock;
+use crate::db::{UpdateExt, WriteExt, clock};
 use crate::ids::PublicId;
 use crate::upstream::meta::client::{CallError, Class};
 
@@ -233,7 +233,7 @@ async fn take(app: &App, ids: Vec<MediaId>) -> Result<Vec<media::Model>, DbErr> 
         .col_expr(media::Column::Attempts, Expr::col(media::Column::Attempts).add(1))
         .filter(media::Column::Id.is_in(ids))
         .filter(Expr::col(media::Column::ClaimedUntil).lte(Expr::cust(now)))
-        .exec_with_returning(app.db.write())
+        .write_and_tell(app.db.write())
         .await
 }
 
@@ -245,7 +245,7 @@ async fn release(app: &App, ids: Option<HashSet<MediaId>>) -> Result<(), DbErr> 
     if let Some(ids) = ids {
         update = update.filter(media::Column::Id.is_in(ids));
     }
-    update.exec(app.db.write()).await?;
+    update.write(app.db.write()).await?;
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use super::store::{StoreError, Writing, Written};
 use super::{keep, kinds};
 use crate::app::App;
 use crate::auth::{Permission, Scope};
+use crate::db::WriteExt;
 use crate::ids::PublicId;
 use crate::lookup;
 use crate::messages::content::MediaKind;
@@ -210,7 +211,7 @@ where
     let tx = app.db.begin_write().await?;
     let blob = keep::settle(&tx, blob, &written).await?;
     let row = media::Model { blob_id: Some(blob), ..row };
-    media::Entity::insert(row.into_active_model().reset_all()).exec_without_returning(&tx).await?;
+    media::Entity::insert(row.into_active_model().reset_all()).put(&tx).await?;
     tx.commit().await?;
     let days = app.config.media.keep_days;
     let expires_at = (days > 0).then(|| app.now().plus_seconds(days.saturating_mul(86_400)));

@@ -9,10 +9,8 @@ use entity::{
     event_head, lane_entry, message, message_status, send_key, template,
 };
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ColumnTrait, DatabaseBackend, DatabaseExecutor, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
-    QuerySelect,
-};
+use sea_orm::{ColumnTrait, DatabaseBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -26,7 +24,7 @@ use super::send::{
 use crate::app::App;
 use crate::clock::Clock;
 use crate::contacts::resolve::{self, Named};
-use crate::db::{self, Db, HeldClients};
+use crate::db::{self, HeldClients, Reader, SelectExt, Tx, WriteExt};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, RefusalCode};
 use crate::ids::PublicId;
@@ -53,10 +51,10 @@ pub(super) async fn commit(
         opened = Some(app.db.begin_for(held).await?);
     }
     let reads = match &opened {
-        Some(tx) => DatabaseExecutor::Transaction(tx),
-        None => DatabaseExecutor::Connection(app.db.read()),
+        Some(tx) => Reader::Within(tx),
+        None => app.db.reads(),
     };
-    let mut batch = Batch::load(&app.db, opened.as_ref(), app.now(), requests).await?;
+    let mut batch = Batch::load(&reads, app.now(), requests).await?;
     let mut judged = Vec::with_capacity(requests.len());
     for request in requests {
         judged.push(batch.judge(&reads, request).await);
@@ -119,7 +117,9 @@ struct Talk {
 }
 
 /// What is asked of a contact.
+#[derive(Deserialize, FromQueryResult)]
 struct Person {
+    id: ContactId,
     announced: bool,
     marketing_stopped: bool,
     marketing_at: Timestamp,
@@ -147,26 +147,21 @@ struct Batch {
 
 #[expect(clippy::disallowed_methods, reason = "rows of clients that came through the scopes of the requests")]
 impl Batch {
-    async fn load(
-        db: &Db,
-        tx: Option<&DatabaseTransaction>,
-        now: Timestamp,
-        requests: &[Request],
-    ) -> Result<Self, DbErr> {
+    async fn load(reads: &Reader<'_>, now: Timestamp, requests: &[Request]) -> Result<Self, DbErr> {
         let clients: BTreeSet<ClientId> = requests.iter().map(|request| request.input.client).collect();
         let ids = db::padded(clients);
         let keys = db::padded(requests.iter().map(|request| request.input.idempotency_key.clone()));
         let used = send_key::Entity::find()
             .filter(send_key::Column::ClientId.is_in(ids.clone()))
             .filter(send_key::Column::Key.is_in(keys));
-        let used = db.rows_within(tx, used).await?;
+        let used = used.rows(reads).await?;
         let clients = client::Entity::find().filter(client::Column::Id.is_in(ids.clone()));
-        let clients = db.rows_within(tx, clients).await?;
+        let clients = clients.rows(reads).await?;
         let names: BTreeSet<&str> = requests.iter().map(|request| request.person.keys().0).collect();
         let names = contact_key::Entity::find()
             .filter(contact_key::Column::Value.is_in(db::padded(names)))
             .filter(contact_key::Column::ClientId.is_in(ids.clone()));
-        let names = db.rows_within(tx, names).await?;
+        let names = names.rows(reads).await?;
         let contacts: BTreeSet<ContactId> = names.iter().map(|key| key.contact_id).collect();
         let contacts = db::padded(contacts);
         let mut batch = Self {
@@ -197,18 +192,11 @@ impl Batch {
                     contact::Column::MarketingStopped,
                     contact::Column::MarketingAt,
                 ])
-                .filter(contact::Column::Id.is_in(contacts.clone()))
-                .into_tuple::<(ContactId, bool, bool, Timestamp)>();
-            let people = match tx {
-                Some(tx) => people.all(tx).await?,
-                None => people.all(db.read()).await?,
-            };
-            let person = |(id, announced, marketing_stopped, marketing_at)| {
-                (id, Person { announced, marketing_stopped, marketing_at })
-            };
-            batch.people = people.into_iter().map(person).collect();
+                .filter(contact::Column::Id.is_in(contacts.clone()));
+            let people: Vec<Person> = people.rows_as(reads).await?;
+            batch.people = people.into_iter().map(|person| (person.id, person)).collect();
             let talks = conversation::Entity::find().filter(conversation::Column::ContactId.is_in(contacts));
-            let talks = db.rows_within(tx, talks).await?;
+            let talks = talks.rows(reads).await?;
             batch.talks =
                 talks.into_iter().map(|row| (row.contact_id, Talk { row, changed: false })).collect();
         }
@@ -216,12 +204,12 @@ impl Batch {
             requests.iter().filter_map(|request| request.input.content.template()).collect();
         if !templates.is_empty() {
             let named = templates::queries::named(&ids, db::padded(templates));
-            batch.templates = db.rows_within(tx, named).await?;
+            batch.templates = named.rows(reads).await?;
         }
         Ok(batch)
     }
 
-    async fn judge(&mut self, reads: &DatabaseExecutor<'_>, request: &Request) -> Outcome<Judged> {
+    async fn judge(&mut self, reads: &Reader<'_>, request: &Request) -> Outcome<Judged> {
         let Request { scope, input, person, .. } = request;
         if let Some(known) = self.used.get(&(input.client, input.idempotency_key.clone())) {
             return Ok(Judged::Known(known.clone()));
@@ -313,8 +301,12 @@ impl Batch {
         stranger: Option<(contact::Model, contact_key::Model)>,
     ) -> Judged {
         if let Some((contact, key)) = stranger {
-            let person =
-                Person { announced: false, marketing_stopped: false, marketing_at: contact.marketing_at };
+            let person = Person {
+                id: contact.id,
+                announced: false,
+                marketing_stopped: false,
+                marketing_at: contact.marketing_at,
+            };
             self.people.insert(contact.id, person);
             self.names.insert((key.client_id, key.kind, key.value.clone()), contact.id);
             self.strangers.push((contact, key));
@@ -377,7 +369,7 @@ impl Batch {
     }
 
     /// Writes it all, and gives the keys' places in the stream.
-    async fn write(self, app: &App, tx: DatabaseTransaction) -> Result<Vec<i64>, DbErr> {
+    async fn write(self, app: &App, tx: Tx) -> Result<Vec<i64>, DbErr> {
         let fresh: BTreeSet<ContactId> = self.strangers.iter().map(|(contact, _)| contact.id).collect();
         let (contacts, names): (Vec<contact::Model>, Vec<contact_key::Model>) =
             self.strangers.into_iter().unzip();
@@ -390,7 +382,7 @@ impl Batch {
             contact::Entity::update_many()
                 .col_expr(contact::Column::Announced, Expr::value(true))
                 .filter(contact::Column::Id.is_in(db::padded(announced)))
-                .exec(&tx)
+                .put(&tx)
                 .await?;
         }
         let talks = self.talks.into_values().filter(|talk| talk.changed).map(|talk| talk.row);
@@ -416,7 +408,7 @@ impl Batch {
                     let head = match numbered.heads().get(&partner) {
                         Some(head) => Some(*head),
                         None => event_head::Entity::find_by_id(partner)
-                            .one(numbered.tx())
+                            .row(numbered.tx())
                             .await?
                             .map(|row| row.head),
                     };

@@ -13,6 +13,7 @@ use super::outgoing::Outgoing;
 use super::send::{Send, Sent, scoped, send};
 use crate::app::App;
 use crate::auth::{Permission, Scope};
+use crate::db::SelectExt;
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
@@ -31,7 +32,7 @@ pub async fn cancel(app: &App, scope: &Scope, id: MessageId) -> Outcome<Sent> {
     let tx = app.db.begin_for(&held).await?;
     // Again: its turn may have come meanwhile.
     let message = scoped::<message::Entity>(scope, message::Column::Id, found.id.uuid())
-        .one(&tx)
+        .row(&tx)
         .await?
         .ok_or_else(not_found)?;
     if message.status == MessageStatus::Canceled {
@@ -107,14 +108,14 @@ async fn recipient(app: &App, scope: &Scope, message: &message::Model) -> Outcom
     let conversation = scope
         .find::<conversation::Entity>()
         .filter(conversation::Column::Id.eq(message.conversation_id))
-        .one(app.db.read())
+        .row(&app.db.reads())
         .await?
         .ok_or_else(gone)?;
     let id: ContactId = conversation.contact_id;
     let contact = scope
         .find::<contact::Entity>()
         .filter(contact::Column::Id.eq(id))
-        .one(app.db.read())
+        .row(&app.db.reads())
         .await?
         .ok_or_else(gone)?;
     contact.phone_number.or(contact.wa_user_id).ok_or_else(gone)
@@ -122,7 +123,7 @@ async fn recipient(app: &App, scope: &Scope, message: &message::Model) -> Outcom
 
 async fn named(app: &App, scope: &Scope, id: MessageId) -> Outcome<message::Model> {
     scoped::<message::Entity>(scope, message::Column::Id, id.uuid())
-        .one(app.db.read())
+        .row(&app.db.reads())
         .await?
         .ok_or_else(not_found)
 }

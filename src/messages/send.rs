@@ -5,10 +5,8 @@ use entity::{
     media, message, send_key, template,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -20,7 +18,7 @@ use crate::clock::to_datetime;
 use crate::contacts::phone;
 use crate::contacts::resolve::Named;
 use crate::conversations::window;
-use crate::db::Db;
+use crate::db::{self, Db, SelectExt, Sql, Tx, WriteExt};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
 use crate::media::kinds;
@@ -75,12 +73,12 @@ pub async fn send(app: &App, scope: &Scope, mut input: Send) -> Outcome<Sent> {
     let hash = request_hash(&input, &person);
     // Before the transaction, so that what cannot be found never waits for the one writer.
     let client = scoped::<client::Entity>(scope, client::Column::Id, input.client.uuid())
-        .one(app.db.read())
+        .row(&app.db.reads())
         .await?
         .ok_or_else(|| refuse(RefusalCode::NotFound, "clientId", "There is no such client."))?;
     if matches!(input.content, Outgoing::Template { .. })
         && client.templates_at == Timestamp(0)
-        && used_key(app.db.read(), client.id, &input.idempotency_key).await?.is_none()
+        && used_key(&app.db.reads(), client.id, &input.idempotency_key).await?.is_none()
     {
         refresh::ensure(app, &client).await?;
     }
@@ -102,7 +100,7 @@ pub async fn mark_as_read(app: &App, scope: &Scope, message: MessageId, typing: 
     scope.require(Permission::Send)?;
     let not_found = || refuse(RefusalCode::NotFound, "messageId", "There is no such message.");
     let message = scoped::<message::Entity>(scope, message::Column::Id, message.uuid())
-        .one(app.db.read())
+        .row(&app.db.reads())
         .await?
         .ok_or_else(not_found)?;
     let incoming = message.direction == MessageDirection::Inbound;
@@ -116,7 +114,7 @@ pub async fn mark_as_read(app: &App, scope: &Scope, message: MessageId, typing: 
     let client = scope
         .find::<client::Entity>()
         .filter(client::Column::Id.eq(message.client_id))
-        .one(app.db.read())
+        .row(&app.db.reads())
         .await?
         .ok_or_else(not_found)?;
     check_client(&client)?;
@@ -152,7 +150,7 @@ async fn answer_again(app: &App, scope: &Scope, first: &send_key::Model, hash: &
         ));
     }
     let message = scoped::<message::Entity>(scope, message::Column::Id, first.message_id.uuid())
-        .one(app.db.read())
+        .row(&app.db.reads())
         .await?
         .ok_or_else(|| {
             refuse(RefusalCode::NotFound, "idempotencyKey", "The message of this key was erased.")
@@ -172,13 +170,9 @@ pub(super) fn scoped<E: OfClient>(scope: &Scope, column: E::Column, id: Uuid) ->
     scope.find::<E>().filter(Expr::col((E::default(), column)).eq(present))
 }
 
-async fn used_key<C: ConnectionTrait>(
-    tx: &C,
-    client: ClientId,
-    key: &str,
-) -> Result<Option<send_key::Model>, DbErr> {
+async fn used_key<C: Sql>(tx: &C, client: ClientId, key: &str) -> Result<Option<send_key::Model>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "by a client that came through Scope")]
-    send_key::Entity::find_by_id((client, key.to_owned())).one(tx).await
+    send_key::Entity::find_by_id((client, key.to_owned())).row(tx).await
 }
 
 /// Forgets keys that were used before this instant of real time, the oldest first, about 500 at a time. Says how many
@@ -201,14 +195,14 @@ pub async fn forget_keys(db: &Db, before: Timestamp) -> Result<usize, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "upkeep of all clients' keys")]
     let done = send_key::Entity::delete_many()
         .filter(send_key::Column::CreatedAt.lte(*until))
-        .exec(db.write())
+        .write(db.write())
         .await?;
-    Ok(usize::try_from(done.rows_affected).unwrap_or(0))
+    Ok(usize::try_from(done).unwrap_or(0))
 }
 
 /// A file that was uploaded here: it has to be this client's, here, and one that WhatsApp takes as this kind. It is kept
 /// until after the message leaves. Gives the name under which it came.
-pub(super) async fn check_upload<C: ConnectionTrait>(
+pub(super) async fn check_upload<C: Sql>(
     tx: &C,
     scope: &Scope,
     client: ClientId,
@@ -227,7 +221,7 @@ pub(super) async fn check_upload<C: ConnectionTrait>(
         .filter(media::Column::Id.eq(*id))
         .filter(media::Column::ClientId.eq(client))
         .filter(media::Column::MessageId.is_null())
-        .one(tx)
+        .row(tx)
         .await?
         .ok_or_else(none)?;
     #[expect(clippy::disallowed_methods, reason = "the file that came through Scope, by its id")]
@@ -235,9 +229,9 @@ pub(super) async fn check_upload<C: ConnectionTrait>(
         .col_expr(media::Column::UsedAt, Expr::value(Ord::max(known.used_at, leaves_at)))
         .filter(media::Column::Id.eq(*id))
         .filter(media::Column::State.eq(MediaState::Ready))
-        .exec(tx)
+        .write(tx)
         .await?;
-    if used.rows_affected == 0 {
+    if used == 0 {
         return Err(none());
     }
     let mime = known.mime_type.as_deref().unwrap_or_default();
@@ -259,7 +253,7 @@ pub(super) async fn check_upload<C: ConnectionTrait>(
 }
 
 /// The message that is answered or reacted to.
-pub(super) async fn target<C: ConnectionTrait>(
+pub(super) async fn target<C: Sql>(
     tx: &C,
     scope: &Scope,
     conversation: &conversation::Model,
@@ -268,7 +262,7 @@ pub(super) async fn target<C: ConnectionTrait>(
 ) -> Outcome<message::Model> {
     let message = scoped::<message::Entity>(scope, message::Column::Id, id.uuid())
         .filter(message::Column::ClientId.eq(conversation.client_id))
-        .one(tx)
+        .row(tx)
         .await?
         .ok_or_else(|| refuse(RefusalCode::NotFound, field, "This client has no such message."))?;
     if message.conversation_id != conversation.id {
@@ -285,10 +279,15 @@ pub(super) async fn target<C: ConnectionTrait>(
     Ok(message)
 }
 
+#[derive(Deserialize, FromQueryResult)]
+struct Unread {
+    unread: i64,
+}
+
 /// Live customer messages after the read mark.
 fn unread_after(conversation: SimpleExpr, read_at: SimpleExpr) -> sea_orm::sea_query::SelectStatement {
     Query::select()
-        .expr(Expr::cust("count(*)"))
+        .expr_as(Expr::cust("count(*)"), "unread")
         .from(message::Entity)
         .and_where(Expr::col((message::Entity, message::Column::ConversationId)).eq(conversation))
         .and_where(Expr::col((message::Entity, message::Column::SentAt)).gt(read_at))
@@ -297,18 +296,14 @@ fn unread_after(conversation: SimpleExpr, read_at: SimpleExpr) -> sea_orm::sea_q
         .to_owned()
 }
 
-pub(super) async fn unread<C: ConnectionTrait>(
-    tx: &C,
-    conversation: &conversation::Model,
-) -> Result<i32, DbErr> {
+pub(super) async fn unread<C: Sql>(tx: &C, conversation: &conversation::Model) -> Result<i32, DbErr> {
     let count = unread_after(Expr::val(conversation.id), Expr::val(conversation.read_at));
-    let row = tx.query_one(&count).await?;
-    let count: i64 = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
-    Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    let found: Vec<Unread> = tx.read(db::built(tx, &count)).await?;
+    Ok(found.first().map_or(0, |row| i32::try_from(row.unread).unwrap_or(i32::MAX)))
 }
 
 /// Moves the read mark up to a message, never down, and counts anew.
-async fn mark_read(tx: &DatabaseTransaction, message: &message::Model) -> Result<(), DbErr> {
+async fn mark_read(tx: &Tx, message: &message::Model) -> Result<(), DbErr> {
     use conversation::Column::{Id, ReadAt, UnreadCount};
     let read_at = Expr::case(Expr::col(ReadAt).lt(message.sent_at), Expr::val(message.sent_at))
         .finally(Expr::col(ReadAt));
@@ -316,7 +311,7 @@ async fn mark_read(tx: &DatabaseTransaction, message: &message::Model) -> Result
     conversation::Entity::update_many()
         .col_expr(ReadAt, read_at.into())
         .filter(Id.eq(message.conversation_id))
-        .exec(tx)
+        .put(tx)
         .await?;
     let count =
         unread_after(Expr::col((conversation::Entity, Id)), Expr::col((conversation::Entity, ReadAt)));
@@ -324,7 +319,7 @@ async fn mark_read(tx: &DatabaseTransaction, message: &message::Model) -> Result
     conversation::Entity::update_many()
         .col_expr(UnreadCount, SimpleExpr::from(count))
         .filter(Id.eq(message.conversation_id))
-        .exec(tx)
+        .put(tx)
         .await?;
     Ok(())
 }

@@ -1,11 +1,10 @@
 //! What was sent and received, counted by the database.
 
+use crate::db::{Db, padded};
 use std::collections::HashMap;
 
 use entity::{ClientId, MessageOrigin, Timestamp};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
-
-use crate::db::{Db, padded};
 
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;

@@ -7,9 +7,7 @@ use entity::{
     OnboardingId, OnboardingStatus, SyncKind, SyncState, Timestamp, client, onboarding, sync,
 };
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect,
-};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -20,7 +18,7 @@ use crate::apply::merge::stands_for;
 use crate::auth::{Permission, Scope};
 use crate::clients::profile;
 use crate::clock::Clock;
-use crate::db::HeldClients;
+use crate::db::{HeldClients, SelectExt, Sql, Tx, WriteExt};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
@@ -267,12 +265,12 @@ async fn connect(
     let missing = || Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding");
     #[expect(clippy::disallowed_methods, reason = "its id came through Scope")]
     let by_id = onboarding::Entity::find_by_id(id);
-    let linked = by_id.clone().one(app.db.read()).await?.ok_or_else(missing)?.client_id;
-    let others = of_number(&confirmed.number.id).all(app.db.read()).await?;
+    let linked = by_id.clone().row(&app.db.reads()).await?.ok_or_else(missing)?.client_id;
+    let others = of_number(&confirmed.number.id).rows(&app.db.reads()).await?;
     // Held, then read: what the applier may write meanwhile is not overwritten.
     let held = app.db.hold(others.iter().map(|row| row.id).chain([linked])).await;
     let tx = app.db.begin_for(&held).await?;
-    let mut onboarding = by_id.lock_exclusive().one(&tx).await?.ok_or_else(missing)?;
+    let mut onboarding = by_id.lock_exclusive().row(&tx).await?.ok_or_else(missing)?;
     if is_closed(&onboarding, now) {
         return Err(closed(&onboarding).into());
     }
@@ -339,14 +337,14 @@ pub(super) fn of_number(phone_number_id: &str) -> sea_orm::Select<client::Entity
 /// The client that the number belongs to: the link's, or the one that had it before (R15). A number is connected with one
 /// partner of the installation at a time; nothing is told about the other.
 async fn owner(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     held: &HeldClients,
     onboarding: &mut onboarding::Model,
     confirmed: &Confirmed,
     now: Timestamp,
     events: &mut Vec<NewEvent>,
 ) -> Outcome<Result<client::Model, SignupFailure>> {
-    let holders = of_number(&confirmed.number.id).all(tx).await?;
+    let holders = of_number(&confirmed.number.id).rows(tx).await?;
     if !holders.iter().all(|holder| held.holds(holder.id)) {
         return Err(Failure::Unavailable(anyhow::anyhow!(
             "the number was connected elsewhere this very moment"
@@ -368,12 +366,12 @@ async fn owner(
 }
 
 /// The client of the link.
-pub(super) async fn linked<C: ConnectionTrait>(
+pub(super) async fn linked<C: Sql>(
     connection: &C,
     onboarding: &onboarding::Model,
 ) -> Result<client::Model, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "the onboarding's own client")]
-    let linked = client::Entity::find_by_id(onboarding.client_id).one(connection).await?;
+    let linked = client::Entity::find_by_id(onboarding.client_id).row(connection).await?;
     linked.ok_or_else(|| DbErr::RecordNotFound("the onboarding's client".to_owned()))
 }
 
@@ -405,7 +403,7 @@ pub(super) fn taken(
 /// The client that was made for the link is closed: its id goes on answering with the one that is known already.
 #[expect(clippy::disallowed_methods, reason = "rows of the two clients, by their own ids")]
 async fn merge(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     onboarding: &mut onboarding::Model,
     linked: &client::Model,
     known: &client::Model,
@@ -415,10 +413,10 @@ async fn merge(
     onboarding::Entity::update_many()
         .col_expr(onboarding::Column::ClientId, Expr::value(known.id))
         .filter(onboarding::Column::ClientId.eq(linked.id))
-        .exec(tx)
+        .put(tx)
         .await?;
     onboarding.client_id = known.id;
-    client::Entity::delete_by_id(linked.id).exec(tx).await?;
+    client::Entity::delete_by_id(linked.id).put(tx).await?;
     stands_for(tx, known.partner_id, AliasKind::Client, linked.id.uuid(), known.id.uuid()).await?;
     events.push(NewEvent {
         partner: known.partner_id,

@@ -4,13 +4,14 @@ use entity::{
     ClientId, ClientMode, ClientStatus, HistoryImport, OnboardingId, OnboardingStatus, Timestamp, client,
     onboarding,
 };
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, QueryFilter};
 use sha2::Digest;
 
 use super::{Create, Created, record, told};
 use crate::app::App;
 use crate::auth::{Permission, Scope};
 use crate::clients;
+use crate::db::{self, SelectExt, Tx};
 use crate::events;
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
@@ -80,18 +81,18 @@ pub async fn create(app: &App, scope: &Scope, input: Create) -> Outcome<Created>
         let row = known.clone().unwrap_or_else(|| new_client(scope, &input, now));
         let onboarding = new_onboarding(app, scope, &input, row.id, &hash, now);
         let tx = app.db.begin_write().await?;
-        if fresh && let Err(error) = crate::db::upsert::<client::Entity, _>(&tx, vec![row.clone()]).await {
-            let taken = matches!(error.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_)));
+        if fresh && let Err(error) = write_client(&tx, row.clone()).await {
+            let taken = crate::db::is_taken(&error);
             if taken && draw < DRAWS {
                 continue;
             }
             return Err(error.into());
         }
         let id = onboarding.id;
-        if let Err(error) = record(&tx, onboarding.clone(), OnboardingStatus::Created, now).await {
+        if let Err(error) = write_onboarding(&tx, onboarding.clone(), now).await {
             // Two requests with one key at once: the first one's answer is ours too.
             drop(tx);
-            let taken = matches!(error.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_)));
+            let taken = crate::db::is_taken(&error);
             if let Some(key) = &input.idempotency_key
                 && taken
                 && let Some(known) = by_key(app, scope, key).await?
@@ -107,6 +108,18 @@ pub async fn create(app: &App, scope: &Scope, input: Create) -> Outcome<Created>
         return Ok(Created { onboarding, warnings, position });
     }
     Err(Failure::Internal(anyhow::anyhow!("no temporary number is free")))
+}
+
+/// Returns when it is known whether there is one with its temporary number.
+async fn write_client(tx: &Tx, row: client::Model) -> Result<(), DbErr> {
+    db::upsert::<client::Entity, _>(tx, vec![row]).await?;
+    tx.flush().await
+}
+
+/// Returns when it is known whether there is one with its idempotency key.
+async fn write_onboarding(tx: &Tx, row: onboarding::Model, now: Timestamp) -> Result<(), DbErr> {
+    record(tx, row, OnboardingStatus::Created, now).await?;
+    tx.flush().await
 }
 
 fn check(input: &Create) -> Outcome<()> {
@@ -291,7 +304,7 @@ fn request_hash(input: &Create) -> String {
 
 async fn by_key(app: &App, scope: &Scope, key: &str) -> Outcome<Option<onboarding::Model>> {
     let of_key = onboarding::Column::IdempotencyKey.eq(key);
-    Ok(scope.find_partner::<onboarding::Entity>().filter(of_key).one(app.db.read()).await?)
+    Ok(scope.find_partner::<onboarding::Entity>().filter(of_key).row(&app.db.reads()).await?)
 }
 
 async fn again(app: &App, scope: &Scope, known: onboarding::Model, hash: &str) -> Outcome<Created> {

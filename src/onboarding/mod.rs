@@ -11,14 +11,12 @@ use entity::{
     onboarding_step,
 };
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
-    QuerySelect,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::auth::{Permission, Scope};
+use crate::db::{SelectExt, Sql, WriteExt};
 use crate::events::{self, NewEvent};
 use crate::failure::{Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
@@ -142,7 +140,7 @@ fn closed(onboarding: &onboarding::Model) -> Refusal {
 /// The onboarding that a caller names.
 async fn named(app: &App, scope: &Scope, id: OnboardingId) -> Outcome<onboarding::Model> {
     let row =
-        scope.find::<onboarding::Entity>().filter(onboarding::Column::Id.eq(id)).one(app.db.read()).await?;
+        scope.find::<onboarding::Entity>().filter(onboarding::Column::Id.eq(id)).row(&app.db.reads()).await?;
     row.ok_or_else(|| {
         Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding").into()
     })
@@ -161,7 +159,7 @@ fn told(onboarding: &onboarding::Model, status: OnboardingStatus, at: Timestamp)
 }
 
 /// Writes an onboarding and the step that it took; a step keeps its first instant.
-async fn record<C: ConnectionTrait>(
+async fn record<C: Sql>(
     tx: &C,
     onboarding: onboarding::Model,
     step: OnboardingStatus,
@@ -173,7 +171,7 @@ async fn record<C: ConnectionTrait>(
     let first = OnConflict::columns([onboarding_step::Column::OnboardingId, onboarding_step::Column::Status])
         .do_nothing()
         .to_owned();
-    onboarding_step::Entity::insert(row).on_conflict(first).exec_without_returning(tx).await?;
+    onboarding_step::Entity::insert(row).on_conflict(first).put(tx).await?;
     Ok(())
 }
 
@@ -192,7 +190,7 @@ async fn change(
     let now = app.now();
     let tx = app.db.begin_write().await?;
     #[expect(clippy::disallowed_methods, reason = "its id came through Scope, or from its own link")]
-    let row = onboarding::Entity::find_by_id(id).lock_exclusive().one(&tx).await?;
+    let row = onboarding::Entity::find_by_id(id).lock_exclusive().row(&tx).await?;
     let Some(mut row) = row else {
         return Err(Refusal::new(RefusalCode::NotFound, "onboardingId", "there is no such onboarding").into());
     };
@@ -224,7 +222,7 @@ pub async fn revoke(app: &App, scope: &Scope, id: OnboardingId) -> Outcome<Chang
 /// When the database is away.
 pub async fn by_link(app: &App, token: &str) -> Result<Option<onboarding::Model>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "the link's 128 random bits are the credential")]
-    onboarding::Entity::find().filter(onboarding::Column::LinkToken.eq(token)).one(app.db.read()).await
+    onboarding::Entity::find().filter(onboarding::Column::LinkToken.eq(token)).row(&app.db.reads()).await
 }
 
 /// The link was opened: a step, the first time.

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::complete::{Confirmed, Stop, linked, of_number, taken};
 use crate::app::App;
+use crate::db::{SelectExt, WriteExt};
 use crate::failure::{Failure, Outcome};
 use crate::ids::PublicId;
 
@@ -21,8 +22,8 @@ pub(super) async fn register(
     onboarding: &onboarding::Model,
     confirmed: &Confirmed,
 ) -> Outcome<Result<(), Stop>> {
-    let holders = of_number(&confirmed.number.id).all(app.db.read()).await?;
-    let linked = linked(app.db.read(), onboarding).await?;
+    let holders = of_number(&confirmed.number.id).rows(&app.db.reads()).await?;
+    let linked = linked(&app.db.reads(), onboarding).await?;
     // Said before anything is done to somebody else's number, and again when it is made the client's.
     if let Some(failure) = taken(onboarding, &linked, &holders, &confirmed.number) {
         return Ok(Err(Stop::Failed(failure)));
@@ -57,10 +58,10 @@ async fn own_pin(app: &App, onboarding: &onboarding::Model) -> Outcome<SecretStr
         .col_expr(onboarding::Column::PinSealed, Expr::value(sealed))
         .filter(onboarding::Column::Id.eq(onboarding.id))
         .filter(onboarding::Column::PinSealed.is_null())
-        .exec(&tx)
+        .write(&tx)
         .await?;
     tx.commit().await?;
-    if kept.rows_affected == 0 {
+    if kept == 0 {
         return Err(Failure::Unavailable(anyhow::anyhow!("the same onboarding is completed twice at once")));
     }
     Ok(pin)

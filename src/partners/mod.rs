@@ -3,11 +3,12 @@
 pub mod queries;
 
 use entity::{ApiKeyId, ClientId, PartnerId, Timestamp, api_key, partner};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use crate::app::Installation;
 use crate::auth::Permission;
 use crate::clock::Clock;
+use crate::db::{SelectExt, WriteExt};
 use crate::ids::PublicId;
 use crate::secrets::{InstallationKey, random_hex};
 
@@ -31,7 +32,7 @@ pub async fn create(installation: &Installation, name: &str) -> Result<Created, 
         stream_opened_at: Set(None),
         created_at: Set(Clock::real_now()),
     };
-    row.insert(installation.db.write()).await?;
+    partner::Entity::insert(row).put(installation.db.write()).await?;
     let key = create_key(installation, id, NewKey { name: "first key", ..NewKey::default() }).await?;
     Ok(Created { partner: id, api_key: key.secret })
 }
@@ -72,8 +73,10 @@ pub async fn create_key(
     new: NewKey<'_>,
 ) -> Result<CreatedKey, DbErr> {
     let (row, secret) = draw_key(&installation.key, partner, new)?;
-    let row = row.insert(installation.db.write()).await?;
-    Ok(CreatedKey { id: row.id, secret })
+    let id = ApiKeyId::generate();
+    let row = api_key::ActiveModel { id: Set(id), ..row };
+    api_key::Entity::insert(row).put(installation.db.write()).await?;
+    Ok(CreatedKey { id, secret })
 }
 
 /// The row of a new key, to be inserted, and its secret.
@@ -112,9 +115,9 @@ pub async fn revoke_key(installation: &Installation, id: ApiKeyId) -> Result<boo
         .set(api_key::ActiveModel { revoked_at: Set(Some(Clock::real_now())), ..Default::default() })
         .filter(api_key::Column::Id.eq(id))
         .filter(api_key::Column::RevokedAt.is_null())
-        .exec(installation.db.write())
+        .write(installation.db.write())
         .await?;
-    Ok(done.rows_affected > 0)
+    Ok(done > 0)
 }
 
 /// Whether there is such a partner.
@@ -123,7 +126,7 @@ pub async fn revoke_key(installation: &Installation, id: ApiKeyId) -> Result<boo
 /// When the database is away.
 pub async fn exists(installation: &Installation, id: PartnerId) -> Result<bool, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "the operator's command, by the partner's own id")]
-    Ok(partner::Entity::find_by_id(id).one(installation.db.read()).await?.is_some())
+    Ok(partner::Entity::find_by_id(id).row(&installation.db.reads()).await?.is_some())
 }
 
 /// Notes that a partner reads its stream: the first time only.
@@ -136,7 +139,7 @@ pub async fn stream_opened(db: &crate::db::Db, id: PartnerId, now: Timestamp) ->
         .set(partner::ActiveModel { stream_opened_at: Set(Some(now)), ..Default::default() })
         .filter(partner::Column::Id.eq(id))
         .filter(partner::Column::StreamOpenedAt.is_null())
-        .exec(db.write())
+        .write(db.write())
         .await?;
     Ok(())
 }
@@ -147,7 +150,7 @@ pub async fn stream_opened(db: &crate::db::Db, id: PartnerId, now: Timestamp) ->
 /// When the database is away.
 pub async fn listens(db: &crate::db::Db, id: PartnerId) -> Result<bool, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "the partner's own row, by the id of its Scope")]
-    let row = partner::Entity::find_by_id(id).one(db.read()).await?;
+    let row = partner::Entity::find_by_id(id).row(&db.reads()).await?;
     Ok(row.is_some_and(|row| row.stream_opened_at.is_some()))
 }
 
@@ -166,13 +169,13 @@ pub async fn own_clients(
             clippy::disallowed_methods,
             reason = "the operator's command; the partner is checked right below"
         )]
-        let alias = entity::alias::Entity::find_by_id(id.uuid()).one(installation.db.read()).await?;
+        let alias = entity::alias::Entity::find_by_id(id.uuid()).row(&installation.db.reads()).await?;
         let id = alias.map_or(id, |alias| ClientId(alias.target));
         #[expect(
             clippy::disallowed_methods,
             reason = "the operator's command; the partner is checked right below"
         )]
-        let row = entity::client::Entity::find_by_id(id).one(installation.db.read()).await?;
+        let row = entity::client::Entity::find_by_id(id).row(&installation.db.reads()).await?;
         anyhow::ensure!(
             row.is_some_and(|row| row.partner_id == partner),
             "the partner has no client {}",

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::auth::{Permission, Scope};
+use crate::db::SelectExt;
 use crate::events::{self, NewEvent};
 use crate::failure::Outcome;
 
@@ -28,7 +29,7 @@ pub async fn confirm_visit(app: &App, scope: &Scope, client: ClientId) -> Outcom
     let held = app.db.hold([named.id]).await;
     let tx = app.db.begin_for(&held).await?;
     #[expect(clippy::disallowed_methods, reason = "its id came through Scope")]
-    let row = client::Entity::find_by_id(named.id).one(&tx).await?;
+    let row = client::Entity::find_by_id(named.id).row(&tx).await?;
     let mut row = row.unwrap_or(named);
     row.last_seen_at = row.last_seen_at.max(Some(now));
     row.last_seen_basis = Some(AppPresenceBasis::Confirmed);
@@ -54,7 +55,7 @@ pub async fn raise_due(app: &App) -> Outcome<usize> {
         .filter(client::Column::LastSeenAt.lte(now.plus_seconds(-first * DAY)))
         .filter(client::Column::VisitRaisedDays.lt(last))
         .limit(ROUND)
-        .all(app.db.read())
+        .rows(&app.db.reads())
         .await?;
     let due: Vec<client::Model> = silent
         .into_iter()
@@ -67,7 +68,7 @@ pub async fn raise_due(app: &App) -> Outcome<usize> {
     let held = app.db.hold(ids.iter().copied()).await;
     let tx = app.db.begin_for(&held).await?;
     #[expect(clippy::disallowed_methods, reason = "the clients that are due, read again under their locks")]
-    let rows = client::Entity::find().filter(client::Column::Id.is_in(ids)).all(&tx).await?;
+    let rows = client::Entity::find().filter(client::Column::Id.is_in(ids)).rows(&tx).await?;
     let (mut raised, mut events) = (Vec::new(), Vec::new());
     for mut row in rows {
         let Some((step, days)) = step_due(&app.config.presence.due_days, &row, now) else { continue };

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::apply::{Span, progress, settles};
 use crate::auth::{Permission, Scope};
 use crate::clients;
+use crate::db::SelectExt;
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
@@ -53,7 +54,7 @@ pub async fn request(
     let held = app.db.hold([client.id]).await;
     let tx = app.db.begin_for(&held).await?;
     #[expect(clippy::disallowed_methods, reason = "its client's id came through Scope")]
-    let row = sync::Entity::find_by_id((client.id, kind)).one(&tx).await?;
+    let row = sync::Entity::find_by_id((client.id, kind)).row(&tx).await?;
     let Some(mut row) = row else {
         return Err(Failure::Internal(anyhow::anyhow!("a connected client has no row for its import")));
     };
@@ -97,7 +98,7 @@ pub async fn run(app: Arc<App>) {
 /// # Errors
 /// When the database is away. That WhatsApp does not answer is no error: it is asked again.
 pub async fn ask_now(app: &App, client: ClientId) -> Outcome<()> {
-    for wish in wished().filter(sync::Column::ClientId.eq(client)).all(app.db.read()).await? {
+    for wish in wished().filter(sync::Column::ClientId.eq(client)).rows(&app.db.reads()).await? {
         ask_one(app, &wish).await?;
     }
     Ok(())
@@ -119,7 +120,7 @@ fn wished() -> Select<sync::Entity> {
 }
 
 async fn ask(app: &App) -> Outcome<()> {
-    for wish in wished().filter(sync::Column::NextAttemptAt.lte(app.now())).all(app.db.read()).await? {
+    for wish in wished().filter(sync::Column::NextAttemptAt.lte(app.now())).rows(&app.db.reads()).await? {
         ask_one(app, &wish).await?;
     }
     Ok(())
@@ -127,7 +128,7 @@ async fn ask(app: &App) -> Outcome<()> {
 
 async fn ask_one(app: &App, wish: &sync::Model) -> Outcome<()> {
     #[expect(clippy::disallowed_methods, reason = "the client whose import is due")]
-    let client = client::Entity::find_by_id(wish.client_id).one(app.db.read()).await?;
+    let client = client::Entity::find_by_id(wish.client_id).row(&app.db.reads()).await?;
     let Some(client) = client.filter(|client| client.status == ClientStatus::Connected) else {
         return put_off(app, wish, "the client is not connected").await;
     };
@@ -211,7 +212,7 @@ async fn watch(app: &App) -> Outcome<()> {
     let open = sync::Entity::find()
         .filter(sync::Column::State.is_in([SyncState::Requested, SyncState::Running]))
         .limit(ROUND)
-        .all(app.db.read())
+        .rows(&app.db.reads())
         .await?;
     for row in open {
         if verdict(app, &row, app.now()).is_some() {
@@ -249,9 +250,9 @@ async fn edit(
     let held = app.db.hold([of.client_id]).await;
     let tx = app.db.begin_for(&held).await?;
     #[expect(clippy::disallowed_methods, reason = "the row that is due, read again under its lock")]
-    let row = sync::Entity::find_by_id((of.client_id, of.kind)).one(&tx).await?;
+    let row = sync::Entity::find_by_id((of.client_id, of.kind)).row(&tx).await?;
     #[expect(clippy::disallowed_methods, reason = "the client of that row")]
-    let client = client::Entity::find_by_id(of.client_id).one(&tx).await?;
+    let client = client::Entity::find_by_id(of.client_id).row(&tx).await?;
     // A new connection began its imports anew meanwhile.
     let (Some(mut row), Some(client)) = (row.filter(|row| row.intent_at == of.intent_at), client) else {
         return Ok(());

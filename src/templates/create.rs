@@ -1,7 +1,7 @@
 //! Makes and deletes templates at WhatsApp.
 
 use entity::{ClientId, ClientStatus, TemplateId, Timestamp, client, template};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use secrecy::SecretString;
 
 use super::state::{self, Owner};
@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::auth::{Permission, Scope};
 use crate::clients::profile::asked;
 use crate::clients::{named, require_connected};
+use crate::db::{SelectExt, Tx};
 use crate::events;
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
@@ -68,7 +69,7 @@ pub async fn delete(app: &App, scope: &Scope, id: TemplateId) -> Outcome<Done> {
     let row = scope
         .find::<template::Entity>()
         .filter(template::Column::Id.eq(id))
-        .one(app.db.read())
+        .row(&app.db.reads())
         .await?
         .ok_or_else(not_found)?;
     if row.status == DELETED {
@@ -96,7 +97,7 @@ pub async fn delete(app: &App, scope: &Scope, id: TemplateId) -> Outcome<Done> {
 
 async fn write(
     app: &App,
-    tx: DatabaseTransaction,
+    tx: Tx,
     client: &client::Model,
     row: template::Model,
     now: Timestamp,
@@ -131,14 +132,10 @@ async fn refused(app: &App, client: ClientId, error: CallError) -> Outcome<Failu
 }
 
 #[expect(clippy::disallowed_methods, reason = "of a client that came through Scope")]
-async fn by_upstream_id(
-    tx: &DatabaseTransaction,
-    client: ClientId,
-    id: &str,
-) -> Outcome<Option<template::Model>> {
+async fn by_upstream_id(tx: &Tx, client: ClientId, id: &str) -> Outcome<Option<template::Model>> {
     Ok(template::Entity::find()
         .filter(template::Column::ClientId.eq(client))
         .filter(template::Column::UpstreamId.eq(id))
-        .one(tx)
+        .row(tx)
         .await?)
 }

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use entity::{ClientId, ClientStatus, Timestamp, client, template};
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ColumnTrait, DatabaseBackend, DatabaseExecutor, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, DatabaseBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::state::{self, Owner};
 use super::{DELETED, changed};
 use crate::app::App;
 use crate::clients::profile::asked;
+use crate::db::{Reader, SelectExt, WriteExt};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome};
 use crate::ids::PublicId;
@@ -64,7 +63,7 @@ async fn refresh_due(app: &App) -> Outcome<()> {
         .filter(client::Column::TemplatesDueAt.lte(app.now()))
         .order_by_asc(client::Column::TemplatesDueAt)
         .limit(ROUND)
-        .all(app.db.read())
+        .rows(&app.db.reads())
         .await?;
     for client in due {
         if app.tasks.stopping().is_cancelled() {
@@ -105,7 +104,7 @@ pub async fn ensure(app: &App, client: &client::Model) -> Outcome<()> {
 
 async fn by_id(app: &App, id: ClientId) -> Outcome<Option<client::Model>> {
     #[expect(clippy::disallowed_methods, reason = "a client that came through Scope, by its id")]
-    Ok(client::Entity::find_by_id(id).one(app.db.read()).await?)
+    Ok(client::Entity::find_by_id(id).row(&app.db.reads()).await?)
 }
 
 /// Reads a client's list and keeps it.
@@ -143,7 +142,7 @@ pub(super) async fn due(app: &App, client: ClientId, at: Timestamp) -> Outcome<(
     client::Entity::update_many()
         .col_expr(client::Column::TemplatesDueAt, Expr::value(at))
         .filter(client::Column::Id.eq(client))
-        .exec(&tx)
+        .put(&tx)
         .await?;
     tx.commit().await?;
     Ok(())
@@ -157,15 +156,14 @@ async fn keep(app: &App, of: &client::Model, asked_at: Timestamp, listed: &Templ
         DatabaseBackend::Sqlite => None,
         _ => Some(app.db.begin_for(&held).await?),
     };
-    let reads =
-        early.as_ref().map_or(DatabaseExecutor::Connection(app.db.read()), DatabaseExecutor::Transaction);
+    let reads = early.as_ref().map_or(app.db.reads(), Reader::Within);
     #[expect(clippy::disallowed_methods, reason = "the client whose list was read")]
-    let Some(mut client) = client::Entity::find_by_id(of.id).one(&reads).await? else { return Ok(()) };
+    let Some(mut client) = client::Entity::find_by_id(of.id).row(&reads).await? else { return Ok(()) };
     let Some(waba) = client.waba_id.clone().filter(|waba| Some(waba) == of.waba_id.as_ref()) else {
         return Ok(());
     };
     #[expect(clippy::disallowed_methods, reason = "the templates of the client whose list was read")]
-    let rows = template::Entity::find().filter(template::Column::ClientId.eq(client.id)).all(&reads).await?;
+    let rows = template::Entity::find().filter(template::Column::ClientId.eq(client.id)).rows(&reads).await?;
     let is_first = client.templates_at == Timestamp(0);
     let owner = Owner { partner: client.partner_id, client: client.id, waba_id: &waba };
     let Compared { rows, news, doubts } = compare(&client, owner, rows, listed, asked_at, is_first);
@@ -259,7 +257,7 @@ async fn forget(app: &App) -> Outcome<()> {
     template::Entity::delete_many()
         .filter(template::Column::Id.is_in(gone))
         .filter(template::Column::Status.eq(DELETED))
-        .exec(app.db.write())
+        .write(app.db.write())
         .await?;
     Ok(())
 }

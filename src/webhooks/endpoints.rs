@@ -8,8 +8,8 @@ use entity::{
 };
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, SqlErr,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait,
+    QueryFilter,
 };
 use secrecy::SecretString;
 
@@ -17,7 +17,7 @@ use super::{queries, signing};
 use crate::app::{App, Installation};
 use crate::auth::{Permission, Scope};
 use crate::clients;
-use crate::db::Db;
+use crate::db::{self, Db, SelectExt, Sql, UpdateExt, WriteExt};
 use crate::events::queries::{CursorError, resume};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
@@ -101,13 +101,15 @@ pub async fn create(
     let count = scope
         .find_partner::<webhook_endpoint::Entity>()
         .filter(webhook_endpoint::Column::DeletedAt.is_null())
-        .count(&tx)
-        .await?;
-    if usize::try_from(count).unwrap_or(usize::MAX) >= most {
+        .rows(&tx)
+        .await?
+        .len();
+    if count >= most {
         let message = format!("there are {most} endpoints already, which is the limit; delete one first");
         return refuse(RefusalCode::Invalid, "", message);
     }
-    let inserted = row.clone().into_active_model().insert(&tx).await;
+    let inserted =
+        webhook_endpoint::Entity::insert(row.clone().into_active_model().reset_all()).write(&tx).await;
     inserted.map_err(key_is_taken)?;
     tx.commit().await?;
     app.webhooks_wake.notify_one();
@@ -264,10 +266,13 @@ pub async fn replay(
     let types = part.types.map(|types| types_json("types", types)).transpose()?;
     let tx = installation.db.begin_write().await?;
     #[expect(clippy::disallowed_methods, reason = "of an endpoint that came through the scope")]
-    let waiting =
-        webhook_replay::Entity::find().filter(webhook_replay::Column::EndpointId.eq(id)).count(&tx).await?;
+    let waiting = webhook_replay::Entity::find()
+        .filter(webhook_replay::Column::EndpointId.eq(id))
+        .rows(&tx)
+        .await?
+        .len();
     let most = installation.config.webhooks.replays_per_endpoint;
-    if usize::try_from(waiting).unwrap_or(usize::MAX) >= most {
+    if waiting >= most {
         let message = format!("{most} replays wait for this endpoint already; try again when one is over");
         return refuse(RefusalCode::Invalid, "endpointId", message);
     }
@@ -282,7 +287,7 @@ pub async fn replay(
         event_types: types,
         created_at: installation.clock.now(),
     };
-    replay.into_active_model().insert(&tx).await?;
+    db::insert::<webhook_replay::Entity, _>(&tx, vec![replay]).await?;
     let row = changed(&tx, id, Default::default()).await?;
     tx.commit().await?;
     Ok(row)
@@ -402,7 +407,7 @@ async fn write(
 }
 
 /// Changes the row of an endpoint that came through the scope, so that whoever delivers hears of it.
-async fn changed<C: ConnectionTrait>(
+async fn changed<C: Sql>(
     connection: &C,
     id: WebhookEndpointId,
     change: webhook_endpoint::ActiveModel,
@@ -414,7 +419,7 @@ async fn changed<C: ConnectionTrait>(
         .col_expr(Column::Version, Expr::col(Column::Version).add(1))
         .filter(Column::Id.eq(id))
         .filter(Column::DeletedAt.is_null())
-        .exec_with_returning(connection)
+        .write_and_tell(connection)
         .await
         .map_err(key_is_taken)?;
     match rows.into_iter().next() {
@@ -425,7 +430,7 @@ async fn changed<C: ConnectionTrait>(
 
 /// One endpoint a partner gets the clients' keys.
 fn key_is_taken(error: DbErr) -> Failure {
-    if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) {
+    if db::is_taken(&error) {
         let message = "another endpoint of yours gets the clients' keys already; only one does";
         return Refusal::new(RefusalCode::Invalid, "includeClientKey", message).into();
     }

@@ -19,7 +19,7 @@ use super::Render;
 use super::sender::Sender;
 use super::worker::{Shared, Worker};
 use crate::app::App;
-use crate::db::clock;
+use crate::db::{UpdateExt, WriteExt, clock};
 use crate::ids::PublicId;
 
 /// How often endpoints are looked at without a hint.
@@ -166,7 +166,7 @@ async fn claim(shared: &Shared, ids: &[WebhookEndpointId]) -> Result<Vec<webhook
             .or(Expr::col(Column::OwnedUntil).lte(Expr::cust(now)));
         update = update.filter(free);
     }
-    update.exec_with_returning(shared.app.db.write()).await
+    update.write_and_tell(shared.app.db.write()).await
 }
 
 async fn renew(shared: &Shared, working: usize) -> Result<(), DbErr> {
@@ -178,7 +178,7 @@ async fn renew(shared: &Shared, working: usize) -> Result<(), DbErr> {
     webhook_endpoint::Entity::update_many()
         .col_expr(webhook_endpoint::Column::OwnedUntil, Expr::cust(format!("{} + {LIFE}", clock(backend))))
         .filter(webhook_endpoint::Column::Owner.eq(shared.owner))
-        .exec(shared.app.db.write())
+        .write(shared.app.db.write())
         .await?;
     Ok(())
 }
@@ -188,7 +188,7 @@ async fn release(shared: &Shared) -> Result<(), DbErr> {
     webhook_endpoint::Entity::update_many()
         .col_expr(webhook_endpoint::Column::Owner, Expr::value(Option::<Uuid>::None))
         .filter(webhook_endpoint::Column::Owner.eq(shared.owner))
-        .exec(shared.app.db.write())
+        .write(shared.app.db.write())
         .await?;
     Ok(())
 }

@@ -5,13 +5,10 @@ use entity::{
     webhook_attempt, webhook_delivery, webhook_endpoint, webhook_replay,
 };
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Statement,
-};
+use sea_orm::{ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
 
 use crate::app::App;
-use crate::db::Db;
+use crate::db::{Db, SelectExt, Sql, WriteExt};
 use crate::failure::Outcome;
 
 /// Deliveries of one step.
@@ -36,7 +33,7 @@ pub async fn prune(app: &App) -> Outcome<usize> {
     let deleted = webhook_endpoint::Entity::find()
         .filter(webhook_endpoint::Column::DeletedAt.is_not_null())
         .limit(1)
-        .one(app.db.read())
+        .row(&app.db.reads())
         .await?;
     if let Some(endpoint) = deleted {
         let left = ids(&app.db, Condition::all().add(Column::EndpointId.eq(endpoint.id))).await?;
@@ -69,9 +66,9 @@ async fn remove(db: &Db, ids: Vec<WebhookDeliveryId>) -> Result<usize, DbErr> {
     let tx = db.begin_write().await?;
     webhook_attempt::Entity::delete_many()
         .filter(webhook_attempt::Column::DeliveryId.is_in(ids.iter().copied()))
-        .exec(&tx)
+        .put(&tx)
         .await?;
-    webhook_delivery::Entity::delete_many().filter(webhook_delivery::Column::Id.is_in(ids)).exec(&tx).await?;
+    webhook_delivery::Entity::delete_many().filter(webhook_delivery::Column::Id.is_in(ids)).put(&tx).await?;
     tx.commit().await?;
     Ok(count)
 }
@@ -81,9 +78,9 @@ async fn end(db: &Db, endpoint: WebhookEndpointId) -> Result<(), DbErr> {
     let tx = db.begin_write().await?;
     webhook_replay::Entity::delete_many()
         .filter(webhook_replay::Column::EndpointId.eq(endpoint))
-        .exec(&tx)
+        .put(&tx)
         .await?;
-    webhook_endpoint::Entity::delete_by_id(endpoint).exec(&tx).await?;
+    webhook_endpoint::Entity::delete_by_id(endpoint).put(&tx).await?;
     tx.commit().await
 }
 
@@ -92,7 +89,7 @@ async fn end(db: &Db, endpoint: WebhookEndpointId) -> Result<(), DbErr> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn erase_contact<C: ConnectionTrait>(
+pub async fn erase_contact<C: Sql>(
     tx: &C,
     partner: PartnerId,
     client: ClientId,
@@ -108,8 +105,8 @@ pub async fn erase_contact<C: ConnectionTrait>(
              UNION SELECT a.id FROM alias a JOIN about b ON a.target = b.id WHERE a.partner_id = $1) \
            SELECT id FROM about)";
     let values = [partner.0.into(), client.0.into(), contact.0.into()];
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_raw(statement).await?.rows_affected())
+    let statement = Statement::from_sql_and_values(tx.backend(), sql, values);
+    tx.change(statement).await
 }
 
 /// Which failed deliveries an operator wants tried once more.
@@ -168,12 +165,12 @@ pub async fn retry(db: &Db, which: &Retry, now: Timestamp) -> Result<usize, DbEr
                 ..Default::default()
             })
             .filter(Column::Id.is_in(rows.iter().map(|(id, _)| *id)))
-            .exec(&tx)
+            .write(&tx)
             .await?;
         webhook_endpoint::Entity::update_many()
             .col_expr(webhook_endpoint::Column::Version, Expr::col(webhook_endpoint::Column::Version).add(1))
             .filter(webhook_endpoint::Column::Id.is_in(rows.iter().map(|(_, endpoint)| *endpoint)))
-            .exec(&tx)
+            .put(&tx)
             .await?;
         tx.commit().await?;
     }

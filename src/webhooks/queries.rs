@@ -10,8 +10,8 @@ use entity::{
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::auth::Scope;
-use crate::db::Db;
 use crate::db::page::{Ordering, Page, PageArgs, page};
+use crate::db::{Db, SelectExt};
 
 /// Whether a credential may see an endpoint: one for some clients sees only endpoints for no others.
 pub fn admits(scope: &Scope, endpoint: &webhook_endpoint::Model) -> bool {
@@ -77,7 +77,7 @@ pub async fn one(
 /// When the database is away.
 pub async fn partner_of(db: &Db, id: WebhookEndpointId) -> Result<Option<PartnerId>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "the operator's commands, over all partners")]
-    let row = webhook_endpoint::Entity::find_by_id(id).one(db.read()).await?;
+    let row = webhook_endpoint::Entity::find_by_id(id).row(&db.reads()).await?;
     Ok(row.map(|row| row.partner_id))
 }
 
@@ -114,7 +114,7 @@ pub async fn delivery(
     let row = scope
         .find_partner::<webhook_delivery::Entity>()
         .filter(webhook_delivery::Column::Id.eq(id))
-        .one(db.read())
+        .row(&db.reads())
         .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(one(db, scope, row.endpoint_id).await?.map(|_| row))

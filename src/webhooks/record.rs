@@ -8,14 +8,13 @@ use entity::{
     webhook_replay,
 };
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Statement, Value,
-};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, Statement, Value};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::Counters;
 use crate::app::App;
+use crate::db::{Sql, WriteExt};
 use crate::events::{self, NewEvent};
 
 /// Rows in one statement.
@@ -133,17 +132,17 @@ impl Writes {
             .set(row)
             .filter(webhook_endpoint::Column::Id.eq(endpoint))
             .filter(webhook_endpoint::Column::Owner.eq(owner))
-            .exec(&tx)
+            .write(&tx)
             .await?;
-        if held.rows_affected == 0 {
+        if held == 0 {
             return Ok(Written::Lost);
         }
         for chunk in self.keys.chunks(CHUNK) {
-            api_key::Entity::insert_many(chunk.iter().cloned()).exec_without_returning(&tx).await?;
+            api_key::Entity::insert_many(chunk.iter().cloned()).put(&tx).await?;
         }
         for chunk in self.new.chunks(CHUNK) {
             let rows = chunk.iter().map(|row| row.clone().into_active_model());
-            webhook_delivery::Entity::insert_many(rows).exec_without_returning(&tx).await?;
+            webhook_delivery::Entity::insert_many(rows).put(&tx).await?;
         }
         for chunk in self.made.chunks(CHUNK) {
             keep_bodies(&tx, chunk).await?;
@@ -153,7 +152,7 @@ impl Writes {
         }
         for chunk in self.attempts.chunks(CHUNK) {
             let rows = chunk.iter().map(|row| row.clone().into_active_model());
-            webhook_attempt::Entity::insert_many(rows).exec_without_returning(&tx).await?;
+            webhook_attempt::Entity::insert_many(rows).put(&tx).await?;
         }
         self.write_replays(&tx).await?;
         let events = self.disable.map(|reason| NewEvent {
@@ -169,19 +168,19 @@ impl Writes {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the engine's own replays, by their ids")]
-    async fn write_replays<C: ConnectionTrait>(&self, tx: &C) -> Result<(), DbErr> {
+    async fn write_replays<C: Sql>(&self, tx: &C) -> Result<(), DbErr> {
         // A handful at most: webhooks.replays_per_endpoint.
         for (id, position) in &self.replays {
             webhook_replay::Entity::update_many()
                 .col_expr(webhook_replay::Column::Position, Expr::value(*position))
                 .filter(webhook_replay::Column::Id.eq(*id))
-                .exec(tx)
+                .put(tx)
                 .await?;
         }
         if !self.replays_over.is_empty() {
             webhook_replay::Entity::delete_many()
                 .filter(webhook_replay::Column::Id.is_in(self.replays_over.iter().copied()))
-                .exec(tx)
+                .put(tx)
                 .await?;
         }
         Ok(())
@@ -204,8 +203,8 @@ fn rows(count: usize, columns: &[&str]) -> String {
     sql
 }
 
-async fn settle<C: ConnectionTrait>(tx: &C, standings: &[Standing]) -> Result<(), DbErr> {
-    let backend = tx.get_database_backend();
+async fn settle<C: Sql>(tx: &C, standings: &[Standing]) -> Result<(), DbErr> {
+    let backend = tx.backend();
     let sqlite = backend == sea_orm::DatabaseBackend::Sqlite;
     let uuid = if sqlite { "BLOB" } else { "uuid" };
     let (number, flag) = if sqlite { ("INTEGER", "INTEGER") } else { ("bigint", "boolean") };
@@ -230,12 +229,11 @@ async fn settle<C: ConnectionTrait>(tx: &C, standings: &[Standing]) -> Result<()
             standing.settled_at.map(|at| at.0).into(),
         ]);
     }
-    tx.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-    Ok(())
+    tx.put(Statement::from_sql_and_values(backend, sql, values)).await
 }
 
-async fn keep_bodies<C: ConnectionTrait>(tx: &C, made: &[Made]) -> Result<(), DbErr> {
-    let backend = tx.get_database_backend();
+async fn keep_bodies<C: Sql>(tx: &C, made: &[Made]) -> Result<(), DbErr> {
+    let backend = tx.backend();
     let sqlite = backend == sea_orm::DatabaseBackend::Sqlite;
     let (uuid, bytes) = if sqlite { ("BLOB", "BLOB") } else { ("uuid", "bytea") };
     let columns = [uuid, "text", bytes];
@@ -248,6 +246,5 @@ async fn keep_bodies<C: ConnectionTrait>(tx: &C, made: &[Made]) -> Result<(), Db
     for one in made {
         values.extend([one.id.0.into(), one.data.as_str().into(), one.client_key_sealed.clone().into()]);
     }
-    tx.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
-    Ok(())
+    tx.put(Statement::from_sql_and_values(backend, sql, values)).await
 }

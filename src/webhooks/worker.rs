@@ -26,6 +26,7 @@ use super::{Place, RENDERED_AT_ONCE, Render, schedule, signing};
 use crate::app::App;
 use crate::auth::{Permission, Scope};
 use crate::clock::{Clock, to_datetime};
+use crate::db::SelectExt;
 use crate::events::filter::Filter;
 use crate::events::queries::Search;
 use crate::ids::{EventId, PublicId};
@@ -157,7 +158,7 @@ impl Worker {
         let rows = webhook_replay::Entity::find()
             .filter(webhook_replay::Column::EndpointId.eq(endpoint.id))
             .order_by_asc(webhook_replay::Column::Id)
-            .all(app.db.read())
+            .rows(&app.db.reads())
             .await?;
         let mut replays = VecDeque::with_capacity(rows.len());
         for row in rows {
@@ -340,7 +341,7 @@ impl Worker {
             .filter(webhook_delivery::Column::Id.lte(last))
             .order_by_asc(webhook_delivery::Column::Id)
             .limit(READ)
-            .all(self.app.db.read())
+            .rows(&self.app.db.reads())
             .await?;
         rows.iter().for_each(|row| self.window.push(row.into()));
         Ok(rows.last().map(|row| (row.id, last)).filter(|(read, last)| read < last))
@@ -498,7 +499,7 @@ impl Worker {
         #[expect(clippy::disallowed_methods, reason = "the engine's own deliveries, by their ids")]
         let rows = webhook_delivery::Entity::find()
             .filter(webhook_delivery::Column::Id.is_in(ids))
-            .all(self.app.db.read())
+            .rows(&self.app.db.reads())
             .await?;
         for row in rows {
             let Some(data) = &row.data else { continue };

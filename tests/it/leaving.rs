@@ -572,8 +572,7 @@ async fn an_account_stays_subscribed_when_a_number_joins_it_while_another_leaves
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_joins_an_account_is_heard_although_another_left_it_that_very_moment() {
-    use sea_orm::ActiveValue::Set;
-    use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
+    use sea_orm::EntityTrait;
     let t = Tandem::new().await;
     let first = t.connected(NUMBER).await;
     // One on the API alone can sign up again although nobody disconnected it at WhatsApp's.
@@ -591,9 +590,9 @@ async fn a_number_that_joins_an_account_is_heard_although_another_left_it_that_v
     let token = app.key.open(of_second.id.uuid().as_bytes(), &of_second.token_sealed.unwrap()).unwrap();
     let of_first = row(&first).await;
     let sealed = app.key.seal(of_first.id.uuid().as_bytes(), &token).unwrap();
-    let mut of_first = of_first.into_active_model();
-    (of_first.waba_id, of_first.token_sealed) = (Set(of_second.waba_id), Set(Some(sealed)));
-    of_first.update(app.db.write()).await.unwrap();
+    let of_first =
+        entity::client::Model { waba_id: of_second.waba_id, token_sealed: Some(sealed), ..of_first };
+    tandem::db::upsert::<entity::client::Entity, _>(app.db.write(), vec![of_first]).await.unwrap();
     t.mutate("disconnectClient", json!({ "clientId": second }), "client { status }").await;
 
     // The second one comes back; when its subscription was read back and it is not connected yet, the first one leaves.

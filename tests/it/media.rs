@@ -11,6 +11,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tandem::clock::Clock;
+use tandem::db::WriteExt;
 use tandem::ids::PublicId;
 use tandem::media::{keep, links};
 
@@ -226,7 +227,7 @@ async fn forget_at_whatsapp(t: &Tandem, client: &str, text: &str) {
         .col_expr(entity::media::Column::UpstreamId, Expr::value("1"))
         .col_expr(entity::media::Column::Attempts, Expr::value(0))
         .filter(entity::media::Column::MessageId.eq(id))
-        .exec(t.running().app.db.write())
+        .put(t.running().app.db.write())
         .await
         .unwrap();
 }
@@ -738,7 +739,7 @@ async fn what_a_broken_off_transfer_left_behind_is_removed() {
     #[expect(clippy::disallowed_methods, reason = "its time is real time, which no test moves")]
     entity::blob::Entity::update_many()
         .col_expr(entity::blob::Column::FreeAt, Expr::value(1_i64))
-        .exec(app.db.write())
+        .put(app.db.write())
         .await
         .unwrap();
     tidy(&t).await;

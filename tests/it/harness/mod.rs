@@ -266,7 +266,7 @@ impl Tandem {
 
     /// Puts the second client's number into the account of the first one, as the database sees it.
     pub async fn share_account(&self, first: &str, second: &str) {
-        use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel};
+        use sea_orm::EntityTrait;
         use tandem::ids::PublicId;
         let db = &self.running().app.db;
         let row = async |id: &str| {
@@ -279,9 +279,8 @@ impl Tandem {
             row.unwrap()
         };
         let account = row(first).await.waba_id;
-        let mut second = row(second).await.into_active_model();
-        second.waba_id = sea_orm::ActiveValue::Set(account);
-        second.update(db.write()).await.unwrap();
+        let second = entity::client::Model { waba_id: account, ..row(second).await };
+        tandem::db::upsert::<entity::client::Entity, _>(db.write(), vec![second]).await.unwrap();
     }
 
     /// A phone without a past, connected, its imports over: the client's id.
