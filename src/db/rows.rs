@@ -1,7 +1,6 @@
 //! Whole rows from SQLite. The driver beneath SeaORM copies each value of each row by itself, hands every row to another
 //! thread, and looks columns up by name (measured: a third of a page of messages). Here the same statements, built by SeaORM
-//! as ever, run on connections that read only, and models are made where the rows are. Everything else goes through SeaORM's
-//! own connections.
+//! as ever, run on connections that read only, and models are made where the rows are.
 //!
 //! What an index finds in memory is read faster than handed to another thread and back (measured: a sixth of a page), so a
 //! statement runs at once, where it is asked; one that takes longer than a moment is broken off, and starts again on a thread
