@@ -32,7 +32,7 @@ use tokio::task::coop::unconstrained;
 pub use alone::Alone;
 use rows::Rows;
 pub use tx::{Found, Reader, SelectExt, Single, Sql, Tx, UpdateExt, WriteExt, built};
-pub use write::{insert, least, padded, update, upsert};
+pub use write::{insert, inserts, least, padded, update, upsert};
 use writer::Writer;
 
 /// What a database is for: how many read it beside the writer, and how much of it each connection keeps in memory. SQLite
@@ -143,7 +143,7 @@ impl Db {
     }
 
     /// Begins a transaction that writes; dropped without `commit`, it rolls back. The only way to open one: on SQLite
-    /// it takes the write lock at once, since a transaction that first reads and then writes fails under load.
+    /// it takes the write lock with its first statement, since a transaction that first reads and then writes fails under load.
     ///
     /// # Errors
     /// When the database is away.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rusqlite::Connection;
 use sea_orm::sea_query::Query;
 use sea_orm::sqlx::PgPool;
 use sea_orm::{
@@ -13,6 +14,7 @@ use sea_orm::{
 use serde::de::DeserializeOwned;
 
 use super::Db;
+use super::decode::Failed;
 use super::writer::{self, Transaction, Writer};
 
 /// What a statement finds, whichever driver reads it: a model, or a struct whose fields are the columns in their order.
@@ -169,6 +171,42 @@ impl Tx {
         }
     }
 
+    /// Runs a statement, makes of what it found what else is to be written, writes that and makes all of it last: on SQLite
+    /// in one go, without a way back in between.
+    ///
+    /// # Errors
+    /// When the database refuses or is away: then nothing was written.
+    pub async fn commit_with<M, R, F>(self, statement: Statement, then: F) -> Result<R, DbErr>
+    where
+        M: Found,
+        R: Send + 'static,
+        F: FnOnce(Vec<M>) -> Result<(R, Vec<Statement>), DbErr> + Send + 'static,
+    {
+        match self.kind {
+            Kind::Sqlite(transaction) => {
+                let statements = self.statements;
+                let run = move |connection: &Connection| {
+                    let (done, rest) = then(writer::read(connection, &statement)?).map_err(Failed::value)?;
+                    statements.fetch_add(1 + rest.len() as u64, Ordering::Relaxed);
+                    for statement in &rest {
+                        writer::change(connection, statement)?;
+                    }
+                    Ok(done)
+                };
+                transaction.commit_after(run).await
+            }
+            Kind::Postgres(transaction) => {
+                let found = M::find_by_statement(statement).all(&transaction).await?;
+                let (done, rest) = then(found)?;
+                for statement in rest {
+                    transaction.execute_raw(statement).await?;
+                }
+                transaction.commit().await?;
+                Ok(done)
+            }
+        }
+    }
+
     /// Waits until all that was put is written, though not for good.
     ///
     /// # Errors
@@ -250,7 +288,7 @@ impl Single {
 
     pub(super) async fn begin(&self) -> Result<Tx, DbErr> {
         let kind = match &self.kind {
-            SingleKind::Sqlite(writer) => Kind::Sqlite(writer.begin().await?),
+            SingleKind::Sqlite(writer) => Kind::Sqlite(writer.begin()),
             SingleKind::Postgres(pool) => {
                 #[expect(clippy::disallowed_methods, reason = "this is the way that the lint points to")]
                 let transaction = sea_orm::TransactionTrait::begin(pool).await?;

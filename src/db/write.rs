@@ -80,6 +80,16 @@ where
     write::<E, C>(connection, rows, Known::Refused).await
 }
 
+/// Statements that write new rows; see [`insert`].
+pub fn inserts<E>(backend: DatabaseBackend, rows: &[E::Model]) -> Vec<Statement>
+where
+    E: EntityTrait,
+    E::Model: IntoActiveModel<E::ActiveModel> + ModelTrait<Entity = E>,
+    E::ActiveModel: ActiveModelTrait<Entity = E> + Send,
+{
+    statements::<E>(backend, rows, Known::Refused)
+}
+
 async fn write<E, C>(connection: &C, rows: Vec<E::Model>, known: Known) -> Result<(), DbErr>
 where
     E: EntityTrait,
@@ -87,8 +97,21 @@ where
     E::Model: IntoActiveModel<E::ActiveModel> + ModelTrait<Entity = E>,
     E::ActiveModel: ActiveModelTrait<Entity = E> + Send,
 {
-    let backend = connection.backend();
-    let mut rest = rows.as_slice();
+    let statements = statements::<E>(connection.backend(), &rows, known);
+    drop(rows);
+    for statement in statements {
+        connection.put(statement).await?;
+    }
+    Ok(())
+}
+
+fn statements<E>(backend: DatabaseBackend, mut rest: &[E::Model], known: Known) -> Vec<Statement>
+where
+    E: EntityTrait,
+    E::Model: IntoActiveModel<E::ActiveModel> + ModelTrait<Entity = E>,
+    E::ActiveModel: ActiveModelTrait<Entity = E> + Send,
+{
+    let mut statements = Vec::new();
     while !rest.is_empty() {
         // A power of two: of every table at most six different statements are ever seen.
         let count = (1 << rest.len().ilog2()).min(ROWS);
@@ -103,9 +126,9 @@ where
         });
         let values: Vec<Value> =
             chunk.iter().flat_map(|row| E::Column::iter().map(|column| row.get(column))).collect();
-        connection.put(Statement::from_sql_and_values(backend, &*text, values)).await?;
+        statements.push(Statement::from_sql_and_values(backend, &*text, values));
     }
-    Ok(())
+    statements
 }
 
 /// The statement that writes so many rows; all columns, in their order.

@@ -3,7 +3,7 @@
 //! is made, and handed over in one piece, with the look or the commit that needs an answer.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -62,10 +62,9 @@ impl Writer {
         turn.map_err(|_| DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::Timeout))
     }
 
-    /// Begins a transaction, when all before it are over.
-    pub(super) async fn begin(self: &Arc<Self>) -> Result<Transaction, DbErr> {
-        let turn = self.turn().await?;
-        Ok(Transaction { writer: self.clone(), turn: Some(turn), state: Mutex::default() })
+    /// A transaction, which begins when something of it is handed over.
+    pub(super) fn begin(self: &Arc<Self>) -> Transaction {
+        Transaction { writer: self.clone(), state: Mutex::default() }
     }
 
     /// Runs one thing for itself.
@@ -117,14 +116,14 @@ impl Writer {
 /// when this is dropped is undone.
 pub(super) struct Transaction {
     writer: Arc<Writer>,
-    turn: Option<OwnedMutexGuard<()>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     posted: Vec<Statement>,
-    begun: bool,
+    /// Once it has begun.
+    turn: Option<OwnedMutexGuard<()>>,
     /// Something failed: this must not be committed.
     broken: bool,
 }
@@ -132,7 +131,7 @@ struct State {
 impl Transaction {
     /// Writes it later, before anything else.
     pub(super) fn post(&self, statement: Statement) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).posted.push(statement);
+        self.state().posted.push(statement);
     }
 
     /// Runs something, after all that was posted.
@@ -141,28 +140,39 @@ impl Transaction {
         F: FnOnce(&Connection) -> Result<R, Failed> + Send + 'static,
         R: Send + 'static,
     {
-        let (posted, begins) = self.take()?;
+        let (posted, begins) = self.take().await?;
         let done = self.writer.hand_over(move |connection| {
             play(connection, begins, posted)?;
             run(connection)
         })?;
         let done = answer(done).await;
         // As on Postgres: what goes on after a failure may rest on what is not there.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).broken = done.is_err();
+        self.state().broken = done.is_err();
         done
     }
 
     /// Makes it last.
-    pub(super) async fn commit(mut self) -> Result<(), DbErr> {
-        let (posted, begins) = self.take()?;
-        if begins && posted.is_empty() {
-            return Ok(());
-        }
+    pub(super) async fn commit(self) -> Result<(), DbErr> {
+        let empty = {
+            let state = self.state();
+            state.turn.is_none() && state.posted.is_empty()
+        };
+        if empty { Ok(()) } else { self.commit_after(|_| Ok(())).await }
+    }
+
+    /// Runs something after all that was posted, and makes it last.
+    pub(super) async fn commit_after<R, F>(self, run: F) -> Result<R, DbErr>
+    where
+        F: FnOnce(&Connection) -> Result<R, Failed> + Send + 'static,
+        R: Send + 'static,
+    {
+        let (posted, begins) = self.take().await?;
         // From here on the thread ends it, whatever becomes of the caller.
-        let turn = self.turn.take();
+        let turn = self.state().turn.take();
         let done = self.writer.hand_over(move |connection| {
-            let done = play(connection, begins, posted).and_then(|()| {
-                connection.prepare_cached("COMMIT")?.execute([]).map(drop).map_err(Into::into)
+            let done = play(connection, begins, posted).and_then(|()| run(connection)).and_then(|done| {
+                connection.prepare_cached("COMMIT")?.execute([])?;
+                Ok(done)
             });
             if done.is_err() {
                 undo(connection);
@@ -173,22 +183,28 @@ impl Transaction {
         answer(done).await
     }
 
-    fn take(&self) -> Result<(Vec<Statement>, bool), DbErr> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// What is to be handed over, and whether the transaction begins with it.
+    async fn take(&self) -> Result<(Vec<Statement>, bool), DbErr> {
+        let begins = self.state().turn.is_none();
+        if begins {
+            let turn = self.writer.turn().await?;
+            self.state().turn = Some(turn);
+        }
+        let mut state = self.state();
         if state.broken {
             return Err(DbErr::Exec(RuntimeErr::Internal("a part of the transaction failed".to_owned())));
         }
-        let begins = !std::mem::replace(&mut state.begun, true);
         Ok((std::mem::take(&mut state.posted), begins))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        let begun = self.state.get_mut().unwrap_or_else(PoisonError::into_inner).begun;
-        if let Some(turn) = self.turn.take()
-            && begun
-        {
+        if let Some(turn) = self.state().turn.take() {
             // If the thread is gone, so is the transaction.
             let _ = self.writer.send(Box::new(move |connection| {
                 undo(connection);
@@ -401,13 +417,13 @@ mod tests {
         let tx = db.begin_write().await.unwrap();
         put(&tx, &shop("one")).await.unwrap();
         assert_eq!(names(&tx).await, ["one"]);
-        let mut next = Box::pin(db.begin_write());
+        let next = db.begin_write().await.unwrap();
+        let mut found = Box::pin(names(&next));
         let mut alone =
             Box::pin(db.write().put(sql("UPDATE partner SET name = $2 WHERE name = $1", ["one", "1"])));
-        assert!(poll!(&mut next).is_pending() && poll!(&mut alone).is_pending());
+        assert!(poll!(&mut found).is_pending() && poll!(&mut alone).is_pending());
         drop(tx);
-        let next = next.await.unwrap();
-        assert_eq!(names(&next).await, [""; 0]);
+        assert_eq!(found.await, [""; 0]);
         put(&next, &shop("two")).await.unwrap();
         assert!(poll!(&mut alone).is_pending());
         next.commit().await.unwrap();
@@ -445,7 +461,7 @@ mod tests {
     async fn what_is_closed_says_so() {
         let (db, _place) = open().await;
         let tx = db.begin_write().await.unwrap();
-        put(&tx, &shop("one")).await.unwrap();
+        assert_eq!(names(&tx).await, [""; 0]);
         let mut closing = Box::pin(db.clone().close());
         assert!(poll!(&mut closing).is_pending(), "a transaction is open");
         tx.commit().await.unwrap();

@@ -5,11 +5,11 @@ pub mod filter;
 pub mod queries;
 pub mod retention;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entity::{ClientId, EventType, PartnerId, Timestamp, event, event_head};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{DbErr, FromQueryResult};
+use sea_orm::{DbErr, FromQueryResult, Statement};
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -38,107 +38,105 @@ pub struct NewEvent {
 pub type Heads = BTreeMap<PartnerId, i64>;
 
 /// Ends a transaction: numbers the events, writes them, commits, and only then tells the feed. The one way for events
-/// into the log. Nothing slow may stand between: the counters are locked from here to the commit.
+/// into the log.
 ///
 /// # Errors
 /// When the database refuses or is away; then nothing was written.
 pub async fn commit(hub: &Hub, tx: Tx, events: Vec<NewEvent>) -> Result<Heads, DbErr> {
-    number(tx, events).await?.commit(hub).await
+    Ok(commit_with(hub, tx, events, BTreeSet::new(), |_| Vec::new()).await?.heads)
 }
 
-/// A transaction whose events have their places, but which is not committed: for rows that must hold the places of their
-/// own events. One insert, then `commit`; nothing slower.
+/// The places of a transaction's events.
+#[derive(Debug, Default)]
 pub struct Numbered {
-    tx: Tx,
-    heads: Heads,
-    positions: Vec<i64>,
-}
-
-/// Numbers the events and writes them.
-///
-/// # Errors
-/// When the database refuses or is away; then nothing was written.
-pub async fn number(tx: Tx, events: Vec<NewEvent>) -> Result<Numbered, DbErr> {
-    let (heads, positions) = append(&tx, events).await?;
-    Ok(Numbered { tx, heads, positions })
-}
-
-impl Numbered {
-    /// The transaction.
-    pub fn tx(&self) -> &Tx {
-        &self.tx
-    }
-
     /// The new heads.
-    pub fn heads(&self) -> &Heads {
-        &self.heads
-    }
-
-    /// The places of the events, in the order in which they were given.
-    pub fn positions(&self) -> &[i64] {
-        &self.positions
-    }
-
-    /// Commits, and only then tells the feed.
-    ///
-    /// # Errors
-    /// When the database refuses or is away; then nothing was written.
-    pub async fn commit(self, hub: &Hub) -> Result<Heads, DbErr> {
-        self.tx.commit().await?;
-        for (partner, head) in &self.heads {
-            hub.hint(*partner, *head);
-        }
-        Ok(self.heads)
-    }
+    pub heads: Heads,
+    /// Of each event, in the order in which they were given.
+    pub positions: Vec<i64>,
 }
 
 #[derive(Deserialize, FromQueryResult)]
 struct Bumped {
+    partner_id: PartnerId,
     head: i64,
 }
 
-async fn append(tx: &Tx, events: Vec<NewEvent>) -> Result<(Heads, Vec<i64>), DbErr> {
-    let mut positions = vec![0; events.len()];
-    let mut by_partner: BTreeMap<PartnerId, Vec<(&mut i64, NewEvent)>> = BTreeMap::new();
-    for (place, event) in positions.iter_mut().zip(events) {
-        by_partner.entry(event.partner).or_default().push((place, event));
+/// The same for rows that must hold the places of their own events, or those of other partners' heads: `rest` writes them.
+/// Nothing slow may be in it: the counters are locked from here to the commit.
+///
+/// # Errors
+/// When the database refuses or is away; then nothing was written.
+pub async fn commit_with(
+    hub: &Hub,
+    tx: Tx,
+    events: Vec<NewEvent>,
+    others: BTreeSet<PartnerId>,
+    rest: impl FnOnce(&Numbered) -> Vec<Statement> + Send + 'static,
+) -> Result<Numbered, DbErr> {
+    let mut counts: BTreeMap<PartnerId, i64> = others.into_iter().map(|partner| (partner, 0)).collect();
+    for event in &events {
+        *counts.entry(event.partner).or_default() += 1;
     }
-    let mut heads = Heads::new();
-    let mut rows = Vec::new();
+    if counts.is_empty() {
+        tx.commit().await?;
+        return Ok(Numbered::default());
+    }
+    let mut bump = Query::insert();
+    bump.into_table(event_head::Entity).columns([
+        event_head::Column::PartnerId,
+        event_head::Column::Head,
+        event_head::Column::Floor,
+    ]);
     // Ascending, so that two transactions never wait for each other in a circle.
-    for (partner, events) in by_partner {
-        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        let bump = Query::insert()
-            .into_table(event_head::Entity)
-            .columns([event_head::Column::PartnerId, event_head::Column::Head, event_head::Column::Floor])
-            .values_panic([Expr::val(partner.0), Expr::val(count), Expr::val(0_i64)])
-            .on_conflict(
-                OnConflict::column(event_head::Column::PartnerId)
-                    .value(
-                        event_head::Column::Head,
-                        Expr::col((event_head::Entity, event_head::Column::Head)).add(count),
-                    )
-                    .to_owned(),
-            )
-            .returning_col(event_head::Column::Head)
-            .to_owned();
-        let bumped: Vec<Bumped> = tx.read(db::built(tx, &bump)).await?;
-        let Some(Bumped { head }) = bumped.into_iter().next() else { return Err(DbErr::RecordNotInserted) };
-        let first = head - count + 1;
-        for (position, (place, event)) in (first..).zip(events) {
-            *place = position;
-            rows.push(event::Model {
-                partner_id: partner,
-                position,
-                kind: event.kind,
-                occurred_at: event.occurred_at,
-                client_id: event.client,
-                subject_id: event.subject,
-                data: event.data,
-            });
-        }
-        heads.insert(partner, head);
+    for (partner, count) in &counts {
+        bump.values_panic([Expr::val(partner.0), Expr::val(*count), Expr::val(0_i64)]);
     }
-    db::insert::<event::Entity, _>(tx, rows).await?;
-    Ok((heads, positions))
+    let head = Expr::col((event_head::Entity, event_head::Column::Head)).add(Expr::cust("excluded.head"));
+    bump.on_conflict(
+        OnConflict::column(event_head::Column::PartnerId).value(event_head::Column::Head, head).to_owned(),
+    );
+    bump.returning(Query::returning().columns([event_head::Column::PartnerId, event_head::Column::Head]));
+    let (backend, bump) = (tx.backend(), db::built(&tx, &bump));
+    let written = tx.commit_with(bump, move |bumped: Vec<Bumped>| {
+        let heads: Heads = bumped.into_iter().map(|row| (row.partner_id, row.head)).collect();
+        let (rows, positions) = number(&heads, counts, events)?;
+        let mut statements = db::inserts::<event::Entity>(backend, &rows);
+        let numbered = Numbered { heads, positions };
+        statements.extend(rest(&numbered));
+        Ok((numbered, statements))
+    });
+    let numbered = written.await?;
+    for (partner, head) in &numbered.heads {
+        hub.hint(*partner, *head);
+    }
+    Ok(numbered)
+}
+
+/// The events' rows, and their places.
+fn number(
+    heads: &Heads,
+    counts: BTreeMap<PartnerId, i64>,
+    events: Vec<NewEvent>,
+) -> Result<(Vec<event::Model>, Vec<i64>), DbErr> {
+    let mut next = counts;
+    for (partner, count) in &mut next {
+        let head = heads.get(partner).ok_or(DbErr::RecordNotInserted)?;
+        *count = head - *count + 1;
+    }
+    let mut rows = Vec::with_capacity(events.len());
+    for event in events {
+        let next = next.get_mut(&event.partner).ok_or(DbErr::RecordNotInserted)?;
+        rows.push(event::Model {
+            partner_id: event.partner,
+            position: *next,
+            kind: event.kind,
+            occurred_at: event.occurred_at,
+            client_id: event.client,
+            subject_id: event.subject,
+            data: event.data,
+        });
+        *next += 1;
+    }
+    let positions = rows.iter().map(|row| row.position).collect();
+    Ok((rows, positions))
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use entity::{
     ClientId, ContactId, ContactKeyKind, EventType, LaneEntryId, LaneEntryKind, MessageDirection, MessageId,
     MessageOrigin, MessageStatus, PartnerId, Timestamp, client, contact, contact_key, conversation,
-    event_head, lane_entry, message, message_status, send_key, template,
+    lane_entry, message, message_status, send_key, template,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DatabaseBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
@@ -24,8 +24,8 @@ use super::send::{
 use crate::app::App;
 use crate::clock::Clock;
 use crate::contacts::resolve::{self, Named};
-use crate::db::{self, HeldClients, Reader, SelectExt, Tx, WriteExt};
-use crate::events::{self, NewEvent};
+use crate::db::{self, HeldClients, Reader, SelectExt, Sql, Tx, WriteExt};
+use crate::events::{self, NewEvent, Numbered};
 use crate::failure::{Failure, Outcome, RefusalCode};
 use crate::ids::PublicId;
 use crate::lanes;
@@ -103,6 +103,7 @@ impl Judged {
 }
 
 /// Where in the stream a key's answer is visible.
+#[derive(Clone, Copy)]
 enum Place {
     /// At an event of the batch.
     Event(usize),
@@ -397,31 +398,28 @@ impl Batch {
         db::insert::<message::Entity, _>(&tx, self.messages).await?;
         db::insert::<message_status::Entity, _>(&tx, rungs).await?;
         lanes::queue(&tx, self.entries).await?;
-        // Last: the heads are their places.
-        let numbered = events::number(tx, self.events).await?;
-        let mut positions = Vec::with_capacity(self.keys.len());
-        let mut rows = Vec::with_capacity(self.keys.len());
-        for (key, place) in self.keys {
-            let position = match place {
-                Place::Event(event) => numbered.positions().get(event).copied().unwrap_or_default(),
-                Place::After(partner, before) => {
-                    let head = match numbered.heads().get(&partner) {
-                        Some(head) => Some(*head),
-                        None => event_head::Entity::find_by_id(partner)
-                            .row(numbered.tx())
-                            .await?
-                            .map(|row| row.head),
-                    };
-                    let told = self.told.get(&partner).copied().unwrap_or_default();
-                    head.unwrap_or_default() - told + before
-                }
-            };
-            positions.push(position);
-            rows.push(send_key::Model { position, ..key });
-        }
-        db::insert::<send_key::Entity, _>(numbered.tx(), rows).await?;
-        numbered.commit(&app.hub).await?;
-        Ok(positions)
+        let others = self.keys.iter().filter_map(|(_, place)| match place {
+            Place::Event(_) => None,
+            Place::After(partner, _) => Some(*partner),
+        });
+        let (others, backend) = (others.collect(), tx.backend());
+        let (keys, told) = (self.keys, self.told);
+        let places: Vec<Place> = keys.iter().map(|(_, place)| *place).collect();
+        let at = move |place: Place, numbered: &Numbered| match place {
+            Place::Event(event) => numbered.positions.get(event).copied().unwrap_or_default(),
+            Place::After(partner, before) => {
+                let head = numbered.heads.get(&partner).copied().unwrap_or_default();
+                head - told.get(&partner).copied().unwrap_or_default() + before
+            }
+        };
+        let position = at.clone();
+        let rest = move |numbered: &Numbered| {
+            let row = |(key, place)| send_key::Model { position: position(place, numbered), ..key };
+            let rows: Vec<send_key::Model> = keys.into_iter().map(row).collect();
+            db::inserts::<send_key::Entity>(backend, &rows)
+        };
+        let numbered = events::commit_with(&app.hub, tx, self.events, others, rest).await?;
+        Ok(places.into_iter().map(|place| at(place, &numbered)).collect())
     }
 }
 
