@@ -3,6 +3,7 @@
 //! is made, and handed over in one piece, with the look or the commit that needs an answer.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -45,7 +46,10 @@ impl Writer {
         let (jobs, line) = mpsc::channel::<Job>();
         let work = move || {
             for job in line {
-                job(&connection);
+                // One that panics fails alone: without this thread nobody could write until the next start.
+                if catch_unwind(AssertUnwindSafe(|| job(&connection))).is_err() {
+                    undo(&connection);
+                }
             }
         };
         let thread = thread::Builder::new().name("sqlite-writer".to_owned()).spawn(work);
@@ -215,7 +219,8 @@ impl Drop for Transaction {
 }
 
 async fn answer<R>(done: Answer<R>) -> Result<R, DbErr> {
-    done.await.map_err(|_| closed())?.map_err(failed)
+    let unanswered = |_| DbErr::Exec(RuntimeErr::Internal("the database's thread gave no answer".to_owned()));
+    done.await.map_err(unanswered)?.map_err(failed)
 }
 
 fn undo(connection: &Connection) {
@@ -345,6 +350,7 @@ mod tests {
     use sea_orm::{DatabaseBackend, DbErr, EntityTrait, Statement};
     use tempfile::TempDir;
 
+    use super::{Failed, Writer};
     use crate::db::{self, Db, Purpose, SelectExt, Sql, Tx};
     use crate::ids::PublicId;
 
@@ -455,6 +461,22 @@ mod tests {
         assert_eq!(update("UPDATE partner SET name = $2 WHERE name = $1").await.unwrap(), 1);
         assert_eq!(update("UPDATE partner SET name = ? WHERE name = ?").await.unwrap(), 1);
         assert!(update("UPDATE partner SET name = $3").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_panics_fails_alone() {
+        let (db, place) = open().await;
+        let options = format!("sqlite://{}", place.path().join("db.sqlite").display()).parse().unwrap();
+        let writer = Writer::open(&options, 1).unwrap();
+        let tx = writer.begin();
+        tx.post(sql(
+            "INSERT INTO partner (id, name, created_at) VALUES ($1, $2, 1)",
+            ["0123456789abcdef", "one"],
+        ));
+        assert!(tx.run(|_| -> Result<(), Failed> { panic!("a mistake of ours") }).await.is_err());
+        drop(tx);
+        assert!(writer.single(|connection| Ok(connection.is_autocommit())).await.unwrap());
+        assert_eq!(names(&db.reads()).await, [""; 0]);
     }
 
     #[tokio::test]
