@@ -502,7 +502,7 @@ pub(super) async fn take_up(
 async fn forget(app: &App, rows: Vec<pending::Model>) -> Result<(), ApplyError> {
     for row in rows {
         #[expect(clippy::disallowed_methods, reason = "the row that was just applied, by its key")]
-        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).write(app.db.write()).await?;
+        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).put(app.db.write()).await?;
     }
     Ok(())
 }

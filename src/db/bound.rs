@@ -41,7 +41,7 @@ impl ToSql for Bound<'_> {
             }
             Value::Json(value) => value.as_ref().map(|json| ToSqlOutput::from(json.to_string())),
             other => {
-                let error = format!("nothing is asked with a value such as {other:?}");
+                let error = format!("no statement has a value such as {other:?}");
                 return Err(rusqlite::Error::ToSqlConversionFailure(error.into()));
             }
         };

@@ -99,13 +99,13 @@ impl Db {
         Ok(Self { writer, reader: pool, rows, locks: Locks::default(), statements })
     }
 
-    /// For reading. Never held between two pages of anything.
+    /// SeaORM's own connections that read: for counts, sums and tuples. Whole rows are read several times cheaper through
+    /// [`Db::reads`]. Never held between two pages of anything.
     pub fn read(&self) -> &DatabaseConnection {
         &self.reader
     }
 
-    /// All rows of a select: for lists and whatever else reads many. The same as `select.all(db.read())`, several times
-    /// cheaper on SQLite.
+    /// All rows of a select, beside the writer: for lists and whatever else reads many.
     ///
     /// # Errors
     /// When the database is away.
@@ -123,7 +123,7 @@ impl Db {
         rows.read(statement).await
     }
 
-    /// For looks that nothing else depends on: what is committed.
+    /// Looks beside the writer: what is committed.
     pub fn reads(&self) -> Reader<'_> {
         Reader::Beside(self)
     }
@@ -337,8 +337,6 @@ async fn connect(
                 .foreign_keys(true)
                 .pragma("cache_size", format!("-{}", cache_mb * 1024))
                 .pragma("temp_store", "memory")
-                // 40 MB of log before it is copied back: each page is then copied once for many commits.
-                .pragma("wal_autocheckpoint", "10000")
                 .row_buffer_size(256)
                 .statement_cache_capacity(256)
         })

@@ -354,7 +354,7 @@ impl Sql for Single {
     }
 }
 
-/// Where a look happens.
+/// Where a look happens, and what it marks: in a transaction that is open already, or each statement by itself.
 #[derive(Clone, Copy)]
 pub enum Reader<'a> {
     /// Beside the writer: what is committed.

@@ -6,7 +6,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::app::App;
-use crate::db::{self, SelectExt, Sql, WriteExt};
+use crate::db::{self, SelectExt, Sql, Tx, WriteExt};
 
 /// Entries that go in one transaction: a few milliseconds.
 const STEP: i64 = 500;
@@ -96,7 +96,7 @@ async fn step(app: &App, mark: &event_mark::Model, gone: &mut usize) -> Result<b
 }
 
 /// The place moves together with what goes: a reader that sees a gap also sees why.
-async fn cut(tx: &crate::db::Tx, partner: PartnerId, floor: i64, next: i64) -> Result<usize, DbErr> {
+async fn cut(tx: &Tx, partner: PartnerId, floor: i64, next: i64) -> Result<usize, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "upkeep, by the partner's own id")]
     event_head::Entity::update_many()
         .col_expr(event_head::Column::Floor, Expr::val(next))

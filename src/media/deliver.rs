@@ -107,7 +107,7 @@ async fn delivered(app: &App, row: &media::Model, upstream_id: &str) -> Result<(
         .col_expr(media::Column::ClaimedUntil, Expr::value(0_i64))
         .col_expr(media::Column::Error, Expr::value(Option::<String>::None))
         .filter(media::Column::Id.eq(row.id))
-        .write(app.db.write())
+        .put(app.db.write())
         .await?;
     app.media.delivered.fetch_add(1, Ordering::Relaxed);
     app.lanes_wake.client(row.client_id);

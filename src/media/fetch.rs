@@ -13,7 +13,7 @@ use super::store::Written;
 use super::transfers::{Miss, next_try};
 use super::{keep, kinds};
 use crate::app::App;
-use crate::db::{Sql, UpdateExt, WriteExt};
+use crate::db::{Sql, Tx, UpdateExt, WriteExt};
 use crate::events::{self, NewEvent};
 use crate::ids::PublicId;
 use crate::messages::errors;
@@ -167,7 +167,7 @@ async fn over(app: &App, row: &media::Model, state: MediaState, why: &str) -> Re
     tell(app, tx, rows).await
 }
 
-async fn tell(app: &App, tx: crate::db::Tx, rows: Vec<media::Model>) -> Result<(), DbErr> {
+async fn tell(app: &App, tx: Tx, rows: Vec<media::Model>) -> Result<(), DbErr> {
     let told = |row: media::Model| {
         Some(NewEvent {
             partner: row.partner_id,

@@ -63,7 +63,7 @@ pub async fn abandon(app: &App, id: BlobId) -> Result<(), DbErr> {
         .col_expr(blob::Column::FreeAt, Expr::value(Clock::real_now()))
         .filter(blob::Column::Id.eq(id))
         .filter(blob::Column::FreeAt.is_not_null())
-        .write(app.db.write())
+        .put(app.db.write())
         .await?;
     Ok(())
 }
@@ -349,12 +349,12 @@ async fn remove_free(app: &App) -> anyhow::Result<()> {
                 .col_expr(blob::Column::FreeAt, Expr::value(Option::<Timestamp>::None))
                 .filter(blob::Column::Id.eq(id))
                 .filter(Expr::exists(references()))
-                .write(app.db.write())
+                .put(app.db.write())
                 .await?;
             continue;
         }
         app.media.store.delete(id).await?;
-        blob::Entity::delete_by_id(id).write(app.db.write()).await?;
+        blob::Entity::delete_by_id(id).put(app.db.write()).await?;
     }
     Ok(())
 }

@@ -245,7 +245,7 @@ async fn release(app: &App, ids: Option<HashSet<MediaId>>) -> Result<(), DbErr> 
     if let Some(ids) = ids {
         update = update.filter(media::Column::Id.is_in(ids));
     }
-    update.write(app.db.write()).await?;
+    update.put(app.db.write()).await?;
     Ok(())
 }
 

@@ -82,7 +82,7 @@ pub async fn create(app: &App, scope: &Scope, input: Create) -> Outcome<Created>
         let onboarding = new_onboarding(app, scope, &input, row.id, &hash, now);
         let tx = app.db.begin_write().await?;
         if fresh && let Err(error) = write_client(&tx, row.clone()).await {
-            let taken = crate::db::is_taken(&error);
+            let taken = db::is_taken(&error);
             if taken && draw < DRAWS {
                 continue;
             }
@@ -92,7 +92,7 @@ pub async fn create(app: &App, scope: &Scope, input: Create) -> Outcome<Created>
         if let Err(error) = write_onboarding(&tx, onboarding.clone(), now).await {
             // Two requests with one key at once: the first one's answer is ours too.
             drop(tx);
-            let taken = crate::db::is_taken(&error);
+            let taken = db::is_taken(&error);
             if let Some(key) = &input.idempotency_key
                 && taken
                 && let Some(known) = by_key(app, scope, key).await?

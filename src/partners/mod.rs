@@ -8,7 +8,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use crate::app::Installation;
 use crate::auth::Permission;
 use crate::clock::Clock;
-use crate::db::{SelectExt, WriteExt};
+use crate::db::{self, SelectExt, WriteExt};
 use crate::ids::PublicId;
 use crate::secrets::{InstallationKey, random_hex};
 
@@ -26,13 +26,9 @@ pub struct Created {
 /// When the database is away.
 pub async fn create(installation: &Installation, name: &str) -> Result<Created, DbErr> {
     let id = PartnerId::generate();
-    let row = partner::ActiveModel {
-        id: Set(id),
-        name: Set(name.to_owned()),
-        stream_opened_at: Set(None),
-        created_at: Set(Clock::real_now()),
-    };
-    partner::Entity::insert(row).put(installation.db.write()).await?;
+    let row =
+        partner::Model { id, name: name.to_owned(), stream_opened_at: None, created_at: Clock::real_now() };
+    db::insert::<partner::Entity, _>(installation.db.write(), vec![row]).await?;
     let key = create_key(installation, id, NewKey { name: "first key", ..NewKey::default() }).await?;
     Ok(Created { partner: id, api_key: key.secret })
 }
@@ -73,9 +69,8 @@ pub async fn create_key(
     new: NewKey<'_>,
 ) -> Result<CreatedKey, DbErr> {
     let (row, secret) = draw_key(&installation.key, partner, new)?;
-    let id = ApiKeyId::generate();
-    let row = api_key::ActiveModel { id: Set(id), ..row };
-    api_key::Entity::insert(row).put(installation.db.write()).await?;
+    let id = row.id;
+    db::insert::<api_key::Entity, _>(installation.db.write(), vec![row]).await?;
     Ok(CreatedKey { id, secret })
 }
 
@@ -87,20 +82,20 @@ pub fn draw_key(
     key: &InstallationKey,
     partner: PartnerId,
     new: NewKey<'_>,
-) -> Result<(api_key::ActiveModel, String), DbErr> {
+) -> Result<(api_key::Model, String), DbErr> {
     let secret = format!("tdm_{}", random_hex(32));
     let words: Vec<&str> = new.permissions.iter().map(|permission| permission.word()).collect();
     let clients = new.clients.map(serde_json::to_value).transpose();
-    let row = api_key::ActiveModel {
-        id: Set(ApiKeyId::generate()),
-        partner_id: Set(partner),
-        name: Set(new.name.to_owned()),
-        secret_hash: Set(key.hash(&secret)),
-        scopes: Set(words.join(",")),
-        client_ids: Set(clients.map_err(|error| DbErr::Json(error.to_string()))?),
-        expires_at: Set(new.expires_at),
-        revoked_at: Set(None),
-        created_at: Set(Clock::real_now()),
+    let row = api_key::Model {
+        id: ApiKeyId::generate(),
+        partner_id: partner,
+        name: new.name.to_owned(),
+        secret_hash: key.hash(&secret),
+        scopes: words.join(","),
+        client_ids: clients.map_err(|error| DbErr::Json(error.to_string()))?,
+        expires_at: new.expires_at,
+        revoked_at: None,
+        created_at: Clock::real_now(),
     };
     Ok((row, secret))
 }
@@ -139,7 +134,7 @@ pub async fn stream_opened(db: &crate::db::Db, id: PartnerId, now: Timestamp) ->
         .set(partner::ActiveModel { stream_opened_at: Set(Some(now)), ..Default::default() })
         .filter(partner::Column::Id.eq(id))
         .filter(partner::Column::StreamOpenedAt.is_null())
-        .write(db.write())
+        .put(db.write())
         .await?;
     Ok(())
 }

@@ -257,7 +257,7 @@ async fn forget(app: &App) -> Outcome<()> {
     template::Entity::delete_many()
         .filter(template::Column::Id.is_in(gone))
         .filter(template::Column::Status.eq(DELETED))
-        .write(app.db.write())
+        .put(app.db.write())
         .await?;
     Ok(())
 }

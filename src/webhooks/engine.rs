@@ -178,7 +178,7 @@ async fn renew(shared: &Shared, working: usize) -> Result<(), DbErr> {
     webhook_endpoint::Entity::update_many()
         .col_expr(webhook_endpoint::Column::OwnedUntil, Expr::cust(format!("{} + {LIFE}", clock(backend))))
         .filter(webhook_endpoint::Column::Owner.eq(shared.owner))
-        .write(shared.app.db.write())
+        .put(shared.app.db.write())
         .await?;
     Ok(())
 }
@@ -188,7 +188,7 @@ async fn release(shared: &Shared) -> Result<(), DbErr> {
     webhook_endpoint::Entity::update_many()
         .col_expr(webhook_endpoint::Column::Owner, Expr::value(Option::<Uuid>::None))
         .filter(webhook_endpoint::Column::Owner.eq(shared.owner))
-        .write(shared.app.db.write())
+        .put(shared.app.db.write())
         .await?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Counters;
 use crate::app::App;
-use crate::db::{Sql, WriteExt};
+use crate::db::{self, Sql, WriteExt};
 use crate::events::{self, NewEvent};
 
 /// Rows in one statement.
@@ -55,7 +55,7 @@ pub(super) struct Writes {
     pub(super) replays_over: Vec<WebhookReplayId>,
     pub(super) new: Vec<webhook_delivery::Model>,
     pub(super) made: Vec<Made>,
-    pub(super) keys: Vec<api_key::ActiveModel>,
+    pub(super) keys: Vec<api_key::Model>,
     pub(super) standings: Vec<Standing>,
     pub(super) attempts: Vec<webhook_attempt::Model>,
     /// How the endpoint does; none: nothing was heard of it.
@@ -137,9 +137,7 @@ impl Writes {
         if held == 0 {
             return Ok(Written::Lost);
         }
-        for chunk in self.keys.chunks(CHUNK) {
-            api_key::Entity::insert_many(chunk.iter().cloned()).put(&tx).await?;
-        }
+        db::insert::<api_key::Entity, _>(&tx, self.keys.clone()).await?;
         for chunk in self.new.chunks(CHUNK) {
             let rows = chunk.iter().map(|row| row.clone().into_active_model());
             webhook_delivery::Entity::insert_many(rows).put(&tx).await?;
