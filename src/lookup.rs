@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::auth::{OfClient, Scope};
-use crate::db::Db;
+use crate::db::{Columns, Db};
 
 /// Merges of merges are followed so far.
 const HOPS: usize = 8;
@@ -48,11 +48,29 @@ where
     E: Identified,
     E::Model: DeserializeOwned + Send + Sync + 'static,
 {
+    by_ids_with::<E>(db, scope, ids, &Columns::All).await
+}
+
+/// The same, where only some columns are needed: the id among them.
+///
+/// # Errors
+/// When the database is away.
+pub async fn by_ids_with<E>(
+    db: &Db,
+    scope: &Scope,
+    ids: &[Uuid],
+    columns: &Columns<E>,
+) -> Result<HashMap<Uuid, Arc<E::Model>>, DbErr>
+where
+    E: Identified,
+    E::Model: DeserializeOwned + Send + Sync + 'static,
+{
     let mut found = HashMap::with_capacity(ids.len());
     // What is asked for now, and under which ids it was asked for at first.
     let mut wanted: HashMap<Uuid, Vec<Uuid>> = ids.iter().map(|id| (*id, vec![*id])).collect();
     for _ in 0..=HOPS {
-        let rows = db.rows(scope.among::<E>(E::ID, wanted.keys().copied())).await?;
+        let among = scope.among::<E>(E::ID, wanted.keys().copied());
+        let rows = db.rows_with(among, columns).await?;
         for row in rows {
             let row = Arc::new(row);
             for asked in wanted.remove(&E::id(&row)).unwrap_or_default() {

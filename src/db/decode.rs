@@ -1,24 +1,35 @@
 //! A row of SQLite as an entity's model: by the order of its columns, without a copy in between. The counterpart of
 //! SeaORM's decoding, for [`super::rows`]; a test holds the two to the same result.
 
+use std::cell::OnceCell;
 use std::fmt::Display;
 
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Row, Rows};
-use serde::de::value::{BorrowedStrDeserializer, Error, SeqDeserializer};
+use serde::de::value::{BorrowedStrDeserializer, Error, SeqDeserializer, UnitDeserializer};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Unexpected, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
+/// How much of its model a row holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it.
+    Whole,
+    /// Some of its columns, in their order; the model's other fields are empty.
+    Part,
+}
+
 /// All rows of a statement that runs.
 ///
 /// # Errors
 /// When the database fails, or a row is no such model.
-pub(super) fn models<M: DeserializeOwned>(mut rows: Rows<'_>) -> Result<Vec<M>, Failed> {
+pub(super) fn models<M: DeserializeOwned>(mut rows: Rows<'_>, extent: Extent) -> Result<Vec<M>, Failed> {
     let mut models = Vec::new();
+    let there = OnceCell::new();
     while let Some(row) = rows.next()? {
-        models.push(M::deserialize(Model { row, first: models.is_empty() })?);
+        models.push(M::deserialize(Model { row, extent, there: &there })?);
     }
     Ok(models)
 }
@@ -48,8 +59,25 @@ impl Failed {
 #[derive(Clone, Copy)]
 struct Model<'a> {
     row: &'a Row<'a>,
-    /// The first of its statement.
-    first: bool,
+    extent: Extent,
+    /// Which fields have a column: the same for all rows of a statement.
+    there: &'a OnceCell<Vec<bool>>,
+}
+
+impl Model<'_> {
+    /// Values are told by their place alone: once for each statement it is made sure that they stand where they belong.
+    fn there(&self, fields: &[&str]) -> Result<Vec<bool>, Error> {
+        let columns = self.row.as_ref().column_names();
+        let mut rest = columns.iter().peekable();
+        let there: Vec<bool> =
+            fields.iter().map(|field| rest.next_if(|column| *column == field).is_some()).collect();
+        let fits = rest.next().is_none() && (self.extent == Extent::Part || !there.contains(&false));
+        if fits {
+            Ok(there)
+        } else {
+            Err(Error::custom(format_args!("columns {columns:?} are not the fields {fields:?}")))
+        }
+    }
 }
 
 impl<'de> Deserializer<'de> for Model<'de> {
@@ -61,14 +89,14 @@ impl<'de> Deserializer<'de> for Model<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        // Values are told by their place alone: once for each statement it is made sure that they stand where they belong.
-        if self.first {
-            let columns = self.row.as_ref().column_names();
-            if columns != fields {
-                return Err(Error::custom(format_args!("columns {columns:?} are not the fields {fields:?}")));
-            }
-        }
-        visitor.visit_seq(Columns { row: self.row, next: 0, end: fields.len() })
+        let there = match self.there.get() {
+            Some(there) => there,
+            None => self.there.get_or_init({
+                let there = self.there(fields)?;
+                || there
+            }),
+        };
+        visitor.visit_seq(Columns { row: self.row, there, column: 0 })
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
@@ -83,29 +111,33 @@ impl<'de> Deserializer<'de> for Model<'de> {
 
 struct Columns<'a> {
     row: &'a Row<'a>,
-    next: usize,
-    end: usize,
+    /// Of the fields that are left, whether they have a column.
+    there: &'a [bool],
+    /// The next one.
+    column: usize,
 }
 
 impl<'de> SeqAccess<'de> for Columns<'de> {
     type Error = Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        if self.next == self.end {
-            return Ok(None);
+        let Some((there, rest)) = self.there.split_first() else { return Ok(None) };
+        self.there = rest;
+        if !there {
+            return seed.deserialize(Unread).map(Some);
         }
-        let cell = Cell(self.row.get_ref(self.next).map_err(Error::custom)?);
-        let name = |error| match self.row.as_ref().column_name(self.next) {
+        let cell = Cell(self.row.get_ref(self.column).map_err(Error::custom)?);
+        let name = |error| match self.row.as_ref().column_name(self.column) {
             Ok(name) => Error::custom(format_args!("column {name}: {error}")),
             Err(_) => error,
         };
         let value = seed.deserialize(cell).map_err(name)?;
-        self.next += 1;
+        self.column += 1;
         Ok(Some(value))
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.end - self.next)
+        Some(self.there.len())
     }
 }
 
@@ -209,6 +241,78 @@ impl<'de> Deserializer<'de> for Cell<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         visitor.visit_enum(BorrowedStrDeserializer::new(self.text()?))
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 u8 u16 u32 u64 f32 f64 char byte_buf unit unit_struct tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// A value that was not read: empty, whatever it is.
+struct Unread;
+
+impl<'de> Deserializer<'de> for Unread {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_bool(false)
+    }
+
+    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_i64(0)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_i64(0)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_borrowed_str("")
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_borrowed_str("")
+    }
+
+    /// Ids.
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_borrowed_bytes(&[0; 16])
+    }
+
+    /// `Vec<u8>`.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_seq(SeqDeserializer::<_, Error>::new(std::iter::empty::<UnitDeserializer<Error>>()))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_none()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// Words: the first one.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        words: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let first = words.first().ok_or_else(|| Error::custom(format_args!("{name} has no words")))?;
+        visitor.visit_enum(BorrowedStrDeserializer::new(first))
     }
 
     fn is_human_readable(&self) -> bool {

@@ -7,7 +7,7 @@ use sea_orm::{
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::Db;
+use super::{Columns, Db};
 
 /// Most rows on a page.
 pub const MOST: usize = 100;
@@ -77,6 +77,24 @@ where
     E: EntityTrait,
     E::Model: DeserializeOwned + 'static,
 {
+    page_with(db, select, &Columns::All, ordering, args).await
+}
+
+/// The same, of rows of which only some columns are needed.
+///
+/// # Errors
+/// When the database is away.
+pub async fn page_with<E>(
+    db: &Db,
+    select: Select<E>,
+    columns: &Columns<E>,
+    ordering: Ordering<E::Column>,
+    args: PageArgs,
+) -> Result<Page<E::Model>, DbErr>
+where
+    E: EntityTrait,
+    E::Model: DeserializeOwned + 'static,
+{
     let mut select = select;
     for (place, wants_later) in [(args.after, true), (args.before, false)] {
         let Some(place) = place else { continue };
@@ -88,7 +106,7 @@ where
         select = select.order_by(key, order.clone());
     }
     let fetch = u64::try_from(args.size).unwrap_or(u64::MAX).saturating_add(1);
-    let mut rows = db.rows(select.order_by(ordering.id, order).limit(fetch)).await?;
+    let mut rows = db.rows_with(select.order_by(ordering.id, order).limit(fetch), columns).await?;
     let more = rows.len() > args.size;
     rows.truncate(args.size);
     if args.backward {

@@ -16,7 +16,7 @@ use sea_orm::{DbErr, RuntimeErr, Statement};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
-use super::decode::Failed;
+use super::decode::{Extent, Failed};
 use super::writer;
 
 /// How long a statement may keep a thread from other requests.
@@ -48,22 +48,26 @@ impl Rows {
         })
     }
 
-    /// All rows of a statement, whose columns are the model's fields in their order.
+    /// All rows of a statement, whose columns are the model's fields, or some of them, in their order.
     ///
     /// # Errors
     /// When the database is away, or a row is no such model.
-    pub(super) async fn read<M>(self: &Arc<Self>, statement: Statement) -> Result<Vec<M>, DbErr>
+    pub(super) async fn read<M>(
+        self: &Arc<Self>,
+        statement: Statement,
+        extent: Extent,
+    ) -> Result<Vec<M>, DbErr>
     where
         M: DeserializeOwned + Send + 'static,
     {
         let turn = self.turns.clone().acquire_owned().await.map_err(closed)?;
-        match self.run(&statement, Some(MOMENT)) {
+        match self.run(&statement, extent, Some(MOMENT)) {
             Err(Failed::Database(error)) if is_broken_off(&error) => {}
             done => return done.map_err(|error| failed(&error)),
         }
         let rows = self.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let read = rows.run(&statement, None);
+            let read = rows.run(&statement, extent, None);
             drop(turn);
             read
         });
@@ -74,6 +78,7 @@ impl Rows {
     fn run<M: DeserializeOwned>(
         &self,
         statement: &Statement,
+        extent: Extent,
         most: Option<Duration>,
     ) -> Result<Vec<M>, Failed> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -81,7 +86,7 @@ impl Rows {
             Some(connection) => connection,
             None => self.open()?,
         };
-        let read = read(&connection, statement, most);
+        let read = read(&connection, statement, extent, most);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         read
     }
@@ -107,12 +112,13 @@ impl Rows {
 fn read<M: DeserializeOwned>(
     connection: &Connection,
     statement: &Statement,
+    extent: Extent,
     most: Option<Duration>,
 ) -> Result<Vec<M>, Failed> {
     let began = Instant::now();
     connection.progress_handler(STEPS, most.map(|most| move || began.elapsed() > most))?;
     connection.busy_timeout(most.map_or(PATIENCE, |_| Duration::ZERO))?;
-    writer::read(connection, statement)
+    writer::read_as(connection, statement, extent)
 }
 
 /// Whether a statement only needs more time.
@@ -369,7 +375,7 @@ mod tests {
         insert::<message::Entity, _>(db.write(), vec![a_message()]).await.unwrap();
         assert_eq!(db.rows(messages()).await.unwrap(), [a_message()]);
         let delete = Statement::from_string(sea_orm::DatabaseBackend::Sqlite, "DELETE FROM message");
-        let refused = rows.read::<message::Model>(delete).await.unwrap_err();
+        let refused = rows.read::<message::Model>(delete, Extent::Whole).await.unwrap_err();
         assert!(refused.to_string().contains("readonly"), "{refused}");
         assert_eq!(db.rows(messages()).await.unwrap().len(), 1);
         db.clone().close().await.unwrap();
@@ -385,7 +391,8 @@ mod tests {
         let slow = messages().filter(Expr::cust(counted));
         let statement = slow.build(sea_orm::DatabaseBackend::Sqlite);
         let rows = db.rows.clone().unwrap();
-        let broken_off = rows.run::<message::Model>(&statement, Some(Duration::ZERO)).unwrap_err();
+        let broken_off =
+            rows.run::<message::Model>(&statement, Extent::Whole, Some(Duration::ZERO)).unwrap_err();
         assert!(matches!(broken_off, Failed::Database(error) if is_broken_off(&error)));
         assert_eq!(db.rows(slow).await.unwrap(), [a_message()]);
         // Whoever is next has all the time again.

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 
 use super::bound::bind;
-use super::decode::{Failed, models};
+use super::decode::{Extent, Failed, models};
 
 /// How long the database may be locked by somebody else.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -256,9 +256,18 @@ pub(super) fn read<M: DeserializeOwned>(
     connection: &Connection,
     statement: &Statement,
 ) -> Result<Vec<M>, Failed> {
+    read_as(connection, statement, Extent::Whole)
+}
+
+/// The same, of rows that may hold a part only.
+pub(super) fn read_as<M: DeserializeOwned>(
+    connection: &Connection,
+    statement: &Statement,
+    extent: Extent,
+) -> Result<Vec<M>, Failed> {
     let mut prepared = connection.prepare_cached(&statement.sql)?;
     bind(&mut prepared, statement)?;
-    models(prepared.raw_query())
+    models(prepared.raw_query(), extent)
 }
 
 fn connect(options: &SqliteConnectOptions, cache_mb: u32) -> rusqlite::Result<Connection> {

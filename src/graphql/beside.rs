@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_graphql::dataloader::Loader;
 use async_graphql::{Context, Lookahead};
 use entity::{ClientId, ContactId, ConversationId, client, contact, conversation, message};
+use sea_orm::EntityTrait;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -15,6 +16,8 @@ use uuid::Uuid;
 use super::context::ContextExt;
 use super::error::{ApiError, Result};
 use super::loaders::Rows;
+use super::types::Contact;
+use crate::db::Columns;
 use crate::feed::about::About;
 use crate::ids::PublicId;
 use crate::lookup::{self, Identified};
@@ -40,32 +43,34 @@ pub struct Known {
 }
 
 impl Beside {
-    /// What the selection asks of the items of a list of messages; with the client of all of them, if it is known.
+    /// What is asked of the items of a list of messages; with the client of all of them, if it is known.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn messages(
         ctx: &Context<'_>,
+        items: &Items<'_>,
         rows: &[message::Model],
         client: Option<Arc<client::Model>>,
     ) -> Result<Self> {
-        let items = Items::of(ctx);
         let ends = items.ask("from") || items.ask("to");
         let mut known = Known::default();
         if ends || items.ask("conversation") {
-            known.conversations =
-                read::<_, conversation::Entity>(ctx, rows.iter().map(|row| row.conversation_id)).await?;
+            let ids = rows.iter().map(|row| row.conversation_id);
+            known.conversations = read::<_, conversation::Entity>(ctx, ids, &Columns::All).await?;
         }
-        if ends || items.ask_within("conversation", "contact") {
-            known.contacts =
-                read::<_, contact::Entity>(ctx, known.conversations.values().map(|row| row.contact_id))
-                    .await?;
+        let conversation = items.within("conversation");
+        if ends || conversation.ask("contact") {
+            let columns = conversation.within("contact").columns::<Contact>();
+            let contacts = known.conversations.values().map(|row| row.contact_id);
+            known.contacts = read(ctx, contacts, &columns).await?;
         }
-        let within = items.ask_within("conversation", "client") || items.ask_within("conversation", "window");
+        let within = conversation.ask("client") || conversation.ask("window");
         if let Some(client) = client {
             known.clients.insert(client.id, client);
         } else if ends || within || items.ask("client") {
-            known.clients = read::<_, client::Entity>(ctx, rows.iter().map(|row| row.client_id)).await?;
+            let ids = rows.iter().map(|row| row.client_id);
+            known.clients = read::<_, client::Entity>(ctx, ids, &Columns::All).await?;
         }
         Ok(Self::Page(Arc::new(known)))
     }
@@ -78,10 +83,12 @@ impl Beside {
         let items = Items::of(ctx);
         let mut known = Known::default();
         if items.ask("contact") {
-            known.contacts = read::<_, contact::Entity>(ctx, rows.iter().map(|row| row.contact_id)).await?;
+            let columns = items.within("contact").columns::<Contact>();
+            known.contacts = read(ctx, rows.iter().map(|row| row.contact_id), &columns).await?;
         }
         if items.ask("client") || items.ask("window") {
-            known.clients = read::<_, client::Entity>(ctx, rows.iter().map(|row| row.client_id)).await?;
+            let ids = rows.iter().map(|row| row.client_id);
+            known.clients = read::<_, client::Entity>(ctx, ids, &Columns::All).await?;
         }
         Ok(Self::Page(Arc::new(known)))
     }
@@ -157,25 +164,54 @@ where
     if its_id == id && ctx.scope().admits(client) { Ok(Some(row)) } else { ctx.load(id).await }
 }
 
-/// The selections of a list's items: under `edges { node }`, under `nodes`, or both.
-struct Items<'a>([Lookahead<'a>; 2]);
+/// A type whose fields are made of columns of its row, so that a list need not read those that nobody asks for.
+pub trait MadeOf {
+    /// Where its rows are.
+    type Table: EntityTrait;
+
+    /// What is looked at whatever is asked.
+    const ALWAYS: &'static [<Self::Table as EntityTrait>::Column];
+
+    /// What a field is made of beside that; none: it is not known, so all columns are read.
+    fn columns(field: &str) -> Option<&'static [<Self::Table as EntityTrait>::Column]>;
+}
+
+/// What is asked of a list's items: under `edges { node }`, under `nodes`, or both.
+pub struct Items<'a>([Lookahead<'a>; 2]);
 
 impl<'a> Items<'a> {
-    fn of(ctx: &'a Context<'a>) -> Self {
+    /// Of the list that is being resolved.
+    pub fn of(ctx: &'a Context<'a>) -> Self {
         let list = ctx.look_ahead();
         Self([list.field("edges").field("node"), list.field("nodes")])
+    }
+
+    /// The columns that all of it is made of.
+    pub fn columns<T: MadeOf>(&self) -> Columns<T::Table> {
+        let mut columns = T::ALWAYS.to_vec();
+        for item in self.0.iter().flat_map(Lookahead::selection_fields) {
+            for field in item.selection_set() {
+                let Some(its) = T::columns(field.name()) else { return Columns::All };
+                columns.extend_from_slice(its);
+            }
+        }
+        Columns::Some(columns)
     }
 
     fn ask(&self, field: &str) -> bool {
         self.0.iter().any(|item| item.field(field).exists())
     }
 
-    fn ask_within(&self, field: &str, part: &str) -> bool {
-        self.0.iter().any(|item| item.field(field).field(part).exists())
+    fn within(&self, field: &str) -> Self {
+        Self(self.0.each_ref().map(|item| item.field(field)))
     }
 }
 
-async fn read<I, E>(ctx: &Context<'_>, ids: impl Iterator<Item = I>) -> Result<HashMap<I, Arc<E::Model>>>
+async fn read<I, E>(
+    ctx: &Context<'_>,
+    ids: impl Iterator<Item = I>,
+    columns: &Columns<E>,
+) -> Result<HashMap<I, Arc<E::Model>>>
 where
     I: PublicId + Eq + Ord + Hash,
     E: Identified,
@@ -187,6 +223,6 @@ where
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows = lookup::by_ids::<E>(&ctx.app().db, ctx.reader()?, &ids).await?;
+    let rows = lookup::by_ids_with(&ctx.app().db, ctx.reader()?, &ids, columns).await?;
     Ok(rows.into_iter().map(|(id, row)| (I::from_uuid(id), row)).collect())
 }

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use crate::auth::Scope;
 use crate::conversations;
-use crate::db::page::{Ordering, Page, PageArgs, page};
-use crate::db::{Db, padded, search};
+use crate::db::page::{Ordering, Page, PageArgs, page_with};
+use crate::db::{Columns, Db, padded, search};
 use crate::lookup;
 use crate::upstream::meta::{common_part, message_token};
 
@@ -45,7 +45,7 @@ pub struct Filter {
     pub search: Option<String>,
 }
 
-/// Messages, newest first.
+/// Messages, newest first; of their columns those that are needed: id and instant among them.
 ///
 /// # Errors
 /// When the database is away.
@@ -54,6 +54,7 @@ pub async fn history(
     scope: &Scope,
     of: Of,
     filter: &Filter,
+    columns: &Columns<message::Entity>,
     args: PageArgs,
 ) -> Result<Page<message::Model>, DbErr> {
     use message::Column;
@@ -80,7 +81,8 @@ pub async fn history(
     if let Some(words) = &filter.search {
         select = select.filter(search::contains(&[Column::Text], words));
     }
-    page(db, select, Ordering { key: Some(Column::SentAt), id: Column::Id, descending: true }, args).await
+    let ordering = Ordering { key: Some(Column::SentAt), id: Column::Id, descending: true };
+    page_with(db, select, columns, ordering, args).await
 }
 
 /// A filter that names one conversation makes a list of that conversation, whose own index then gives it in order.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::harness::meta::{Business, Customer, Shown, text};
 use crate::harness::{ADA, BEN, DAY, SHOP, Tandem};
 
 const CAY: &str = "+4915770000003";
@@ -315,4 +316,119 @@ async fn a_page_of_history_costs_the_same_number_of_statements_whatever_its_size
     let (few, many) = (cost(5).await, cost(100).await);
     assert_eq!(few, many);
     assert!((1..=15).contains(&few), "{few} statements");
+}
+
+/// Fields of a type that need no arguments, each with a selection of its plain fields where it has fields of its own.
+async fn selections(t: &Tandem, kind: &str) -> Vec<(String, String)> {
+    let query = "query($kind: String!) { __type(name: $kind) { fields { name args { name } type { ...Inner } } } }
+        fragment Inner on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
+    let fields = async |kind: &str| {
+        let told = t.data(query, json!({ "kind": kind })).await;
+        let all = told["__type"]["fields"].as_array().cloned().unwrap_or_default();
+        all.into_iter().filter(|field| field["args"] == json!([])).collect::<Vec<Value>>()
+    };
+    let inner = |field: &Value| {
+        let mut inner = field["type"].clone();
+        while inner["ofType"].is_object() {
+            inner = inner["ofType"].clone();
+        }
+        (inner["kind"] == "SCALAR" || inner["kind"] == "ENUM", inner["name"].as_str().unwrap().to_owned())
+    };
+    let mut selections = Vec::new();
+    for field in fields(kind).await {
+        let name = field["name"].as_str().unwrap().to_owned();
+        let (is_plain, kind) = inner(&field);
+        let mut within = "__typename".to_owned();
+        for part in fields(&kind).await.iter().filter(|part| inner(part).0) {
+            within = format!("{within} {}", part["name"].as_str().unwrap());
+        }
+        let selection = if is_plain { name.clone() } else { format!("{name} {{ {within} }}") };
+        selections.push((name, selection));
+    }
+    selections
+}
+
+/// A chat in which every field of messages and contacts has something to tell.
+async fn telling_chat() -> (Tandem, String) {
+    let t = Tandem::new().await;
+    t.phone(SHOP, 1, 2).await;
+    let client = t.imported(SHOP, true, json!({})).await;
+    t.customer_writes(SHOP, ADA, "Guten Morgen!").await;
+    t.settle().await;
+    t.sent(&client, ADA, "Ja.").await;
+    let ids = t.wire_ids(SHOP).await;
+    let business = Business { phone_number_id: ids.number_id, waba_id: ids.waba_id, number: ids.number };
+    let ada = Customer { number: ADA.to_owned(), user_id: "DE.9000000000001".to_owned() };
+    let at = t.clock().await;
+    let wamid = |token| ada.wamid(token, false);
+    let incoming = |token, seconds: i64, content: Value| {
+        business.incoming(&ada, Shown::Both, &wamid(token), at + seconds, "Ada", content)
+    };
+    let with = |mut content: Value, name: &str, part: Value| {
+        content[name] = part;
+        content
+    };
+    let mut named = incoming(1, 1, text("Habt ihr offen?"));
+    named.1["contacts"][0]["profile"]["username"] = json!("ada.backt");
+    let edit = json!({ "original_message_id": wamid(1), "message": text("Habt ihr heute offen?") });
+    let heart = json!({ "message_id": wamid(1), "emoji": "❤️" });
+    let hear = async |changes: &[(&'static str, Value)]| {
+        assert_eq!(t.post(business.body(changes)).await, 200);
+        t.settle().await;
+    };
+    hear(&[
+        named,
+        incoming(2, 2, with(text("Weitergesagt"), "context", json!({ "forwarded": true }))),
+        incoming(3, 3, with(text("Und morgen?"), "context", json!({ "id": wamid(1) }))),
+        incoming(4, 4, json!({ "type": "edit", "edit": edit })),
+        incoming(5, 5, json!({ "type": "reaction", "reaction": heart })),
+        incoming(6, 6, json!({ "type": "revoke", "revoke": { "original_message_id": wamid(2) } })),
+        business.phone_book(&ada, Shown::Both, at, Some("Ada Lovelace")),
+        business.preference(&ada, Shown::Both, at, true),
+    ])
+    .await;
+    let id = t.saying(&client, "Ja.").await["whatsappId"].as_str().unwrap().to_owned();
+    let mut failed = business.status(&ada, Shown::Both, &id, at + 7, "failed", 131_026);
+    failed.1["statuses"][0]["pricing"] =
+        json!({ "billable": false, "pricing_model": "PMP", "type": "regular", "category": "service" });
+    hear(&[failed]).await;
+    (t, client)
+}
+
+/// A list reads no columns that nobody asks for: what it tells must not depend on what else is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_says_the_same_asked_alone_or_with_all_others() {
+    let (t, client) = telling_chat().await;
+    for (kind, list, path) in [
+        ("Message", "history(clientId: $id) { nodes { id ... } }", ""),
+        ("Message", "history(clientId: $id) { edges { node { id ... } } }", ""),
+        (
+            "Contact",
+            "history(clientId: $id) { nodes { id conversation { contact { ... } } } }",
+            "/conversation/contact",
+        ),
+        ("Contact", "conversations(clientIds: [$id]) { nodes { id contact { ... } } }", "/contact"),
+    ] {
+        let rows = async |selection: &str| {
+            let query = format!("query($id: ID!) {{ {} }}", list.replace("...", selection));
+            let mut data = t.data(&query, json!({ "id": client })).await;
+            let list = data[list.split(['(', ' ']).next().unwrap()].take();
+            let nodes = list["nodes"].as_array().cloned();
+            let nodes = nodes.unwrap_or_else(|| {
+                list["edges"].as_array().unwrap().iter().map(|edge| edge["node"].clone()).collect()
+            });
+            nodes.iter().map(|node| node.pointer(path).unwrap().clone()).collect::<Vec<Value>>()
+        };
+        let selections = selections(&t, kind).await;
+        assert!(selections.len() > 10, "{selections:?}");
+        let all: Vec<&str> = selections.iter().map(|(_, selection)| selection.as_str()).collect();
+        let whole = rows(&all.join(" ")).await;
+        for (name, selection) in &selections {
+            let alone = rows(selection).await;
+            let told = |rows: &[Value]| rows.iter().map(|row| row[name].clone()).collect::<Vec<Value>>();
+            assert_eq!(told(&alone), told(&whole), "{kind}.{name} in {list}");
+            let says = |told: &Value| !matches!(told, Value::Null | Value::Bool(false)) && *told != json!([]);
+            assert!(told(&whole).iter().any(says), "{kind}.{name} is empty everywhere: {whole:#?}");
+        }
+    }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object};
-use entity::contact;
+use entity::contact::{self, Column};
 
 use super::{Client, Conversation, required};
 use crate::db::page::Place;
+use crate::graphql::beside::MadeOf;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
 use crate::graphql::loaders::ConversationOf;
@@ -22,6 +23,28 @@ impl Listed for Contact {
 
     fn place(&self) -> Place {
         Place { key: 0, id: self.0.id.0 }
+    }
+}
+
+impl MadeOf for Contact {
+    type Table = contact::Entity;
+
+    // The number is also where a message came from, or went.
+    const ALWAYS: &'static [contact::Column] = &[Column::Id, Column::ClientId, Column::PhoneNumber];
+
+    fn columns(field: &str) -> Option<&'static [contact::Column]> {
+        Some(match field {
+            "__typename" | "id" | "client" | "phoneNumber" | "conversation" => &[],
+            "waUserId" => &[Column::WaUserId],
+            "username" => &[Column::Username],
+            "fullName" => &[Column::FullName],
+            "firstName" => &[Column::FirstName],
+            "profileName" => &[Column::ProfileName],
+            "inPhoneBook" => &[Column::InPhoneBook],
+            "marketingStoppedAt" => &[Column::MarketingStopped, Column::MarketingAt],
+            "changedAt" => &[Column::ChangedAt],
+            _ => return None,
+        })
     }
 }
 

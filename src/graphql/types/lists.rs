@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::enums::{MessageDirection, MessageOrigin};
 use super::{Contact, Conversation, Message};
-use crate::graphql::beside::Beside;
+use crate::graphql::beside::{Beside, Items};
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
 use crate::graphql::pagination::{Asked, Connection};
@@ -105,8 +105,10 @@ pub fn messages<'a>(
         let scope = ctx.reader()?;
         let args = asked.page::<Message>()?;
         let filter = filter.unwrap_or_default().into();
-        let page = messages::queries::history(&ctx.app().db, scope, of, &filter, args).await?;
-        let beside = Beside::messages(ctx, &page.rows, client).await?;
+        let items = Items::of(ctx);
+        let columns = items.columns::<Message>();
+        let page = messages::queries::history(&ctx.app().db, scope, of, &filter, &columns, args).await?;
+        let beside = Beside::messages(ctx, &items, &page.rows, client).await?;
         Ok(Connection::new(page, |row| Message(Arc::new(row), beside.clone())))
     })
 }

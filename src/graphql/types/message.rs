@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, SimpleObject};
-use entity::message;
+use entity::message::{self, Column};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::content::{FileOf, MessageContent};
 use super::enums::{CredentialKind, MessageDirection, MessageOrigin, MessageStatus, ReactionBy};
 use super::{Client, Conversation, required};
 use crate::db::page::Place;
-use crate::graphql::beside::Beside;
+use crate::graphql::beside::{Beside, MadeOf};
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
 use crate::graphql::loaders::{FilesOf, ReactionsOf, StatusesOf};
@@ -30,6 +30,36 @@ impl Listed for Message {
 
     fn place(&self) -> Place {
         Place { key: self.0.sent_at.0, id: self.0.id.0 }
+    }
+}
+
+impl MadeOf for Message {
+    type Table = message::Entity;
+
+    const ALWAYS: &'static [message::Column] =
+        &[Column::Id, Column::ClientId, Column::ConversationId, Column::SentAt];
+
+    fn columns(field: &str) -> Option<&'static [message::Column]> {
+        Some(match field {
+            "__typename" | "id" | "client" | "conversation" | "sentAt" | "reactions" => &[],
+            "whatsappId" => &[Column::WhatsappId],
+            "direction" | "from" | "to" => &[Column::Direction],
+            "origin" => &[Column::Origin],
+            "imported" => &[Column::Imported],
+            "text" => &[Column::Text],
+            "status" => &[Column::Status],
+            "statusAt" => &[Column::StatusAt],
+            "statusHistory" => &[Column::Status, Column::StatusAt, Column::Error],
+            "pricing" => &[Column::Origin, Column::Pricing],
+            "error" => &[Column::Error],
+            "replyTo" => &[Column::ReplyTo, Column::ReplyToId],
+            "forwarded" => &[Column::Forwarded],
+            "idempotencyKey" => &[Column::IdempotencyKey],
+            "sentBy" => &[Column::SentBy],
+            "editedAt" => &[Column::EditedAt],
+            "deletedAt" => &[Column::DeletedAt],
+            _ => return None,
+        })
     }
 }
 
