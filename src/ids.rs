@@ -5,6 +5,7 @@ use entity::{
     OnboardingId, PartnerId, TemplateId, WebhookDeliveryId, WebhookEndpointId, WebhookReplayId,
 };
 use uuid::Uuid;
+use uuid::fmt::Simple;
 
 /// An id with a place in the API.
 pub trait PublicId: Sized + Copy {
@@ -25,7 +26,8 @@ pub trait PublicId: Sized + Copy {
 
     /// As callers see it.
     fn public(self) -> String {
-        format!("{}_{}", Self::PREFIX, self.uuid().simple())
+        let digits = &mut [0; Simple::LENGTH];
+        [Self::PREFIX, "_", self.uuid().simple().encode_lower(digits)].concat()
     }
 
     /// From what a caller gave; none if it is not an id of this kind.
