@@ -301,20 +301,23 @@ async fn a_page_of_history_costs_the_same_number_of_statements_whatever_its_size
     let query = "query($id: ID!, $first: Int!) { history(clientId: $id, first: $first) { nodes {
         id text status from to statusHistory { status } reactions { emoji } replyTo { id } client { displayName }
         conversation { window { isOpen } lastMessage { text } contact { fullName } } } } }";
-    let cost = async |first: i64| {
+    let cost = async |first: i64, hoped: i64| {
         let mut least = i64::MAX;
-        // The engines look at the database now and then; of several tries one is undisturbed.
-        for _ in 0..8 {
+        // The engines look at the database now and then; of many tries one is undisturbed.
+        for _ in 0..60 {
             let before = t.metric("tandem_sql_statements_total").await;
             let data = t.data(query, json!({ "id": client, "first": first })).await;
             let after = t.metric("tandem_sql_statements_total").await;
             assert_eq!(data["history"]["nodes"].as_array().unwrap().len(), usize::try_from(first).unwrap());
             least = least.min(after - before);
+            if least <= hoped {
+                break;
+            }
         }
         least
     };
-    let (few, many) = (cost(5).await, cost(100).await);
-    assert_eq!(few, many);
+    let few = cost(5, 0).await;
+    assert_eq!(cost(100, few).await, few);
     assert!((1..=15).contains(&few), "{few} statements");
 }
 
@@ -400,17 +403,17 @@ async fn telling_chat() -> (Tandem, String) {
 async fn a_field_says_the_same_asked_alone_or_with_all_others() {
     let (t, client) = telling_chat().await;
     for (kind, list, path) in [
-        ("Message", "history(clientId: $id) { nodes { id ... } }", ""),
-        ("Message", "history(clientId: $id) { edges { node { id ... } } }", ""),
+        ("Message", "history(clientId: $id) { nodes { id FIELD } }", ""),
+        ("Message", "history(clientId: $id) { edges { node { id ... on Message { FIELD } } } }", ""),
         (
             "Contact",
-            "history(clientId: $id) { nodes { id conversation { contact { ... } } } }",
+            "history(clientId: $id) { nodes { id conversation { contact { FIELD } } } }",
             "/conversation/contact",
         ),
-        ("Contact", "conversations(clientIds: [$id]) { nodes { id contact { ... } } }", "/contact"),
+        ("Contact", "conversations(clientIds: [$id]) { nodes { id contact { FIELD } } }", "/contact"),
     ] {
         let rows = async |selection: &str| {
-            let query = format!("query($id: ID!) {{ {} }}", list.replace("...", selection));
+            let query = format!("query($id: ID!) {{ {} }}", list.replace("FIELD", selection));
             let mut data = t.data(&query, json!({ "id": client })).await;
             let list = data[list.split(['(', ' ']).next().unwrap()].take();
             let nodes = list["nodes"].as_array().cloned();

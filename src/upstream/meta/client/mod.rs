@@ -422,7 +422,7 @@ impl Meta {
         let Some(simulator) = &self.settings.simulator else { return Ok(()) };
         let began = Instant::now();
         let request = self.http.post(format!("{simulator}/graphql")).json(&json!({ "query": "{ clock }" }));
-        let response = request.timeout(Duration::from_secs(5)).send().await.map_err(not_sent)?;
+        let response = request.send().await.map_err(not_sent)?;
         if response.headers().contains_key(CLOCK_HEADER) {
             self.follow_clock(&response, began);
             return Ok(());
