@@ -32,7 +32,7 @@ use crate::{serve, telemetry};
 
 /// How long a thread that does what others must not wait for (a large webhook, a slow statement) stays when it has nothing
 /// to do. The allocator gives back what was freed for a thread only when that thread asks for more or ends: with the usual ten
-/// seconds an import leaves a heap with each of many (measured: 20 MB).
+/// seconds an import leaves a heap with each of many (measured: some 15 MB).
 const IDLE_THREAD: Duration = Duration::from_millis(10);
 
 /// A self-hosted GraphQL backend for WhatsApp coexistence.

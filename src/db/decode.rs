@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Row, Rows};
-use serde::de::value::{BorrowedStrDeserializer, Error, SeqDeserializer, UnitDeserializer};
+use serde::de::value::{BorrowedStrDeserializer, Error, SeqDeserializer};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Unexpected, Visitor,
 };
@@ -124,9 +124,9 @@ impl<'de> SeqAccess<'de> for Columns<'de> {
         let Some((there, rest)) = self.there.split_first() else { return Ok(None) };
         self.there = rest;
         if !there {
-            return seed.deserialize(Unread).map(Some);
+            return seed.deserialize(Cell(None)).map(Some);
         }
-        let cell = Cell(self.row.get_ref(self.column).map_err(Error::custom)?);
+        let cell = Cell(Some(self.row.get_ref(self.column).map_err(Error::custom)?));
         let name = |error| match self.row.as_ref().column_name(self.column) {
             Ok(name) => Error::custom(format_args!("column {name}: {error}")),
             Err(_) => error,
@@ -141,34 +141,36 @@ impl<'de> SeqAccess<'de> for Columns<'de> {
     }
 }
 
-/// A value of a row, in the form in which the driver writes it.
-struct Cell<'a>(ValueRef<'a>);
+/// A value of a row, in the form in which the driver writes it. None was not read: it is empty, whatever it is.
+struct Cell<'a>(Option<ValueRef<'a>>);
 
 impl<'a> Cell<'a> {
     fn text(&self) -> Result<&'a str, Error> {
         match self.0 {
-            ValueRef::Text(text) => std::str::from_utf8(text).map_err(Error::custom),
-            _ => Err(self.unexpected("text")),
+            Some(ValueRef::Text(text)) => std::str::from_utf8(text).map_err(Error::custom),
+            None => Ok(""),
+            Some(other) => Err(unexpected(other, "text")),
         }
     }
 
     fn integer(&self) -> Result<i64, Error> {
         match self.0 {
-            ValueRef::Integer(number) => Ok(number),
-            _ => Err(self.unexpected("an integer")),
+            Some(ValueRef::Integer(number)) => Ok(number),
+            None => Ok(0),
+            Some(other) => Err(unexpected(other, "an integer")),
         }
     }
+}
 
-    fn unexpected(&self, wanted: impl Display) -> Error {
-        let found = match self.0.data_type() {
-            Type::Null => "NULL",
-            Type::Integer => "an integer",
-            Type::Real => "a real number",
-            Type::Text => "text",
-            Type::Blob => "a blob",
-        };
-        Error::invalid_type(Unexpected::Other(found), &wanted.to_string().as_str())
-    }
+fn unexpected(found: ValueRef<'_>, wanted: &str) -> Error {
+    let found = match found.data_type() {
+        Type::Null => "NULL",
+        Type::Integer => "an integer",
+        Type::Real => "a real number",
+        Type::Text => "text",
+        Type::Blob => "a blob",
+    };
+    Error::invalid_type(Unexpected::Other(found), &wanted)
 }
 
 impl<'de> Deserializer<'de> for Cell<'de> {
@@ -176,6 +178,9 @@ impl<'de> Deserializer<'de> for Cell<'de> {
 
     /// Only JSON does not say what it wants.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.0.is_none() {
+            return visitor.visit_unit();
+        }
         let mut json = serde_json::Deserializer::from_str(self.text()?);
         let value = json.deserialize_any(visitor).map_err(Error::custom)?;
         json.end().map_err(Error::custom)?;
@@ -205,22 +210,25 @@ impl<'de> Deserializer<'de> for Cell<'de> {
     /// Ids.
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            ValueRef::Blob(bytes) => visitor.visit_borrowed_bytes(bytes),
-            _ => Err(self.unexpected("a blob")),
+            Some(ValueRef::Blob(bytes)) => visitor.visit_borrowed_bytes(bytes),
+            None => visitor.visit_borrowed_bytes(&[0; 16]),
+            Some(other) => Err(unexpected(other, "a blob")),
         }
     }
 
     /// `Vec<u8>`.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            ValueRef::Blob(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied())),
-            _ => Err(self.unexpected("a blob")),
-        }
+        let bytes = match self.0 {
+            Some(ValueRef::Blob(bytes)) => bytes,
+            None => &[],
+            Some(other) => return Err(unexpected(other, "a blob")),
+        };
+        visitor.visit_seq(SeqDeserializer::new(bytes.iter().copied()))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            ValueRef::Null => visitor.visit_none(),
+            None | Some(ValueRef::Null) => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -233,86 +241,18 @@ impl<'de> Deserializer<'de> for Cell<'de> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// Words.
+    /// Words; the first of them is the empty one.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_enum(BorrowedStrDeserializer::new(self.text()?))
-    }
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
-    forward_to_deserialize_any! {
-        i8 i16 u8 u16 u32 u64 f32 f64 char byte_buf unit unit_struct tuple tuple_struct map struct identifier ignored_any
-    }
-}
-
-/// A value that was not read: empty, whatever it is.
-struct Unread;
-
-impl<'de> Deserializer<'de> for Unread {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_bool(false)
-    }
-
-    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_i64(0)
-    }
-
-    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_i64(0)
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_str("")
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_str("")
-    }
-
-    /// Ids.
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_borrowed_bytes(&[0; 16])
-    }
-
-    /// `Vec<u8>`.
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_seq(SeqDeserializer::<_, Error>::new(std::iter::empty::<UnitDeserializer<Error>>()))
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_none()
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    /// Words: the first one.
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
         words: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let first = words.first().ok_or_else(|| Error::custom(format_args!("{name} has no words")))?;
-        visitor.visit_enum(BorrowedStrDeserializer::new(first))
+        let word = match (self.0, words.first()) {
+            (None, Some(first)) => first,
+            _ => self.text()?,
+        };
+        visitor.visit_enum(BorrowedStrDeserializer::new(word))
     }
 
     fn is_human_readable(&self) -> bool {

@@ -152,7 +152,7 @@ mod tests {
     use tempfile::TempDir;
     use uuid::Uuid;
 
-    use super::super::{Db, Purpose, Sql, insert};
+    use super::super::{Columns, Db, Purpose, Sql, insert};
     use super::*;
 
     async fn open() -> (Db, TempDir) {
@@ -365,6 +365,21 @@ mod tests {
             db.write().put(clear).await.unwrap();
             insert::<message::Entity, _>(db.write(), vec![a_message()]).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn columns_that_were_not_asked_for_are_empty_and_the_others_stand_in_their_fields() {
+        let (db, _place) = open().await;
+        let stored = a_message();
+        insert::<message::Entity, _>(db.write(), vec![stored.clone()]).await.unwrap();
+        // In another order than the table's.
+        let wanted = vec![message::Column::Status, message::Column::SentAt, message::Column::Id];
+        let read = db.rows_with(messages(), &Columns::Some(wanted)).await.unwrap().remove(0);
+        assert_eq!((read.id, read.sent_at, read.status), (stored.id, stored.sent_at, stored.status));
+        assert_eq!((read.partner_id, read.content_at), (PartnerId(Uuid::nil()), Timestamp(0)));
+        assert_eq!((read.content, read.text, read.sent_by), (serde_json::Value::Null, None, None));
+        assert_eq!((read.substance, read.forwarded, read.direction), (0, false, MessageDirection::Inbound));
+        assert_eq!(db.rows_with(messages(), &Columns::All).await.unwrap(), [stored]);
     }
 
     #[tokio::test]
