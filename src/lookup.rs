@@ -3,51 +3,67 @@
 //! statement.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
-use entity::{PartnerId, alias, client, contact, conversation, message, onboarding, template};
+use entity::{
+    ClientId, ContactId, ConversationId, MessageId, OnboardingId, PartnerId, TemplateId, alias, client,
+    contact, conversation, message, onboarding, template,
+};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::auth::{OfClient, Scope};
-use crate::db::{Columns, Db};
+use crate::db::{Columns, Db, Found};
+use crate::ids::PublicId;
 
 /// Merges of merges are followed so far.
 const HOPS: usize = 8;
 
 /// A table whose rows are found by an id of one column.
-pub trait Identified: OfClient {
+pub trait Identified: OfClient<Model: Found + Sync> {
+    /// Its ids.
+    type Id: PublicId + Ord + Hash;
+
     /// That column.
     const ID: Self::Column;
 
     /// Of a row.
-    fn id(row: &Self::Model) -> Uuid;
+    fn id(row: &Self::Model) -> Self::Id;
 }
 
 macro_rules! identified {
-    ($($table:ident),+ $(,)?) => {
+    ($($id:ident => $table:ident),+ $(,)?) => {
         $(impl Identified for $table::Entity {
+            type Id = $id;
+
             const ID: Self::Column = $table::Column::Id;
 
-            fn id(row: &Self::Model) -> Uuid {
-                row.id.0
+            fn id(row: &Self::Model) -> $id {
+                row.id
             }
         })+
     };
 }
 
-identified!(client, onboarding, contact, conversation, message, template);
+identified!(
+    ClientId => client,
+    OnboardingId => onboarding,
+    ContactId => contact,
+    ConversationId => conversation,
+    MessageId => message,
+    TemplateId => template,
+);
 
 /// The rows that the scope admits, each under the id that it was asked by.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn by_ids<E>(db: &Db, scope: &Scope, ids: &[Uuid]) -> Result<HashMap<Uuid, Arc<E::Model>>, DbErr>
-where
-    E: Identified,
-    E::Model: DeserializeOwned + Send + Sync + 'static,
-{
+pub async fn by_ids<E: Identified>(
+    db: &Db,
+    scope: &Scope,
+    ids: &[E::Id],
+) -> Result<HashMap<E::Id, Arc<E::Model>>, DbErr> {
     by_ids_with::<E>(db, scope, ids, &Columns::All).await
 }
 
@@ -55,42 +71,38 @@ where
 ///
 /// # Errors
 /// When the database is away.
-pub async fn by_ids_with<E>(
+pub async fn by_ids_with<E: Identified>(
     db: &Db,
     scope: &Scope,
-    ids: &[Uuid],
+    ids: &[E::Id],
     columns: &Columns<E>,
-) -> Result<HashMap<Uuid, Arc<E::Model>>, DbErr>
-where
-    E: Identified,
-    E::Model: DeserializeOwned + Send + Sync + 'static,
-{
-    let mut found = HashMap::with_capacity(ids.len());
-    // What is asked for now, and under which ids it was asked for at first.
-    let mut wanted: HashMap<Uuid, Vec<Uuid>> = ids.iter().map(|id| (*id, vec![*id])).collect();
-    for _ in 0..=HOPS {
-        let among = scope.among::<E>(E::ID, wanted.keys().copied());
-        let rows = db.rows_with(among, columns).await?;
-        for row in rows {
+) -> Result<HashMap<E::Id, Arc<E::Model>>, DbErr> {
+    let read = async |ids: Vec<Uuid>| {
+        db.rows_with::<E, E::Model>(scope.among::<E>(E::ID, ids), columns, Vec::new()).await
+    };
+    let rows = read(ids.iter().map(|id| id.uuid()).collect()).await?;
+    let mut found: HashMap<E::Id, Arc<E::Model>> =
+        rows.into_iter().map(|row| (E::id(&row), Arc::new(row))).collect();
+    // What is gone under the ids that are looked at now, and what it was asked by at first.
+    let mut gone: HashMap<Uuid, Vec<E::Id>> =
+        ids.iter().filter(|id| !found.contains_key(id)).map(|id| (id.uuid(), vec![*id])).collect();
+    for _ in 0..HOPS {
+        if gone.is_empty() {
+            break;
+        }
+        let mut merged: HashMap<Uuid, Vec<E::Id>> = HashMap::new();
+        for (id, target) in targets(db, scope.partner(), gone.keys().copied()).await? {
+            merged.entry(target).or_default().extend(gone.remove(&id).unwrap_or_default());
+        }
+        if merged.is_empty() {
+            break;
+        }
+        for row in read(merged.keys().copied().collect()).await? {
+            let asked = merged.remove(&E::id(&row).uuid()).unwrap_or_default();
             let row = Arc::new(row);
-            for asked in wanted.remove(&E::id(&row)).unwrap_or_default() {
-                found.insert(asked, row.clone());
-            }
+            found.extend(asked.into_iter().map(|id| (id, row.clone())));
         }
-        if wanted.is_empty() {
-            break;
-        }
-        let targets = targets(db, scope.partner(), wanted.keys().copied()).await?;
-        let mut next: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
-        for (id, target) in targets {
-            if let Some(asked) = wanted.remove(&id) {
-                next.entry(target).or_default().extend(asked);
-            }
-        }
-        if next.is_empty() {
-            break;
-        }
-        wanted = next;
+        gone = merged;
     }
     Ok(found)
 }
@@ -99,11 +111,7 @@ where
 ///
 /// # Errors
 /// When the database is away.
-pub async fn by_id<E>(db: &Db, scope: &Scope, id: Uuid) -> Result<Option<Arc<E::Model>>, DbErr>
-where
-    E: Identified,
-    E::Model: DeserializeOwned + Send + Sync + 'static,
-{
+pub async fn by_id<E: Identified>(db: &Db, scope: &Scope, id: E::Id) -> Result<Option<Arc<E::Model>>, DbErr> {
     Ok(by_ids::<E>(db, scope, &[id]).await?.remove(&id))
 }
 

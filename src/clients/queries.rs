@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use entity::{ClientId, ClientMode, ClientStatus, client, lane_entry};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
-use uuid::Uuid;
 
 use crate::auth::Scope;
 use crate::contacts::phone;
@@ -29,7 +28,7 @@ pub struct Filter {
 /// # Errors
 /// When the database is away.
 pub async fn one(db: &Db, scope: &Scope, id: ClientId) -> Result<Option<Arc<client::Model>>, DbErr> {
-    lookup::by_id::<client::Entity>(db, scope, id.0).await
+    lookup::by_id::<client::Entity>(db, scope, id).await
 }
 
 /// Clients that the scope admits, each once, in the order that they were asked for; none if one of them is not there.
@@ -37,11 +36,10 @@ pub async fn one(db: &Db, scope: &Scope, id: ClientId) -> Result<Option<Arc<clie
 /// # Errors
 /// When the database is away.
 pub async fn all(db: &Db, scope: &Scope, ids: &[ClientId]) -> Result<Option<Vec<ClientId>>, DbErr> {
-    let bare: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = lookup::by_ids::<client::Entity>(db, scope, &bare).await?;
+    let rows = lookup::by_ids::<client::Entity>(db, scope, ids).await?;
     let mut known = Vec::with_capacity(ids.len());
-    for id in bare {
-        let Some(row) = rows.get(&id) else { return Ok(None) };
+    for id in ids {
+        let Some(row) = rows.get(id) else { return Ok(None) };
         if !known.contains(&row.id) {
             known.push(row.id);
         }

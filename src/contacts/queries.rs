@@ -6,8 +6,8 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::phone;
 use crate::auth::Scope;
-use crate::db::page::{Ordering, Page, PageArgs, page};
-use crate::db::{Db, search};
+use crate::db::page::{Ordering, Page, PageArgs, page_with};
+use crate::db::{Columns, Db, search};
 
 /// Which contacts.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,8 @@ pub struct Filter {
     pub in_phone_book: Option<bool>,
 }
 
-/// The contacts of a client that came through the scope, oldest first.
+/// The contacts of a client that came through the scope, oldest first; of their columns those that are needed: the id among
+/// them.
 ///
 /// # Errors
 /// When the database is away.
@@ -27,6 +28,7 @@ pub async fn list(
     scope: &Scope,
     client: ClientId,
     filter: &Filter,
+    columns: &Columns<contact::Entity>,
     args: PageArgs,
 ) -> Result<Page<contact::Model>, DbErr> {
     let mut select = scope.find::<contact::Entity>().filter(contact::Column::ClientId.eq(client));
@@ -45,7 +47,8 @@ pub async fn list(
     if let Some(present) = filter.in_phone_book {
         select = select.filter(contact::Column::InPhoneBook.eq(present));
     }
-    page(db, select, Ordering { key: None, id: contact::Column::Id, descending: false }, args).await
+    let ordering = Ordering { key: None, id: contact::Column::Id, descending: false };
+    page_with(db, select, columns, Vec::new(), ordering, args).await
 }
 
 /// The contact that this client knows under a number or a WhatsApp user id. The client came through the scope.

@@ -10,8 +10,8 @@ use sea_orm::{ColumnTrait, Condition, DbErr, QueryFilter};
 use super::window::OPEN_FOR;
 use crate::auth::Scope;
 use crate::contacts::{self, phone};
-use crate::db::page::{Ordering, Page, PageArgs, page};
-use crate::db::{Db, search};
+use crate::db::page::{Ordering, Page, PageArgs, page_with};
+use crate::db::{Columns, Db, Join, Joined, search};
 
 /// Which conversations.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,28 @@ pub struct Filter {
     pub active_since: Option<Timestamp>,
 }
 
+/// A conversation, and its contact if that is wanted and there.
+pub type Row = Joined<conversation::Model, contact::Model>;
+
+/// What is read of conversations.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Of their columns, the id, the instant and the contact's id among them.
+    pub columns: Columns<conversation::Entity>,
+    /// Of their contacts, the id among it. None: nothing.
+    pub contact: Option<Columns<contact::Entity>>,
+}
+
+impl Wanted {
+    /// What stands beside a conversation.
+    pub fn joins(&self, db: &Db) -> Vec<Join> {
+        let contact = |columns| {
+            Join::new::<contact::Entity>(db, conversation::Column::ContactId, contact::Column::Id, columns)
+        };
+        self.contact.iter().map(contact).collect()
+    }
+}
+
 /// Conversations, latest activity first: of these clients, which came through the scope, or of all that it admits.
 ///
 /// # Errors
@@ -36,8 +58,9 @@ pub async fn list(
     clients: Option<&[ClientId]>,
     filter: &Filter,
     now: Timestamp,
+    wanted: &Wanted,
     args: PageArgs,
-) -> Result<Page<conversation::Model>, DbErr> {
+) -> Result<Page<Row>, DbErr> {
     use conversation::Column;
     let mut select = scope.find::<conversation::Entity>();
     match clients {
@@ -71,7 +94,7 @@ pub async fn list(
         select = select.filter(Expr::exists(people));
     }
     let ordering = Ordering { key: Some(Column::LastActivityAt), id: Column::Id, descending: true };
-    page(db, select, ordering, args).await
+    page_with(db, select, &wanted.columns, wanted.joins(db), ordering, args).await
 }
 
 /// The rule of [`super::window::is_open`] as the database asks it. Never null, so that its opposite is not either.

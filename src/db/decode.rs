@@ -27,9 +27,9 @@ pub(super) enum Extent {
 /// When the database fails, or a row is no such model.
 pub(super) fn models<M: DeserializeOwned>(mut rows: Rows<'_>, extent: Extent) -> Result<Vec<M>, Failed> {
     let mut models = Vec::new();
-    let there = OnceCell::new();
+    let layouts = Default::default();
     while let Some(row) = rows.next()? {
-        models.push(M::deserialize(Model { row, extent, there: &there })?);
+        models.push(M::deserialize(Model { row, extent, layouts: &layouts, table: 0 })?);
     }
     Ok(models)
 }
@@ -55,28 +55,55 @@ impl Failed {
     }
 }
 
-/// A row.
+/// Tables whose rows stand beside each other, at most.
+const TABLES: usize = 3;
+
+/// Where a model's fields stand in a row: the same in all rows of a statement.
+struct Layout {
+    /// The first column.
+    from: usize,
+    /// The column after the last.
+    to: usize,
+    /// Which fields have a column.
+    there: Vec<bool>,
+}
+
+/// A row, from one of its tables on.
 #[derive(Clone, Copy)]
 struct Model<'a> {
     row: &'a Row<'a>,
     extent: Extent,
-    /// Which fields have a column: the same for all rows of a statement.
-    there: &'a OnceCell<Vec<bool>>,
+    layouts: &'a [OnceCell<Layout>; TABLES],
+    table: usize,
 }
 
-impl Model<'_> {
+impl<'a> Model<'a> {
+    /// The table's first column.
+    fn from(&self) -> usize {
+        let before = self.table.checked_sub(1).and_then(|table| self.layouts[table].get());
+        before.map_or(0, |layout| layout.to)
+    }
+
     /// Values are told by their place alone: once for each statement it is made sure that they stand where they belong.
-    fn there(&self, fields: &[&str]) -> Result<Vec<bool>, Error> {
-        let columns = self.row.as_ref().column_names();
-        let mut rest = columns.iter().peekable();
-        let there: Vec<bool> =
-            fields.iter().map(|field| rest.next_if(|column| *column == field).is_some()).collect();
-        let fits = rest.next().is_none() && (self.extent == Extent::Part || !there.contains(&false));
-        if fits {
-            Ok(there)
-        } else {
-            Err(Error::custom(format_args!("columns {columns:?} are not the fields {fields:?}")))
+    fn layout(&self, fields: &[&str]) -> Result<&'a Layout, Error> {
+        if let Some(layout) = self.layouts[self.table].get() {
+            return Ok(layout);
         }
+        let from = self.from();
+        let columns = self.row.as_ref().column_names();
+        let mine = columns.get(from..).unwrap_or_default();
+        // Of a table beside another: `table.column`.
+        let split = |column: &'a str| column.rsplit_once('.').unwrap_or(("", column));
+        let table = mine.first().map_or("", |column| split(column).0);
+        let mut rest =
+            mine.iter().map(|column| split(column)).take_while(|(its, _)| *its == table).peekable();
+        let there: Vec<bool> =
+            fields.iter().map(|field| rest.next_if(|(_, column)| column == field).is_some()).collect();
+        if rest.next().is_some() || (self.extent == Extent::Whole && there.contains(&false)) {
+            return Err(Error::custom(format_args!("columns {mine:?} are not the fields {fields:?}")));
+        }
+        let to = from + there.iter().filter(|there| **there).count();
+        Ok(self.layouts[self.table].get_or_init(|| Layout { from, to, there }))
     }
 }
 
@@ -89,14 +116,26 @@ impl<'de> Deserializer<'de> for Model<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let there = match self.there.get() {
-            Some(there) => there,
-            None => self.there.get_or_init({
-                let there = self.there(fields)?;
-                || there
-            }),
-        };
-        visitor.visit_seq(Columns { row: self.row, there, column: 0 })
+        let Layout { from, there, .. } = self.layout(fields)?;
+        visitor.visit_seq(Columns { row: self.row, there, column: *from })
+    }
+
+    /// A table's row, and those of the tables beside it.
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_seq(Beside(self))
+    }
+
+    /// None where the table is not in the statement, or the row's first column, its id, is NULL.
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let column = self.from();
+        let is_there = column < self.row.as_ref().column_count()
+            && self.row.get_ref(column).map_err(Error::custom)? != ValueRef::Null;
+        if is_there { visitor.visit_some(self) } else { visitor.visit_none() }
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
@@ -104,8 +143,24 @@ impl<'de> Deserializer<'de> for Model<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct
-        seq tuple tuple_struct map enum identifier ignored_any
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct
+        seq tuple map enum identifier ignored_any
+    }
+}
+
+/// The row of one table after the other.
+struct Beside<'a>(Model<'a>);
+
+impl<'de> SeqAccess<'de> for Beside<'de> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        let model = self.0;
+        if model.table == TABLES {
+            return Ok(None);
+        }
+        self.0.table += 1;
+        seed.deserialize(model).map(Some)
     }
 }
 

@@ -3,6 +3,7 @@
 mod alone;
 mod bound;
 mod decode;
+mod join;
 pub mod page;
 mod rows;
 pub mod search;
@@ -31,6 +32,7 @@ use tokio::task::coop::unconstrained;
 
 pub use alone::Alone;
 use decode::Extent;
+pub use join::{Join, Joined};
 use rows::Rows;
 pub use tx::{Found, Reader, SelectExt, Single, Sql, Tx, UpdateExt, WriteExt, built};
 pub use write::{insert, inserts, least, padded, update, upsert};
@@ -125,33 +127,49 @@ impl Db {
         E: EntityTrait,
         E::Model: Found,
     {
-        self.found(select.build(self.backend())).await
+        self.found(select.build(self.backend()), Extent::Whole).await
     }
 
-    /// All rows of a select, of which only some columns are needed: on SQLite a sixth of a page's time went into values that
-    /// nobody had asked for. On Postgres all of them are read.
+    /// All rows of a select, of which only some columns are needed, each beside what it leads to: models, or [`Joined`].
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn rows_with<E>(&self, select: Select<E>, columns: &Columns<E>) -> Result<Vec<E::Model>, DbErr>
+    pub async fn rows_with<E, M>(
+        &self,
+        select: Select<E>,
+        columns: &Columns<E>,
+        joins: Vec<Join>,
+    ) -> Result<Vec<M>, DbErr>
     where
         E: EntityTrait,
-        E::Model: Found,
+        M: Found,
     {
-        let (Some(rows), Columns::Some(wanted)) = (&self.rows, columns) else {
-            return self.rows(select).await;
+        let mut select = match columns {
+            Columns::Some(_) => select.select_only().columns(self.needed(columns)),
+            Columns::All => select,
         };
-        let wanted =
-            E::Column::iter().filter(|column| wanted.iter().any(|wanted| wanted.as_str() == column.as_str()));
-        let statement = select.select_only().columns(wanted).build(self.backend());
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        rows.read(statement, Extent::Part).await
+        for join in joins {
+            join.to(QueryTrait::query(&mut select));
+        }
+        self.found(select.build(self.backend()), Extent::Part).await
     }
 
-    async fn found<M: Found>(&self, statement: Statement) -> Result<Vec<M>, DbErr> {
+    /// Of a table's columns those that are read if these are needed. On SQLite a sixth of a page's time went into values that
+    /// nobody had asked for; on Postgres all of them are read.
+    fn needed<E: EntityTrait>(&self, columns: &Columns<E>) -> impl Iterator<Item = E::Column> {
+        let wanted = match columns {
+            Columns::Some(wanted) if self.rows.is_some() => Some(wanted),
+            _ => None,
+        };
+        E::Column::iter().filter(move |column| {
+            wanted.is_none_or(|wanted| wanted.iter().any(|wanted| wanted.as_str() == column.as_str()))
+        })
+    }
+
+    async fn found<M: Found>(&self, statement: Statement, extent: Extent) -> Result<Vec<M>, DbErr> {
         let Some(rows) = &self.rows else { return M::find_by_statement(statement).all(&self.reader).await };
         self.statements.fetch_add(1, Ordering::Relaxed);
-        rows.read(statement, Extent::Whole).await
+        rows.read(statement, extent).await
     }
 
     /// Looks beside the writer: what is committed.

@@ -4,10 +4,9 @@ use sea_orm::sea_query::{Expr, ExprTrait, Order};
 use sea_orm::{
     ColumnTrait, DbErr, EntityTrait, IntoSimpleExpr, QueryFilter, QueryOrder, QuerySelect, Select,
 };
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{Columns, Db};
+use super::{Columns, Db, Found, Join};
 
 /// Most rows on a page.
 pub const MOST: usize = 100;
@@ -75,25 +74,26 @@ pub async fn page<E>(
 ) -> Result<Page<E::Model>, DbErr>
 where
     E: EntityTrait,
-    E::Model: DeserializeOwned + 'static,
+    E::Model: Found,
 {
-    page_with(db, select, &Columns::All, ordering, args).await
+    page_with(db, select, &Columns::All, Vec::new(), ordering, args).await
 }
 
-/// The same, of rows of which only some columns are needed.
+/// The same, of rows of which only some columns are needed, each beside what it leads to: models, or [`super::Joined`].
 ///
 /// # Errors
 /// When the database is away.
-pub async fn page_with<E>(
+pub async fn page_with<E, M>(
     db: &Db,
     select: Select<E>,
     columns: &Columns<E>,
+    joins: Vec<Join>,
     ordering: Ordering<E::Column>,
     args: PageArgs,
-) -> Result<Page<E::Model>, DbErr>
+) -> Result<Page<M>, DbErr>
 where
     E: EntityTrait,
-    E::Model: DeserializeOwned + 'static,
+    M: Found,
 {
     let mut select = select;
     for (place, wants_later) in [(args.after, true), (args.before, false)] {
@@ -106,7 +106,7 @@ where
         select = select.order_by(key, order.clone());
     }
     let fetch = u64::try_from(args.size).unwrap_or(u64::MAX).saturating_add(1);
-    let mut rows = db.rows_with(select.order_by(ordering.id, order).limit(fetch), columns).await?;
+    let mut rows = db.rows_with(select.order_by(ordering.id, order).limit(fetch), columns, joins).await?;
     let more = rows.len() > args.size;
     rows.truncate(args.size);
     if args.backward {

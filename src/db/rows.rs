@@ -137,8 +137,9 @@ fn closed(error: impl std::error::Error) -> DbErr {
 #[cfg(test)]
 mod tests {
     use entity::{
-        AppPresenceBasis, ClientId, ClientMode, ClientStatus, ConversationId, HistoryImport,
-        MessageDirection, MessageId, MessageOrigin, MessageStatus, PartnerId, Timestamp, client, message,
+        AppPresenceBasis, ClientId, ClientMode, ClientStatus, ContactId, ConversationId, HistoryImport,
+        MessageDirection, MessageId, MessageOrigin, MessageStatus, PartnerId, Timestamp, client, contact,
+        conversation, message,
     };
     use migration::Migrator;
     use proptest::prelude::*;
@@ -152,7 +153,7 @@ mod tests {
     use tempfile::TempDir;
     use uuid::Uuid;
 
-    use super::super::{Columns, Db, Purpose, Sql, insert};
+    use super::super::{Columns, Db, Join, Joined, Purpose, Sql, insert};
     use super::*;
 
     async fn open() -> (Db, TempDir) {
@@ -374,12 +375,135 @@ mod tests {
         insert::<message::Entity, _>(db.write(), vec![stored.clone()]).await.unwrap();
         // In another order than the table's.
         let wanted = vec![message::Column::Status, message::Column::SentAt, message::Column::Id];
-        let read = db.rows_with(messages(), &Columns::Some(wanted)).await.unwrap().remove(0);
+        let read: Vec<message::Model> =
+            db.rows_with(messages(), &Columns::Some(wanted), Vec::new()).await.unwrap();
+        let read = read.into_iter().next().unwrap();
         assert_eq!((read.id, read.sent_at, read.status), (stored.id, stored.sent_at, stored.status));
         assert_eq!((read.partner_id, read.content_at), (PartnerId(Uuid::nil()), Timestamp(0)));
         assert_eq!((read.content, read.text, read.sent_by), (serde_json::Value::Null, None, None));
         assert_eq!((read.substance, read.forwarded, read.direction), (0, false, MessageDirection::Inbound));
-        assert_eq!(db.rows_with(messages(), &Columns::All).await.unwrap(), [stored]);
+        let whole: Vec<message::Model> = db.rows_with(messages(), &Columns::All, Vec::new()).await.unwrap();
+        assert_eq!(whole, [stored]);
+    }
+
+    #[tokio::test]
+    async fn rows_stand_beside_what_they_lead_to_and_beside_nothing_where_that_is_gone() {
+        type Row = Joined<message::Model, Joined<conversation::Model, contact::Model>>;
+        let (db, _place) = open().await;
+        let [a, b, c] =
+            [1, 2, 3].map(|n| message::Model { id: MessageId(Uuid::from_u128(n)), ..a_message() });
+        let here = conversation::Model {
+            id: a.conversation_id,
+            partner_id: a.partner_id,
+            client_id: a.client_id,
+            contact_id: ContactId(Uuid::from_u128(9)),
+            last_activity_at: Timestamp(7),
+            last_message_id: None,
+            window_opened_at: Some(Timestamp(5)),
+            window_message_id: None,
+            window_refused_at: None,
+            read_at: Timestamp(6),
+            unread_count: 3,
+            created_at: Timestamp(1),
+        };
+        let alone = conversation::Model {
+            id: ConversationId(Uuid::from_u128(8)),
+            contact_id: ContactId(Uuid::from_u128(10)),
+            ..here.clone()
+        };
+        let person = contact::Model {
+            id: here.contact_id,
+            partner_id: a.partner_id,
+            client_id: a.client_id,
+            phone_number: None,
+            phone_at: Timestamp(1),
+            wa_user_id: Some("one".into()),
+            user_id_at: Timestamp(2),
+            username: None,
+            username_at: Timestamp(3),
+            profile_name: Some("Ada".into()),
+            profile_name_at: Timestamp(4),
+            full_name: None,
+            first_name: None,
+            in_phone_book: true,
+            book_at: Timestamp(5),
+            marketing_stopped: false,
+            marketing_at: Timestamp(6),
+            ambiguous: false,
+            announced: true,
+            search: "ada".into(),
+            changed_at: Timestamp(7),
+            created_at: Timestamp(8),
+        };
+        let b = message::Model { conversation_id: alone.id, ..b };
+        let c = message::Model { conversation_id: ConversationId(Uuid::nil()), ..c };
+        insert::<contact::Entity, _>(db.write(), vec![person.clone()]).await.unwrap();
+        insert::<conversation::Entity, _>(db.write(), vec![here.clone(), alone.clone()]).await.unwrap();
+        insert::<message::Entity, _>(db.write(), vec![a.clone(), b.clone(), c.clone()]).await.unwrap();
+        let joins = |columns, people| {
+            vec![
+                Join::new::<conversation::Entity>(
+                    &db,
+                    message::Column::ConversationId,
+                    conversation::Column::Id,
+                    columns,
+                ),
+                Join::new::<contact::Entity>(
+                    &db,
+                    conversation::Column::ContactId,
+                    contact::Column::Id,
+                    people,
+                ),
+            ]
+        };
+        let with = |row: &message::Model, rest| Joined(Arc::new(row.clone()), rest);
+        let read: Vec<Row> =
+            db.rows_with(messages(), &Columns::All, joins(&Columns::All, &Columns::All)).await.unwrap();
+        let expected = [
+            with(&a, Some(Joined(Arc::new(here.clone()), Some(person)))),
+            with(&b, Some(Joined(Arc::new(alone.clone()), None))),
+            with(&c, None),
+        ];
+        assert_eq!(read, expected);
+
+        // Some columns of each; and without the last table.
+        let some = Columns::Some(vec![conversation::Column::UnreadCount, conversation::Column::Id]);
+        let name = Columns::Some(vec![contact::Column::Id, contact::Column::ProfileName]);
+        let ids = Columns::Some(vec![message::Column::Id]);
+        for most in [2, 1] {
+            let mut joins = joins(&some, &name);
+            joins.truncate(most);
+            let read: Vec<Row> = db.rows_with(messages(), &ids, joins).await.unwrap();
+            let told: Vec<_> = read
+                .iter()
+                .map(|Joined(row, rest)| {
+                    let rest = rest.as_ref().map(|Joined(its, who)| {
+                        (
+                            its.id,
+                            its.unread_count,
+                            its.contact_id.0,
+                            who.as_ref().map(|who| who.profile_name.clone()),
+                        )
+                    });
+                    (row.id, row.text.clone(), rest)
+                })
+                .collect();
+            let ada = (most == 2).then(|| Some("Ada".to_owned()));
+            assert_eq!(
+                told,
+                [
+                    (a.id, None, Some((here.id, 3, Uuid::nil(), ada))),
+                    (b.id, None, Some((alone.id, 3, Uuid::nil(), None))),
+                    (c.id, None, None),
+                ]
+            );
+        }
+        let read: Vec<Row> = db.rows_with(messages(), &ids, Vec::new()).await.unwrap();
+        assert!(read.iter().all(|Joined(_, rest)| rest.is_none()));
+        // What is no column of the table beside is no row of it.
+        let mut twice = joins(&some, &name);
+        twice.extend(joins(&some, &name).drain(..1));
+        assert!(db.rows_with::<_, Row>(messages(), &ids, twice).await.is_err());
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use sea_orm::{
 use serde::de::DeserializeOwned;
 
 use super::Db;
-use super::decode::Failed;
+use super::decode::{Extent, Failed};
 use super::writer::{self, Transaction, Writer};
 
 /// What a statement finds, whichever driver reads it: a model, or a struct whose fields are the columns in their order.
@@ -373,7 +373,7 @@ impl Sql for Reader<'_> {
 
     async fn read<M: Found>(&self, statement: Statement) -> Result<Vec<M>, DbErr> {
         match self {
-            Self::Beside(db) => db.found(statement).await,
+            Self::Beside(db) => db.found(statement, Extent::Whole).await,
             Self::Within(tx) => tx.read(statement).await,
         }
     }

@@ -1,26 +1,24 @@
-//! Rows that are read once for many: what a page needs for its items, with one look-up for all of them instead of a task
-//! for each field (measured: half the time of a page); and what an event is about, for all who are told of it.
+//! Rows that are read once for many: what a page needs for its items, read with them instead of by a task for each field
+//! (measured: half the time of a page); and what an event is about, for all who are told of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use async_graphql::dataloader::Loader;
 use async_graphql::{Context, Lookahead};
-use entity::{ClientId, ContactId, ConversationId, client, contact, conversation, message};
+use entity::{ClientId, ContactId, ConversationId, client, contact, conversation};
 use sea_orm::EntityTrait;
-use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
 use super::context::ContextExt;
 use super::error::{ApiError, Result};
 use super::loaders::Rows;
-use super::types::Contact;
-use crate::db::Columns;
+use super::types::{Contact, Conversation, Message};
+use crate::db::{Columns, Joined};
 use crate::feed::about::About;
-use crate::ids::PublicId;
-use crate::lookup::{self, Identified};
+use crate::lookup;
+use crate::{conversations, messages};
 
 /// What was read beside an item; whatever was not is loaded when it is asked for.
 #[derive(Clone, Default)]
@@ -28,69 +26,29 @@ pub enum Beside {
     /// Nothing.
     #[default]
     Nothing,
-    /// What the items of a page belong to.
-    Page(Arc<Known>),
+    /// What the item of a list belongs to.
+    Item(Arc<Known>),
     /// What an event is about: read by whoever asks for it first.
     Event(Arc<About>),
 }
 
-/// Rows of a page.
-#[derive(Default)]
+/// Rows that an item belongs to, as far as they were asked for.
 pub struct Known {
-    clients: HashMap<ClientId, Arc<client::Model>>,
-    conversations: HashMap<ConversationId, Arc<conversation::Model>>,
-    contacts: HashMap<ContactId, Arc<contact::Model>>,
+    client: Option<Arc<client::Model>>,
+    conversation: Option<Arc<conversation::Model>>,
+    contact: Option<Arc<contact::Model>>,
 }
 
 impl Beside {
-    /// What is asked of the items of a list of messages; with the client of all of them, if it is known.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn messages(
-        ctx: &Context<'_>,
-        items: &Items<'_>,
-        rows: &[message::Model],
-        client: Option<Arc<client::Model>>,
-    ) -> Result<Self> {
-        let ends = items.ask("from") || items.ask("to");
-        let mut known = Known::default();
-        if ends || items.ask("conversation") {
-            let ids = rows.iter().map(|row| row.conversation_id);
-            known.conversations = read::<_, conversation::Entity>(ctx, ids, &Columns::All).await?;
-        }
-        let conversation = items.within("conversation");
-        if ends || conversation.ask("contact") {
-            let columns = conversation.within("contact").columns::<Contact>();
-            let contacts = known.conversations.values().map(|row| row.contact_id);
-            known.contacts = read(ctx, contacts, &columns).await?;
-        }
-        let within = conversation.ask("client") || conversation.ask("window");
-        if let Some(client) = client {
-            known.clients.insert(client.id, client);
-        } else if ends || within || items.ask("client") {
-            let ids = rows.iter().map(|row| row.client_id);
-            known.clients = read::<_, client::Entity>(ctx, ids, &Columns::All).await?;
-        }
-        Ok(Self::Page(Arc::new(known)))
+    /// What a message belongs to.
+    pub fn message(client: Option<Arc<client::Model>>, rest: Option<conversations::queries::Row>) -> Self {
+        let (conversation, contact) = rest.map_or((None, None), |Joined(row, contact)| (Some(row), contact));
+        Self::Item(Arc::new(Known { client, conversation, contact: contact.map(Arc::new) }))
     }
 
-    /// What the selection asks of the items of a list of conversations.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn conversations(ctx: &Context<'_>, rows: &[conversation::Model]) -> Result<Self> {
-        let items = Items::of(ctx);
-        let mut known = Known::default();
-        if items.ask("contact") {
-            let columns = items.within("contact").columns::<Contact>();
-            known.contacts = read(ctx, rows.iter().map(|row| row.contact_id), &columns).await?;
-        }
-        if items.ask("client") || items.ask("window") {
-            let ids = rows.iter().map(|row| row.client_id);
-            known.clients = read::<_, client::Entity>(ctx, ids, &Columns::All).await?;
-        }
-        Ok(Self::Page(Arc::new(known)))
+    /// What a conversation belongs to.
+    pub fn conversation_of(client: Option<Arc<client::Model>>, contact: Option<contact::Model>) -> Self {
+        Self::Item(Arc::new(Known { client, conversation: None, contact: contact.map(Arc::new) }))
     }
 
     /// A client.
@@ -99,9 +57,11 @@ impl Beside {
     /// When the database is away.
     pub async fn client(&self, ctx: &Context<'_>, id: ClientId) -> Result<Option<Arc<client::Model>>> {
         match self {
-            Self::Page(known) if known.clients.contains_key(&id) => Ok(known.clients.get(&id).cloned()),
+            Self::Item(known) if let Some(row) = known.client.as_ref().filter(|row| row.id == id) => {
+                Ok(Some(row.clone()))
+            }
             Self::Event(about) => Box::pin(shared(ctx, &about.client, id, |row| (row.id, row.id))).await,
-            Self::Page(_) | Self::Nothing => ctx.load(id).await,
+            Self::Item(_) | Self::Nothing => ctx.load(id).await,
         }
     }
 
@@ -115,13 +75,13 @@ impl Beside {
         id: ConversationId,
     ) -> Result<Option<Arc<conversation::Model>>> {
         match self {
-            Self::Page(known) if known.conversations.contains_key(&id) => {
-                Ok(known.conversations.get(&id).cloned())
+            Self::Item(known) if let Some(row) = known.conversation.as_ref().filter(|row| row.id == id) => {
+                Ok(Some(row.clone()))
             }
             Self::Event(about) => {
                 Box::pin(shared(ctx, &about.conversation, id, |row| (row.id, row.client_id))).await
             }
-            Self::Page(_) | Self::Nothing => ctx.load(id).await,
+            Self::Item(_) | Self::Nothing => ctx.load(id).await,
         }
     }
 
@@ -131,11 +91,13 @@ impl Beside {
     /// When the database is away.
     pub async fn contact(&self, ctx: &Context<'_>, id: ContactId) -> Result<Option<Arc<contact::Model>>> {
         match self {
-            Self::Page(known) if known.contacts.contains_key(&id) => Ok(known.contacts.get(&id).cloned()),
+            Self::Item(known) if let Some(row) = known.contact.as_ref().filter(|row| row.id == id) => {
+                Ok(Some(row.clone()))
+            }
             Self::Event(about) => {
                 Box::pin(shared(ctx, &about.contact, id, |row| (row.id, row.client_id))).await
             }
-            Self::Page(_) | Self::Nothing => ctx.load(id).await,
+            Self::Item(_) | Self::Nothing => ctx.load(id).await,
         }
     }
 }
@@ -186,6 +148,60 @@ impl<'a> Items<'a> {
         Self([list.field("edges").field("node"), list.field("nodes")])
     }
 
+    /// What to read of messages, if that is what they are.
+    pub fn messages(&self) -> messages::queries::Wanted {
+        let ends = self.ask("from") || self.ask("to");
+        let conversation = self.within("conversation");
+        let read = |contact| conversations::queries::Wanted {
+            columns: conversation.columns::<Conversation>(),
+            contact,
+        };
+        let contact = (ends || conversation.ask("contact"))
+            .then(|| conversation.within("contact").columns::<Contact>());
+        messages::queries::Wanted {
+            columns: self.columns::<Message>(),
+            conversation: (ends || self.ask("conversation")).then(|| read(contact)),
+        }
+    }
+
+    /// What to read of conversations, if that is what they are.
+    pub fn conversations(&self) -> conversations::queries::Wanted {
+        let contact = self.ask("contact").then(|| self.within("contact").columns::<Contact>());
+        conversations::queries::Wanted { columns: self.columns::<Conversation>(), contact }
+    }
+
+    /// The clients of messages, as far as they are asked for.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn clients_of_messages(
+        &self,
+        ctx: &Context<'_>,
+        rows: &[messages::queries::Row],
+    ) -> Result<Clients> {
+        let conversation = self.within("conversation");
+        let ask = ["from", "to", "client"].into_iter().any(|field| self.ask(field));
+        if ask || conversation.ask("client") || conversation.ask("window") {
+            return clients(ctx, rows.iter().map(|Joined(row, _)| row.client_id)).await;
+        }
+        Ok(Clients::new())
+    }
+
+    /// The clients of conversations, as far as they are asked for.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn clients_of_conversations(
+        &self,
+        ctx: &Context<'_>,
+        rows: &[conversations::queries::Row],
+    ) -> Result<Clients> {
+        if self.ask("client") || self.ask("window") {
+            return clients(ctx, rows.iter().map(|Joined(row, _)| row.client_id)).await;
+        }
+        Ok(Clients::new())
+    }
+
     /// The columns that all of it is made of.
     pub fn columns<T: MadeOf>(&self) -> Columns<T::Table> {
         let mut columns = T::ALWAYS.to_vec();
@@ -207,22 +223,13 @@ impl<'a> Items<'a> {
     }
 }
 
-async fn read<I, E>(
-    ctx: &Context<'_>,
-    ids: impl Iterator<Item = I>,
-    columns: &Columns<E>,
-) -> Result<HashMap<I, Arc<E::Model>>>
-where
-    I: PublicId + Eq + Ord + Hash,
-    E: Identified,
-    E::Model: DeserializeOwned + Send + Sync + 'static,
-{
-    let mut ids: Vec<Uuid> = ids.map(|id| id.uuid()).collect();
-    ids.sort_unstable();
-    ids.dedup();
+/// Rows of clients.
+pub type Clients = HashMap<ClientId, Arc<client::Model>>;
+
+async fn clients(ctx: &Context<'_>, ids: impl Iterator<Item = ClientId>) -> Result<Clients> {
+    let ids: Vec<ClientId> = ids.collect::<BTreeSet<ClientId>>().into_iter().collect();
     if ids.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Clients::new());
     }
-    let rows = lookup::by_ids_with(&ctx.app().db, ctx.reader()?, &ids, columns).await?;
-    Ok(rows.into_iter().map(|(id, row)| (I::from_uuid(id), row)).collect())
+    Ok(lookup::by_ids::<client::Entity>(&ctx.app().db, ctx.reader()?, &ids).await?)
 }

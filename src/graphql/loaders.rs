@@ -9,15 +9,13 @@ use entity::{
     WebhookDeliveryId, WebhookEndpointId, client, contact, conversation, event, media, message,
     message_status, onboarding, onboarding_step, reaction, sync, template, webhook_attempt, webhook_endpoint,
 };
-use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
 use super::context::Caller;
 use super::error::{ApiError, Result};
 use crate::clients;
 use crate::conversations;
 use crate::events;
-use crate::ids::{EventId, PublicId};
+use crate::ids::EventId;
 use crate::lookup::{self, Identified};
 use crate::messages;
 use crate::messages::queries::WhatsappId;
@@ -36,15 +34,8 @@ impl Rows {
         Self { caller }
     }
 
-    async fn by_ids<I, E>(&self, ids: &[I]) -> Result<HashMap<I, Arc<E::Model>>>
-    where
-        I: PublicId + Eq + std::hash::Hash,
-        E: Identified,
-        E::Model: DeserializeOwned + Send + Sync + 'static,
-    {
-        let bare: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
-        let rows = lookup::by_ids::<E>(&self.caller.app.db, &self.caller.scope, &bare).await?;
-        Ok(rows.into_iter().map(|(id, row)| (I::from_uuid(id), row)).collect())
+    async fn by_ids<E: Identified>(&self, ids: &[E::Id]) -> Result<HashMap<E::Id, Arc<E::Model>>> {
+        Ok(lookup::by_ids::<E>(&self.caller.app.db, &self.caller.scope, ids).await?)
     }
 }
 
@@ -55,7 +46,7 @@ macro_rules! by_id {
             type Error = ApiError;
 
             async fn load(&self, ids: &[$id]) -> Result<HashMap<$id, Self::Value>> {
-                self.by_ids::<$id, $table::Entity>(ids).await
+                self.by_ids::<$table::Entity>(ids).await
             }
         })+
     };

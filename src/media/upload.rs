@@ -171,7 +171,7 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
 {
     scope.require(Permission::Send).map_err(|_| NotTaken::Forbidden)?;
-    let client = lookup::by_id::<client::Entity>(&app.db, scope, new.client.uuid()).await?;
+    let client = lookup::by_id::<client::Entity>(&app.db, scope, new.client).await?;
     let client = client.ok_or(NotTaken::NoClient)?;
     let _place = app.media.uploads.take(client.partner_id)?;
     take(app, &client, new, bytes).await

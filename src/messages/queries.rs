@@ -8,12 +8,11 @@ use entity::{
     message_key, message_status, reaction,
 };
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
-use uuid::Uuid;
 
 use crate::auth::Scope;
 use crate::conversations;
 use crate::db::page::{Ordering, Page, PageArgs, page_with};
-use crate::db::{Columns, Db, padded, search};
+use crate::db::{Columns, Db, Join, Joined, padded, search};
 use crate::lookup;
 use crate::upstream::meta::{common_part, message_token};
 
@@ -45,7 +44,29 @@ pub struct Filter {
     pub search: Option<String>,
 }
 
-/// Messages, newest first; of their columns those that are needed: id and instant among them.
+/// A message, and its conversation if that is wanted and there.
+pub type Row = Joined<message::Model, conversations::queries::Row>;
+
+/// What is read of messages.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Of their columns, the id and the instant among them.
+    pub columns: Columns<message::Entity>,
+    /// Of their conversations. None: nothing.
+    pub conversation: Option<conversations::queries::Wanted>,
+}
+
+impl Wanted {
+    fn joins(&self, db: &Db) -> Vec<Join> {
+        let Some(wanted) = &self.conversation else { return Vec::new() };
+        let (from, id) = (message::Column::ConversationId, conversation::Column::Id);
+        let mut joins = vec![Join::new::<conversation::Entity>(db, from, id, &wanted.columns)];
+        joins.extend(wanted.joins(db));
+        joins
+    }
+}
+
+/// Messages, newest first.
 ///
 /// # Errors
 /// When the database is away.
@@ -54,9 +75,9 @@ pub async fn history(
     scope: &Scope,
     of: Of,
     filter: &Filter,
-    columns: &Columns<message::Entity>,
+    wanted: &Wanted,
     args: PageArgs,
-) -> Result<Page<message::Model>, DbErr> {
+) -> Result<Page<Row>, DbErr> {
     use message::Column;
     let Some(of) = narrowed(db, scope, of, filter).await? else {
         return Ok(Page { rows: Vec::new(), has_next: false, has_previous: false });
@@ -82,7 +103,7 @@ pub async fn history(
         select = select.filter(search::contains(&[Column::Text], words));
     }
     let ordering = Ordering { key: Some(Column::SentAt), id: Column::Id, descending: true };
-    page_with(db, select, columns, ordering, args).await
+    page_with(db, select, &wanted.columns, wanted.joins(db), ordering, args).await
 }
 
 /// A filter that names one conversation makes a list of that conversation, whose own index then gives it in order.
@@ -91,7 +112,7 @@ async fn narrowed(db: &Db, scope: &Scope, of: Of, filter: &Filter) -> Result<Opt
     let Of::Client(client) = of else { return Ok(Some(of)) };
     let mut named: Option<Arc<conversation::Model>> = None;
     if let Some(id) = filter.conversation {
-        match lookup::by_id::<conversation::Entity>(db, scope, id.0).await? {
+        match lookup::by_id::<conversation::Entity>(db, scope, id).await? {
             Some(row) if row.client_id == client => named = Some(row),
             _ => return Ok(None),
         }
@@ -182,13 +203,13 @@ pub async fn by_whatsapp_ids(
                 .filter(message_key::Column::ClientId.is_in(padded(ids.iter().map(|id| id.client)))),
         )
         .await?;
-    let messages: Vec<Uuid> = keys.iter().map(|key| key.message_id.0).collect();
+    let messages: Vec<MessageId> = keys.iter().map(|key| key.message_id).collect();
     if messages.is_empty() {
         return Ok(HashMap::new());
     }
     let rows = lookup::by_ids::<message::Entity>(db, scope, &messages).await?;
     let row =
-        |key: &message_key::Model| rows.get(&key.message_id.0).filter(|row| row.client_id == key.client_id);
+        |key: &message_key::Model| rows.get(&key.message_id).filter(|row| row.client_id == key.client_id);
     let found = ids.iter().filter_map(|asked| {
         let mine = || keys.iter().filter(|key| key.client_id == asked.client);
         if let Some(exact) = mine().find(|key| key.whatsapp_id == asked.id) {

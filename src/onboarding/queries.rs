@@ -26,7 +26,7 @@ pub struct Filter {
 /// # Errors
 /// When the database is away.
 pub async fn one(db: &Db, scope: &Scope, id: OnboardingId) -> Result<Option<Arc<onboarding::Model>>, DbErr> {
-    lookup::by_id::<onboarding::Entity>(db, scope, id.0).await
+    lookup::by_id::<onboarding::Entity>(db, scope, id).await
 }
 
 /// Onboardings, oldest first.

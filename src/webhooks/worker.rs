@@ -695,7 +695,7 @@ async fn filter(app: &App, scope: &Scope, endpoint: &webhook_endpoint::Model) ->
     let types = endpoint.event_types.clone().map(serde_json::from_value).transpose()?;
     let mut filter = Filter { types, ..Filter::default() };
     if let Some(ids) = endpoint.client_ids.clone() {
-        let ids: Vec<Uuid> = serde_json::from_value(ids)?;
+        let ids: Vec<ClientId> = serde_json::from_value(ids)?;
         let rows = lookup::by_ids::<client::Entity>(&app.db, scope, &ids).await?;
         let now: Vec<ClientId> = rows.values().map(|row| row.id).collect();
         filter.clients = Some(Filter::clients(app, scope, &now).await?);

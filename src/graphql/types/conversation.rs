@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object};
-use entity::{MessageId, Timestamp, conversation};
+use entity::conversation::{self, Column};
+use entity::{MessageId, Timestamp};
 
 use super::lists::{self, HistoryFilter};
 use super::{Client, Contact, Message, required};
 use crate::conversations::window;
 use crate::db::page::Place;
-use crate::graphql::beside::Beside;
+use crate::graphql::beside::{Beside, MadeOf};
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
 use crate::graphql::pagination::{Asked, Connection, Listed, cost};
@@ -24,6 +25,24 @@ impl Conversation {
     /// One that is not an item of a list, and of none.
     pub fn alone(row: Arc<conversation::Model>) -> Self {
         Self(row, Beside::default())
+    }
+}
+
+impl MadeOf for Conversation {
+    type Table = conversation::Entity;
+
+    // The contact is also where a message came from, or went.
+    const ALWAYS: &'static [conversation::Column] =
+        &[Column::Id, Column::ClientId, Column::ContactId, Column::LastActivityAt];
+
+    fn columns(field: &str) -> Option<&'static [conversation::Column]> {
+        Some(match field {
+            "__typename" | "id" | "client" | "contact" | "lastActivityAt" | "messages" => &[],
+            "lastMessage" => &[Column::LastMessageId],
+            "window" => &[Column::WindowOpenedAt, Column::WindowMessageId, Column::WindowRefusedAt],
+            "unreadCount" => &[Column::UnreadCount],
+            _ => return None,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Lists that several fields give, and their filters. Each is read in a box of its own: the engine makes room for the largest
 //! of a type's fields whenever it resolves the smallest.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::{Context, InputObject};
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use super::enums::{MessageDirection, MessageOrigin};
 use super::{Contact, Conversation, Message};
+use crate::db::Joined;
 use crate::graphql::beside::{Beside, Items};
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
@@ -106,10 +108,16 @@ pub fn messages<'a>(
         let args = asked.page::<Message>()?;
         let filter = filter.unwrap_or_default().into();
         let items = Items::of(ctx);
-        let columns = items.columns::<Message>();
-        let page = messages::queries::history(&ctx.app().db, scope, of, &filter, &columns, args).await?;
-        let beside = Beside::messages(ctx, &items, &page.rows, client).await?;
-        Ok(Connection::new(page, |row| Message(Arc::new(row), beside.clone())))
+        let db = &ctx.app().db;
+        let page = messages::queries::history(db, scope, of, &filter, &items.messages(), args).await?;
+        let clients = match client {
+            Some(client) => HashMap::from([(client.id, client)]),
+            None => items.clients_of_messages(ctx, &page.rows).await?,
+        };
+        Ok(Connection::new(page, |Joined(row, conversation)| {
+            let beside = Beside::message(clients.get(&row.client_id).cloned(), conversation);
+            Message(row, beside)
+        }))
     })
 }
 
@@ -127,7 +135,8 @@ pub fn contacts<'a>(
         let scope = ctx.reader()?;
         let args = asked.page::<Contact>()?;
         let filter = filter.unwrap_or_default().into();
-        let page = contacts::queries::list(&ctx.app().db, scope, client, &filter, args).await?;
+        let columns = Items::of(ctx).columns::<Contact>();
+        let page = contacts::queries::list(&ctx.app().db, scope, client, &filter, &columns, args).await?;
         Ok(Connection::new(page, |row| Contact(Arc::new(row))))
     })
 }
@@ -147,8 +156,13 @@ pub fn conversations<'a>(
         let args = asked.page::<Conversation>()?;
         let filter = filter.unwrap_or_default().into();
         let app = ctx.app();
-        let page = conversations::queries::list(&app.db, scope, clients, &filter, app.now(), args).await?;
-        let beside = Beside::conversations(ctx, &page.rows).await?;
-        Ok(Connection::new(page, |row| Conversation(Arc::new(row), beside.clone())))
+        let items = Items::of(ctx);
+        let (db, now, wanted) = (&app.db, app.now(), items.conversations());
+        let page = conversations::queries::list(db, scope, clients, &filter, now, &wanted, args).await?;
+        let clients = items.clients_of_conversations(ctx, &page.rows).await?;
+        Ok(Connection::new(page, |Joined(row, contact)| {
+            let beside = Beside::conversation_of(clients.get(&row.client_id).cloned(), contact);
+            Conversation(row, beside)
+        }))
     })
 }

@@ -1,0 +1,86 @@
+//! Rows beside the rows that they lead to: a page is one statement, whatever its items belong to.
+
+use std::sync::Arc;
+
+use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement};
+use sea_orm::{
+    ColumnTrait, DbErr, EntityName, EntityTrait, FromQueryResult, IdenStatic, IntoSimpleExpr, ModelTrait,
+    QueryResult,
+};
+use serde::{Deserialize, Deserializer};
+use uuid::Uuid;
+
+use super::{Columns, Db};
+
+/// A row, and the one that it leads to, if that was asked for and is there.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(bound = "A: Deserialize<'de>, B: Deserialize<'de>")]
+pub struct Joined<A, B>(#[serde(deserialize_with = "shared")] pub Arc<A>, pub Option<B>);
+
+fn shared<'de, D: Deserializer<'de>, A: Deserialize<'de>>(from: D) -> Result<Arc<A>, D::Error> {
+    A::deserialize(from).map(Arc::new)
+}
+
+/// What a table's columns are called by where they stand beside another one's: its name, a dot, and theirs.
+pub trait Beside {
+    /// The table's name.
+    fn table() -> &'static str;
+}
+
+impl<A: ModelTrait> Beside for A {
+    fn table() -> &'static str {
+        A::Entity::default().table_name()
+    }
+}
+
+impl<A: ModelTrait, B> Beside for Joined<A, B> {
+    fn table() -> &'static str {
+        <A as Beside>::table()
+    }
+}
+
+impl<A: FromQueryResult, B: FromQueryResult + Beside> FromQueryResult for Joined<A, B> {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        let beside = format!("{}.", B::table());
+        // Not asked for: an error, since there is no such column. Not there: its id is NULL.
+        let there = matches!(row.try_get::<Option<Uuid>>(&beside, "id"), Ok(Some(_)));
+        let other = there.then(|| B::from_query_result(row, &beside)).transpose()?;
+        Ok(Self(Arc::new(A::from_query_result(row, prefix)?), other))
+    }
+}
+
+/// Another table whose rows are read beside those of a list, or beside those that were joined before.
+pub struct Join {
+    on: Expr,
+    columns: Vec<(Expr, String)>,
+    add: fn(&mut SelectStatement, Expr),
+}
+
+impl Join {
+    /// The rows of `T` whose id stands in a column of another table; their own columns as far as they are needed, the id
+    /// among them, which is the first.
+    pub fn new<T: EntityTrait>(db: &Db, from: impl ColumnTrait, id: T::Column, columns: &Columns<T>) -> Self {
+        let table = T::default().table_name();
+        Self {
+            on: from.into_simple_expr().eq(id.into_simple_expr()),
+            columns: db
+                .needed(columns)
+                .map(|column| {
+                    let name = [table, ".", column.as_str()].concat();
+                    (column.select_as(column.into_simple_expr()), name)
+                })
+                .collect(),
+            add: |select, on| {
+                select.left_join(T::default(), on);
+            },
+        }
+    }
+
+    /// Adds it to a statement that has what it leads from.
+    pub(super) fn to(self, select: &mut SelectStatement) {
+        (self.add)(select, self.on);
+        for (column, name) in self.columns {
+            select.expr_as(column, name);
+        }
+    }
+}
