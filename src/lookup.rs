@@ -14,7 +14,7 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use crate::auth::{OfClient, Scope};
-use crate::db::{Columns, Db, Found};
+use crate::db::{Db, Found};
 use crate::ids::PublicId;
 
 /// Merges of merges are followed so far.
@@ -46,14 +46,22 @@ macro_rules! identified {
     };
 }
 
-identified!(
-    ClientId => client,
-    OnboardingId => onboarding,
-    ContactId => contact,
-    ConversationId => conversation,
-    MessageId => message,
-    TemplateId => template,
-);
+/// Gives a macro these tables, each with its ids.
+macro_rules! each_identified {
+    ($each:ident) => {
+        $each!(
+            ClientId => client,
+            OnboardingId => onboarding,
+            ContactId => contact,
+            ConversationId => conversation,
+            MessageId => message,
+            TemplateId => template,
+        );
+    };
+}
+pub(crate) use each_identified;
+
+each_identified!(identified);
 
 /// The rows that the scope admits, each under the id that it was asked by.
 ///
@@ -64,22 +72,7 @@ pub async fn by_ids<E: Identified>(
     scope: &Scope,
     ids: &[E::Id],
 ) -> Result<HashMap<E::Id, Arc<E::Model>>, DbErr> {
-    by_ids_with::<E>(db, scope, ids, &Columns::All).await
-}
-
-/// The same, where only some columns are needed: the id among them.
-///
-/// # Errors
-/// When the database is away.
-pub async fn by_ids_with<E: Identified>(
-    db: &Db,
-    scope: &Scope,
-    ids: &[E::Id],
-    columns: &Columns<E>,
-) -> Result<HashMap<E::Id, Arc<E::Model>>, DbErr> {
-    let read = async |ids: Vec<Uuid>| {
-        db.rows_with::<E, E::Model>(scope.among::<E>(E::ID, ids), columns, Vec::new()).await
-    };
+    let read = async |ids: Vec<Uuid>| db.rows(scope.among::<E>(E::ID, ids)).await;
     let rows = read(ids.iter().map(|id| id.uuid()).collect()).await?;
     let mut found: HashMap<E::Id, Arc<E::Model>> =
         rows.into_iter().map(|row| (E::id(&row), Arc::new(row))).collect();

@@ -56,7 +56,7 @@ impl Failed {
 }
 
 /// Tables whose rows stand beside each other, at most.
-const TABLES: usize = 3;
+const MOST_TABLES: usize = 3;
 
 /// Where a model's fields stand in a row: the same in all rows of a statement.
 struct Layout {
@@ -73,7 +73,7 @@ struct Layout {
 struct Model<'a> {
     row: &'a Row<'a>,
     extent: Extent,
-    layouts: &'a [OnceCell<Layout>; TABLES],
+    layouts: &'a [OnceCell<Layout>; MOST_TABLES],
     table: usize,
 }
 
@@ -127,7 +127,7 @@ impl<'de> Deserializer<'de> for Model<'de> {
         _: usize,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        visitor.visit_seq(Beside(self))
+        visitor.visit_seq(Tables(self))
     }
 
     /// None where the table is not in the statement, or the row's first column, its id, is NULL.
@@ -149,14 +149,14 @@ impl<'de> Deserializer<'de> for Model<'de> {
 }
 
 /// The row of one table after the other.
-struct Beside<'a>(Model<'a>);
+struct Tables<'a>(Model<'a>);
 
-impl<'de> SeqAccess<'de> for Beside<'de> {
+impl<'de> SeqAccess<'de> for Tables<'de> {
     type Error = Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         let model = self.0;
-        if model.table == TABLES {
+        if model.table == MOST_TABLES {
             return Ok(None);
         }
         self.0.table += 1;

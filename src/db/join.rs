@@ -21,25 +21,25 @@ fn shared<'de, D: Deserializer<'de>, A: Deserialize<'de>>(from: D) -> Result<Arc
     A::deserialize(from).map(Arc::new)
 }
 
-/// What a table's columns are called by where they stand beside another one's: its name, a dot, and theirs.
-pub trait Beside {
+/// Rows of a table. Beside another one's its columns are called by its name, a dot, and theirs.
+pub trait OfTable {
     /// The table's name.
     fn table() -> &'static str;
 }
 
-impl<A: ModelTrait> Beside for A {
+impl<A: ModelTrait> OfTable for A {
     fn table() -> &'static str {
         A::Entity::default().table_name()
     }
 }
 
-impl<A: ModelTrait, B> Beside for Joined<A, B> {
+impl<A: ModelTrait, B> OfTable for Joined<A, B> {
     fn table() -> &'static str {
-        <A as Beside>::table()
+        <A as OfTable>::table()
     }
 }
 
-impl<A: FromQueryResult, B: FromQueryResult + Beside> FromQueryResult for Joined<A, B> {
+impl<A: FromQueryResult, B: FromQueryResult + OfTable> FromQueryResult for Joined<A, B> {
     fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
         let beside = format!("{}.", B::table());
         // Not asked for: an error, since there is no such column. Not there: its id is NULL.
@@ -77,7 +77,7 @@ impl Join {
     }
 
     /// Adds it to a statement that has what it leads from.
-    pub(super) fn to(self, select: &mut SelectStatement) {
+    pub(super) fn add_to(self, select: &mut SelectStatement) {
         (self.add)(select, self.on);
         for (column, name) in self.columns {
             select.expr_as(column, name);

@@ -149,7 +149,7 @@ impl Db {
             Columns::All => select,
         };
         for join in joins {
-            join.to(QueryTrait::query(&mut select));
+            join.add_to(QueryTrait::query(&mut select));
         }
         self.found(select.build(self.backend()), Extent::Part).await
     }

@@ -41,13 +41,13 @@ pub struct Known {
 
 impl Beside {
     /// What a message belongs to.
-    pub fn message(client: Option<Arc<client::Model>>, rest: Option<conversations::queries::Row>) -> Self {
+    pub fn of_message(client: Option<Arc<client::Model>>, rest: Option<conversations::queries::Row>) -> Self {
         let (conversation, contact) = rest.map_or((None, None), |Joined(row, contact)| (Some(row), contact));
         Self::Item(Arc::new(Known { client, conversation, contact: contact.map(Arc::new) }))
     }
 
     /// What a conversation belongs to.
-    pub fn conversation_of(client: Option<Arc<client::Model>>, contact: Option<contact::Model>) -> Self {
+    pub fn of_conversation(client: Option<Arc<client::Model>>, contact: Option<contact::Model>) -> Self {
         Self::Item(Arc::new(Known { client, conversation: None, contact: contact.map(Arc::new) }))
     }
 
@@ -151,22 +151,15 @@ impl<'a> Items<'a> {
     /// What to read of messages, if that is what they are.
     pub fn messages(&self) -> messages::queries::Wanted {
         let ends = self.ask("from") || self.ask("to");
-        let conversation = self.within("conversation");
-        let read = |contact| conversations::queries::Wanted {
-            columns: conversation.columns::<Conversation>(),
-            contact,
-        };
-        let contact = (ends || conversation.ask("contact"))
-            .then(|| conversation.within("contact").columns::<Contact>());
-        messages::queries::Wanted {
-            columns: self.columns::<Message>(),
-            conversation: (ends || self.ask("conversation")).then(|| read(contact)),
-        }
+        let within = self.within("conversation");
+        let conversation = (ends || self.ask("conversation")).then(|| within.conversations(ends));
+        messages::queries::Wanted { columns: self.columns::<Message>(), conversation }
     }
 
-    /// What to read of conversations, if that is what they are.
-    pub fn conversations(&self) -> conversations::queries::Wanted {
-        let contact = self.ask("contact").then(|| self.within("contact").columns::<Contact>());
+    /// What to read of conversations, if that is what they are; of their contacts whatever is asked, or always something.
+    pub fn conversations(&self, always_contact: bool) -> conversations::queries::Wanted {
+        let ask = always_contact || self.ask("contact");
+        let contact = ask.then(|| self.within("contact").columns::<Contact>());
         conversations::queries::Wanted { columns: self.columns::<Conversation>(), contact }
     }
 

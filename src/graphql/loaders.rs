@@ -16,7 +16,7 @@ use crate::clients;
 use crate::conversations;
 use crate::events;
 use crate::ids::EventId;
-use crate::lookup::{self, Identified};
+use crate::lookup;
 use crate::messages;
 use crate::messages::queries::WhatsappId;
 use crate::messages::usage::Count;
@@ -33,10 +33,6 @@ impl Rows {
     pub fn new(caller: Caller) -> Self {
         Self { caller }
     }
-
-    async fn by_ids<E: Identified>(&self, ids: &[E::Id]) -> Result<HashMap<E::Id, Arc<E::Model>>> {
-        Ok(lookup::by_ids::<E>(&self.caller.app.db, &self.caller.scope, ids).await?)
-    }
 }
 
 macro_rules! by_id {
@@ -46,20 +42,13 @@ macro_rules! by_id {
             type Error = ApiError;
 
             async fn load(&self, ids: &[$id]) -> Result<HashMap<$id, Self::Value>> {
-                self.by_ids::<$table::Entity>(ids).await
+                Ok(lookup::by_ids::<$table::Entity>(&self.caller.app.db, &self.caller.scope, ids).await?)
             }
         })+
     };
 }
 
-by_id!(
-    ClientId => client,
-    OnboardingId => onboarding,
-    ContactId => contact,
-    ConversationId => conversation,
-    MessageId => message,
-    TemplateId => template,
-);
+lookup::each_identified!(by_id);
 
 impl Loader<WhatsappId> for Rows {
     type Value = Arc<message::Model>;

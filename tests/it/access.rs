@@ -436,7 +436,7 @@ async fn another_partner_finds_nothing() {
     }
     assert_eq!(data["viewer"]["partner"]["name"], "Rival");
     // Nor does a known number lead anywhere: to its holder's rows least of all.
-    let query = "query($n: String!) { conversations(filter: { search: $n }) { nodes { id } } }";
+    let query = "query($n: String!) { conversations(filter: { search: $n }) { nodes { id contact { phoneNumber } } } }";
     let data = scene.t.ask_as(Some(&rival), query, json!({ "n": ADA })).await["data"].clone();
     assert_eq!(data["conversations"]["nodes"], json!([]));
 }

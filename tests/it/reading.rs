@@ -301,7 +301,7 @@ async fn a_page_of_history_costs_the_same_number_of_statements_whatever_its_size
     let query = "query($id: ID!, $first: Int!) { history(clientId: $id, first: $first) { nodes {
         id text status from to statusHistory { status } reactions { emoji } replyTo { id } client { displayName }
         conversation { window { isOpen } lastMessage { text } contact { fullName } } } } }";
-    let cost = async |first: i64, hoped: i64| {
+    let cost = async |query: &str, first: i64, hoped: i64| {
         let mut least = i64::MAX;
         // The engines look at the database now and then; of many tries one is undisturbed.
         for _ in 0..60 {
@@ -316,9 +316,16 @@ async fn a_page_of_history_costs_the_same_number_of_statements_whatever_its_size
         }
         least
     };
-    let few = cost(5, 0).await;
-    assert_eq!(cost(100, few).await, few);
+    let few = cost(query, 5, 0).await;
+    assert_eq!(cost(query, 100, few).await, few);
     assert!((1..=15).contains(&few), "{few} statements");
+    // What the messages belong to comes with them.
+    let list =
+        "query($id: ID!, $first: Int!) { history(clientId: $id, first: $first) { nodes { id BESIDE } } }";
+    let [alone, beside] = ["", "from to conversation { window { isOpen } contact { fullName } }"]
+        .map(|part| list.replace("BESIDE", part));
+    let alone = cost(&alone, 50, 0).await;
+    assert_eq!(cost(&beside, 50, alone).await, alone);
 }
 
 /// Fields of a type that need no arguments, each with a selection of its plain fields where it has fields of its own.

@@ -115,7 +115,7 @@ pub fn messages<'a>(
             None => items.clients_of_messages(ctx, &page.rows).await?,
         };
         Ok(Connection::new(page, |Joined(row, conversation)| {
-            let beside = Beside::message(clients.get(&row.client_id).cloned(), conversation);
+            let beside = Beside::of_message(clients.get(&row.client_id).cloned(), conversation);
             Message(row, beside)
         }))
     })
@@ -157,11 +157,11 @@ pub fn conversations<'a>(
         let filter = filter.unwrap_or_default().into();
         let app = ctx.app();
         let items = Items::of(ctx);
-        let (db, now, wanted) = (&app.db, app.now(), items.conversations());
+        let (db, now, wanted) = (&app.db, app.now(), items.conversations(false));
         let page = conversations::queries::list(db, scope, clients, &filter, now, &wanted, args).await?;
         let clients = items.clients_of_conversations(ctx, &page.rows).await?;
         Ok(Connection::new(page, |Joined(row, contact)| {
-            let beside = Beside::conversation_of(clients.get(&row.client_id).cloned(), contact);
+            let beside = Beside::of_conversation(clients.get(&row.client_id).cloned(), contact);
             Conversation(row, beside)
         }))
     })
