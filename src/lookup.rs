@@ -14,7 +14,7 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use crate::auth::{OfClient, Scope};
-use crate::db::{Db, Found};
+use crate::db::{Columns, Db, Found};
 use crate::ids::PublicId;
 
 /// Merges of merges are followed so far.
@@ -72,7 +72,21 @@ pub async fn by_ids<E: Identified>(
     scope: &Scope,
     ids: &[E::Id],
 ) -> Result<HashMap<E::Id, Arc<E::Model>>, DbErr> {
-    let read = async |ids: Vec<Uuid>| db.rows(scope.among::<E>(E::ID, ids)).await;
+    by_ids_with::<E>(db, scope, ids, Columns::All).await
+}
+
+/// The same, where only some columns are needed beside the id.
+///
+/// # Errors
+/// When the database is away.
+pub async fn by_ids_with<E: Identified>(
+    db: &Db,
+    scope: &Scope,
+    ids: &[E::Id],
+    columns: Columns<E>,
+) -> Result<HashMap<E::Id, Arc<E::Model>>, DbErr> {
+    let columns = columns.and(Columns::Some(vec![E::ID]));
+    let read = async |ids: Vec<Uuid>| db.rows_with(scope.among::<E>(E::ID, ids), &columns, Vec::new()).await;
     let rows = read(ids.iter().map(|id| id.uuid()).collect()).await?;
     let mut found: HashMap<E::Id, Arc<E::Model>> =
         rows.into_iter().map(|row| (E::id(&row), Arc::new(row))).collect();

@@ -8,8 +8,8 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 
 use crate::auth::Scope;
 use crate::contacts::phone;
-use crate::db::page::{Ordering, Page, PageArgs, page};
-use crate::db::{Db, search};
+use crate::db::page::{Ordering, Page, PageArgs, page_with};
+use crate::db::{Columns, Db, search};
 use crate::lookup;
 
 /// Which clients.
@@ -36,7 +36,7 @@ pub async fn one(db: &Db, scope: &Scope, id: ClientId) -> Result<Option<Arc<clie
 /// # Errors
 /// When the database is away.
 pub async fn all(db: &Db, scope: &Scope, ids: &[ClientId]) -> Result<Option<Vec<ClientId>>, DbErr> {
-    let rows = lookup::by_ids::<client::Entity>(db, scope, ids).await?;
+    let rows = lookup::by_ids_with::<client::Entity>(db, scope, ids, Columns::none()).await?;
     let mut known = Vec::with_capacity(ids.len());
     for id in ids {
         let Some(row) = rows.get(id) else { return Ok(None) };
@@ -47,7 +47,7 @@ pub async fn all(db: &Db, scope: &Scope, ids: &[ClientId]) -> Result<Option<Vec<
     Ok(Some(known))
 }
 
-/// Clients, oldest first.
+/// Clients, oldest first; of their columns these, the id among them.
 ///
 /// # Errors
 /// When the database is away.
@@ -55,6 +55,7 @@ pub async fn list(
     db: &Db,
     scope: &Scope,
     filter: &Filter,
+    columns: &Columns<client::Entity>,
     args: PageArgs,
 ) -> Result<Page<client::Model>, DbErr> {
     use client::Column;
@@ -76,7 +77,8 @@ pub async fn list(
         ];
         select = select.filter(search::contains(&columns, number.as_deref().unwrap_or(words)));
     }
-    page(db, select, Ordering { key: None, id: Column::Id, descending: false }, args).await
+    let ordering = Ordering { key: None, id: Column::Id, descending: false };
+    page_with(db, select, columns, Vec::new(), ordering, args).await
 }
 
 /// How many messages of these clients wait in their lanes, those on the wire included. The clients came through the

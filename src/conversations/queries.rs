@@ -11,7 +11,7 @@ use super::window::OPEN_FOR;
 use crate::auth::Scope;
 use crate::contacts::{self, phone};
 use crate::db::page::{Ordering, Page, PageArgs, page_with};
-use crate::db::{Columns, Db, Join, Joined, search};
+use crate::db::{Columns, Db, Join, Joined, Shared, search};
 
 /// Which conversations.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,7 @@ pub struct Filter {
 }
 
 /// A conversation, and its contact if that is wanted and there.
-pub type Row = Joined<conversation::Model, contact::Model>;
+pub type Row = Joined<conversation::Model, Shared<contact::Model>>;
 
 /// What is read of conversations.
 #[derive(Clone, Debug)]

@@ -89,18 +89,19 @@ impl<'a> Model<'a> {
         if let Some(layout) = self.layouts[self.table].get() {
             return Ok(layout);
         }
-        let from = self.from();
-        let columns = self.row.as_ref().column_names();
-        let mine = columns.get(from..).unwrap_or_default();
+        let (from, statement) = (self.from(), self.row.as_ref());
         // Of a table beside another: `table.column`.
-        let split = |column: &'a str| column.rsplit_once('.').unwrap_or(("", column));
-        let table = mine.first().map_or("", |column| split(column).0);
-        let mut rest =
-            mine.iter().map(|column| split(column)).take_while(|(its, _)| *its == table).peekable();
+        let split = |name: &'a str| name.rsplit_once('.').unwrap_or(("", name));
+        let mut names = (from..).map_while(|column| statement.column_name(column).ok()).map(split).peekable();
+        let table = names.peek().map_or("", |(table, _)| table);
         let there: Vec<bool> =
-            fields.iter().map(|field| rest.next_if(|(_, column)| column == field).is_some()).collect();
-        if rest.next().is_some() || (self.extent == Extent::Whole && there.contains(&false)) {
-            return Err(Error::custom(format_args!("columns {mine:?} are not the fields {fields:?}")));
+            fields.iter().map(|field| names.next_if_eq(&(table, *field)).is_some()).collect();
+        let is_more = names.next_if(|(its, _)| *its == table).is_some();
+        if is_more || (self.extent == Extent::Whole && there.contains(&false)) {
+            let columns = statement.column_names();
+            return Err(Error::custom(format_args!(
+                "columns {columns:?} from {from} on are not the fields {fields:?}"
+            )));
         }
         let to = from + there.iter().filter(|there| **there).count();
         Ok(self.layouts[self.table].get_or_init(|| Layout { from, to, there }))

@@ -17,6 +17,11 @@ use super::{Columns, Db};
 #[serde(bound = "A: Deserialize<'de>, B: Deserialize<'de>")]
 pub struct Joined<A, B>(#[serde(deserialize_with = "shared")] pub Arc<A>, pub Option<B>);
 
+/// A row beside another, in the place where it stays: it would be moved a few times on its way.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(transparent, bound = "A: Deserialize<'de>")]
+pub struct Shared<A>(#[serde(deserialize_with = "shared")] pub Arc<A>);
+
 fn shared<'de, D: Deserializer<'de>, A: Deserialize<'de>>(from: D) -> Result<Arc<A>, D::Error> {
     A::deserialize(from).map(Arc::new)
 }
@@ -33,9 +38,21 @@ impl<A: ModelTrait> OfTable for A {
     }
 }
 
+impl<A: ModelTrait> OfTable for Shared<A> {
+    fn table() -> &'static str {
+        <A as OfTable>::table()
+    }
+}
+
 impl<A: ModelTrait, B> OfTable for Joined<A, B> {
     fn table() -> &'static str {
         <A as OfTable>::table()
+    }
+}
+
+impl<A: FromQueryResult> FromQueryResult for Shared<A> {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        Ok(Self(Arc::new(A::from_query_result(row, prefix)?)))
     }
 }
 

@@ -32,7 +32,7 @@ use tokio::task::coop::unconstrained;
 
 pub use alone::Alone;
 use decode::Extent;
-pub use join::{Join, Joined};
+pub use join::{Join, Joined, Shared};
 use rows::Rows;
 pub use tx::{Found, Reader, SelectExt, Single, Sql, Tx, UpdateExt, WriteExt, built};
 pub use write::{insert, inserts, least, padded, update, upsert};
@@ -77,6 +77,25 @@ pub enum Columns<E: EntityTrait> {
     /// These. The other fields of a model are then empty, without a sign of it (zero, no text, the first of an enum's words):
     /// for what is known to look at these alone.
     Some(Vec<E::Column>),
+}
+
+impl<E: EntityTrait> Columns<E> {
+    /// None of them: whether there is a row is all that matters.
+    pub fn none() -> Self {
+        Self::Some(Vec::new())
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        match (self, others) {
+            (Self::Some(mut some), Self::Some(others)) => {
+                some.extend(others);
+                Self::Some(some)
+            }
+            _ => Self::All,
+        }
+    }
 }
 
 /// An open database.
@@ -144,6 +163,7 @@ impl Db {
         E: EntityTrait,
         M: Found,
     {
+        let is_whole = matches!(columns, Columns::All) && joins.is_empty();
         let mut select = match columns {
             Columns::Some(_) => select.select_only().columns(self.needed(columns)),
             Columns::All => select,
@@ -151,7 +171,8 @@ impl Db {
         for join in joins {
             join.add_to(QueryTrait::query(&mut select));
         }
-        self.found(select.build(self.backend()), Extent::Part).await
+        let extent = if is_whole { Extent::Whole } else { Extent::Part };
+        self.found(select.build(self.backend()), extent).await
     }
 
     /// Of a table's columns those that are read if these are needed. On SQLite a sixth of a page's time went into values that

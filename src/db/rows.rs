@@ -153,7 +153,7 @@ mod tests {
     use tempfile::TempDir;
     use uuid::Uuid;
 
-    use super::super::{Columns, Db, Join, Joined, Purpose, Sql, insert};
+    use super::super::{Columns, Db, Join, Joined, Purpose, Shared, Sql, insert};
     use super::*;
 
     async fn open() -> (Db, TempDir) {
@@ -388,7 +388,7 @@ mod tests {
 
     #[tokio::test]
     async fn rows_stand_beside_what_they_lead_to_and_beside_nothing_where_that_is_gone() {
-        type Row = Joined<message::Model, Joined<conversation::Model, contact::Model>>;
+        type Row = Joined<message::Model, Joined<conversation::Model, Shared<contact::Model>>>;
         let (db, _place) = open().await;
         let [a, b, c] =
             [1, 2, 3].map(|n| message::Model { id: MessageId(Uuid::from_u128(n)), ..a_message() });
@@ -460,7 +460,7 @@ mod tests {
         let read: Vec<Row> =
             db.rows_with(messages(), &Columns::All, joins(&Columns::All, &Columns::All)).await.unwrap();
         let expected = [
-            with(&a, Some(Joined(Arc::new(here.clone()), Some(person)))),
+            with(&a, Some(Joined(Arc::new(here.clone()), Some(Shared(Arc::new(person)))))),
             with(&b, Some(Joined(Arc::new(alone.clone()), None))),
             with(&c, None),
         ];
@@ -482,7 +482,7 @@ mod tests {
                             its.id,
                             its.unread_count,
                             its.contact_id.0,
-                            who.as_ref().map(|who| who.profile_name.clone()),
+                            who.as_ref().map(|Shared(who)| who.profile_name.clone()),
                         )
                     });
                     (row.id, row.text.clone(), rest)

@@ -14,8 +14,8 @@ use tokio::sync::OnceCell;
 use super::context::ContextExt;
 use super::error::{ApiError, Result};
 use super::loaders::Rows;
-use super::types::{Contact, Conversation, Message};
-use crate::db::{Columns, Joined};
+use super::types::{Client, Contact, Conversation, Message};
+use crate::db::{Columns, Joined, Shared};
 use crate::feed::about::About;
 use crate::lookup;
 use crate::{conversations, messages};
@@ -43,12 +43,15 @@ impl Beside {
     /// What a message belongs to.
     pub fn of_message(client: Option<Arc<client::Model>>, rest: Option<conversations::queries::Row>) -> Self {
         let (conversation, contact) = rest.map_or((None, None), |Joined(row, contact)| (Some(row), contact));
-        Self::Item(Arc::new(Known { client, conversation, contact: contact.map(Arc::new) }))
+        Self::Item(Arc::new(Known { client, conversation, contact: contact.map(|Shared(row)| row) }))
     }
 
     /// What a conversation belongs to.
-    pub fn of_conversation(client: Option<Arc<client::Model>>, contact: Option<contact::Model>) -> Self {
-        Self::Item(Arc::new(Known { client, conversation: None, contact: contact.map(Arc::new) }))
+    pub fn of_conversation(
+        client: Option<Arc<client::Model>>,
+        contact: Option<Shared<contact::Model>>,
+    ) -> Self {
+        Self::Item(Arc::new(Known { client, conversation: None, contact: contact.map(|Shared(row)| row) }))
     }
 
     /// A client.
@@ -163,36 +166,23 @@ impl<'a> Items<'a> {
         conversations::queries::Wanted { columns: self.columns::<Conversation>(), contact }
     }
 
-    /// The clients of messages, as far as they are asked for.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn clients_of_messages(
-        &self,
-        ctx: &Context<'_>,
-        rows: &[messages::queries::Row],
-    ) -> Result<Clients> {
-        let conversation = self.within("conversation");
-        let ask = ["from", "to", "client"].into_iter().any(|field| self.ask(field));
-        if ask || conversation.ask("client") || conversation.ask("window") {
-            return clients(ctx, rows.iter().map(|Joined(row, _)| row.client_id)).await;
-        }
-        Ok(Clients::new())
+    /// What to read of the clients of messages. None: nothing.
+    pub fn clients_of_messages(&self) -> Option<Columns<client::Entity>> {
+        let ends = self.ask("from") || self.ask("to");
+        let number = ends.then(|| Columns::Some(vec![client::Column::PhoneNumber]));
+        let others = self.within("conversation").clients_of_conversations();
+        [self.client(), number, others].into_iter().flatten().reduce(Columns::and)
     }
 
-    /// The clients of conversations, as far as they are asked for.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn clients_of_conversations(
-        &self,
-        ctx: &Context<'_>,
-        rows: &[conversations::queries::Row],
-    ) -> Result<Clients> {
-        if self.ask("client") || self.ask("window") {
-            return clients(ctx, rows.iter().map(|Joined(row, _)| row.client_id)).await;
-        }
-        Ok(Clients::new())
+    /// What to read of the clients of conversations. None: nothing.
+    pub fn clients_of_conversations(&self) -> Option<Columns<client::Entity>> {
+        // A window is open since the client was connected, if at all.
+        let window = self.ask("window").then(|| Columns::Some(vec![client::Column::ConnectedAt]));
+        [self.client(), window].into_iter().flatten().reduce(Columns::and)
+    }
+
+    fn client(&self) -> Option<Columns<client::Entity>> {
+        self.ask("client").then(|| self.within("client").columns::<Client>())
     }
 
     /// The columns that all of it is made of.
@@ -219,10 +209,19 @@ impl<'a> Items<'a> {
 /// Rows of clients.
 pub type Clients = HashMap<ClientId, Arc<client::Model>>;
 
-async fn clients(ctx: &Context<'_>, ids: impl Iterator<Item = ClientId>) -> Result<Clients> {
+/// The clients of a list's items, as far as they are asked for.
+///
+/// # Errors
+/// When the database is away.
+pub async fn clients(
+    ctx: &Context<'_>,
+    ids: impl Iterator<Item = ClientId>,
+    columns: Option<Columns<client::Entity>>,
+) -> Result<Clients> {
+    let Some(columns) = columns else { return Ok(Clients::new()) };
     let ids: Vec<ClientId> = ids.collect::<BTreeSet<ClientId>>().into_iter().collect();
     if ids.is_empty() {
         return Ok(Clients::new());
     }
-    Ok(lookup::by_ids::<client::Entity>(&ctx.app().db, ctx.reader()?, &ids).await?)
+    Ok(lookup::by_ids_with(&ctx.app().db, ctx.reader()?, &ids, columns).await?)
 }

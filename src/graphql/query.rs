@@ -4,6 +4,7 @@ use async_graphql::{Context, ID, InputObject, Object};
 use entity::{ClientId, OnboardingId, WebhookEndpointId, client};
 use futures_util::future::try_join_all;
 
+use super::beside::Items;
 use super::context::ContextExt;
 use super::error::{ApiError, Result};
 use super::pagination::{Asked, Connection, cost, size};
@@ -17,10 +18,11 @@ use super::types::{
     Client, Contact, Conversation, Message, Node, Onboarding, Template, Viewer, WebhookDelivery,
     WebhookEndpoint, node,
 };
+use crate::db::Columns;
 use crate::db::page::{DEFAULT, MOST, Page};
 use crate::events::filter::Filter;
 use crate::messages::queries::Of;
-use crate::{clients, conversations, events, onboarding, templates, webhooks};
+use crate::{clients, conversations, events, lookup, onboarding, templates, webhooks};
 
 /// Where reading begins.
 pub struct Query;
@@ -88,7 +90,8 @@ impl Query {
             mode: mode.map(Into::into),
             search,
         };
-        let page = clients::queries::list(&ctx.app().db, scope, &filter, args).await?;
+        let columns = Items::of(ctx).columns::<Client>();
+        let page = clients::queries::list(&ctx.app().db, scope, &filter, &columns, args).await?;
         Ok(Connection::new(page, |row| Client(Arc::new(row))))
     }
 
@@ -143,7 +146,8 @@ impl Query {
         #[graphql(desc = "Only what precedes this cursor.")] before: Option<String>,
     ) -> Option<Result<Connection<Message>>> {
         let load = async {
-            let client = named_client(ctx, client_id).await?;
+            let of_client = Items::of(ctx).clients_of_messages().unwrap_or_else(Columns::none);
+            let client = named_client(ctx, client_id, of_client).await?;
             let asked = Asked { first, after, last, before };
             lists::messages(ctx, Of::Client(client.id), Some(client), filter, asked).await
         };
@@ -165,7 +169,7 @@ impl Query {
         #[graphql(desc = "Only what precedes this cursor.")] before: Option<String>,
     ) -> Option<Result<Connection<Contact>>> {
         let load = async {
-            let client = named_client(ctx, client_id).await?;
+            let client = named_client(ctx, client_id, Columns::none()).await?;
             lists::contacts(ctx, client.id, filter, Asked { first, after, last, before }).await
         };
         Some(load.await)
@@ -184,7 +188,7 @@ impl Query {
         with: String,
     ) -> Option<Result<Conversation>> {
         let load = async {
-            let client = named_client(ctx, client_id).await?;
+            let client = named_client(ctx, client_id, Columns::none()).await?;
             let row = conversations::queries::with(&ctx.app().db, ctx.reader()?, client.id, &with).await?;
             Ok(row.map(Conversation::alone))
         };
@@ -225,7 +229,7 @@ impl Query {
         #[graphql(desc = "Only what follows this cursor.")] after: Option<String>,
     ) -> Option<Result<Connection<Template>>> {
         let load = async {
-            let client = named_client(ctx, client_id).await?;
+            let client = named_client(ctx, client_id, Columns::All).await?;
             let args = Asked { first, after, ..Asked::default() }.page::<Template>()?;
             let app = ctx.app();
             Box::pin(templates::refresh::ensure(app, &client)).await?;
@@ -321,14 +325,18 @@ pub(super) struct EventFilter {
     pub types: Option<Vec<EventType>>,
 }
 
-/// The client that an argument names, by the id that it has now.
+/// The client that an argument names, by the id that it has now; of its columns these.
 ///
 /// # Errors
 /// FORBIDDEN, NOT_FOUND.
-pub(super) async fn named_client(ctx: &Context<'_>, given: Given<ClientId>) -> Result<Arc<client::Model>> {
-    ctx.reader()?;
+pub(super) async fn named_client(
+    ctx: &Context<'_>,
+    given: Given<ClientId>,
+    columns: Columns<client::Entity>,
+) -> Result<Arc<client::Model>> {
+    let scope = ctx.reader()?;
     let row = match given.id() {
-        Some(id) => ctx.load(id).await?,
+        Some(id) => lookup::by_ids_with(&ctx.app().db, scope, &[id], columns).await?.remove(&id),
         None => None,
     };
     row.ok_or_else(|| ApiError::not_found("client"))

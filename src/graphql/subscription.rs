@@ -19,6 +19,7 @@ use super::types::event::{
 };
 use crate::app::App;
 use crate::auth::Scope;
+use crate::db::Columns;
 use crate::events::filter::Filter;
 use crate::events::queries::CursorError;
 use crate::feed::stream::{Item, Joined};
@@ -154,7 +155,7 @@ impl Subscription {
         #[graphql(desc = "Only what follows this place. Null: from now on.")] after: Option<EventCursor>,
     ) -> Result<BoxStream<'static, Result<SyncEvent>>> {
         let joined = join(ctx).await?;
-        named_client(ctx, client_id).await?;
+        named_client(ctx, client_id, Columns::none()).await?;
         let filter = of_types(ctx, Some(vec![client_id]), &[entity::EventType::SyncProgress]).await?;
         follow(ctx, joined, after, filter, |item| {
             if let StreamItem::Sync(event) = item { Some(event) } else { None }

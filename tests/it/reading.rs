@@ -358,16 +358,22 @@ async fn selections(t: &Tandem, kind: &str) -> Vec<(String, String)> {
     selections
 }
 
-/// A chat in which every field of messages and contacts has something to tell.
+/// A chat in which every field of messages, of contacts and of its client has something to tell.
 async fn telling_chat() -> (Tandem, String) {
     let t = Tandem::new().await;
     t.phone(SHOP, 1, 2).await;
-    let client = t.imported(SHOP, true, json!({})).await;
+    t.act("setProfile", json!({ "phoneNumber": SHOP, "about": "Brot und Kuchen" })).await;
+    let told = json!({ "businessEmail": "brot@example.org", "reference": "shop-7" });
+    let client = t.imported(SHOP, true, told).await;
     t.customer_writes(SHOP, ADA, "Guten Morgen!").await;
     t.settle().await;
     t.sent(&client, ADA, "Ja.").await;
     let ids = t.wire_ids(SHOP).await;
-    let business = Business { phone_number_id: ids.number_id, waba_id: ids.waba_id, number: ids.number };
+    let business = Business {
+        phone_number_id: ids.number_id.clone(),
+        waba_id: ids.waba_id.clone(),
+        number: ids.number.clone(),
+    };
     let ada = Customer { number: ADA.to_owned(), user_id: "DE.9000000000001".to_owned() };
     let at = t.clock().await;
     let wamid = |token| ada.wamid(token, false);
@@ -402,6 +408,7 @@ async fn telling_chat() -> (Tandem, String) {
     failed.1["statuses"][0]["pricing"] =
         json!({ "billable": false, "pricing_model": "PMP", "type": "regular", "category": "service" });
     hear(&[failed]).await;
+    t.hear(&ids.account(at + 8, &json!({ "event": "ACCOUNT_OFFBOARDED" }))).await;
     (t, client)
 }
 
@@ -425,6 +432,14 @@ async fn a_field_says_the_same_asked_alone_or_with_all_others() {
             "history(clientId: $id) { edges { node { id conversation { FIELD } } } }",
             "/conversation",
         ),
+        ("Client", "clients { nodes { id FIELD } } client(id: $id) { id }", ""),
+        ("Client", "history(clientId: $id) { nodes { id client { FIELD } } }", "/client"),
+        (
+            "Client",
+            "history(clientId: $id) { nodes { id conversation { client { FIELD } } } }",
+            "/conversation/client",
+        ),
+        ("Client", "conversations(clientIds: [$id]) { nodes { id client { FIELD } } }", "/client"),
     ] {
         let rows = async |selection: &str| {
             let query = format!("query($id: ID!) {{ {} }}", list.replace("FIELD", selection));
@@ -445,7 +460,10 @@ async fn a_field_says_the_same_asked_alone_or_with_all_others() {
             let told = |rows: &[Value]| rows.iter().map(|row| row[name].clone()).collect::<Vec<Value>>();
             assert_eq!(told(&alone), told(&whole), "{kind}.{name} in {list}");
             let says = |told: &Value| !matches!(told, Value::Null | Value::Bool(false)) && *told != json!([]);
-            assert!(told(&whole).iter().any(says), "{kind}.{name} is empty everywhere: {whole:#?}");
+            // What a connected client cannot have.
+            let is_not = ["phoneNumberIsTemporary", "disconnection"].contains(&name.as_str());
+            let is_told = told(&whole).iter().any(says);
+            assert_eq!(is_told, !is_not, "{kind}.{name} in {whole:#?}");
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use entity::{client, sync};
+use entity::client::{self, Column};
+use entity::sync;
 use serde_json::Value;
 
 use super::clamp;
@@ -15,6 +16,7 @@ use super::lists::{self, ContactFilter, ConversationFilter, HistoryFilter};
 use super::{Contact, Conversation, Message, SyncProgress, Usage};
 use crate::clients::{capabilities, disconnection};
 use crate::db::page::Place;
+use crate::graphql::beside::MadeOf;
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::{ApiError, Result};
 use crate::graphql::loaders::{QueuedOf, SyncsOf, UsageOf};
@@ -30,6 +32,33 @@ const DAY: i64 = 86_400;
 /// A business number, or the place kept for it until it is connected.
 #[derive(Clone)]
 pub struct Client(pub Arc<client::Model>);
+
+impl MadeOf for Client {
+    type Table = client::Entity;
+
+    const ALWAYS: &'static [client::Column] = &[Column::Id];
+
+    fn columns(field: &str) -> Option<&'static [client::Column]> {
+        Some(match field {
+            "__typename" | "id" | "usage" => &[],
+            "mode" | "capabilities" | "sendLimit" => &[Column::Mode],
+            "status" => &[Column::Status],
+            "phoneNumber" => &[Column::PhoneNumber, Column::TemporaryNumber],
+            "phoneNumberIsTemporary" => &[Column::PhoneNumber],
+            "displayName" => &[Column::DisplayName],
+            "businessName" => &[Column::BusinessName],
+            "businessEmail" => &[Column::BusinessEmail],
+            "profile" => &[Column::Profile],
+            "reference" => &[Column::Reference],
+            "connectedAt" => &[Column::ConnectedAt],
+            "createdAt" => &[Column::CreatedAt],
+            "pauseReason" => &[Column::Status, Column::PauseReason],
+            "historyImport" => &[Column::HistoryImport],
+            // What is made of many; and lists, which take the row over.
+            _ => return None,
+        })
+    }
+}
 
 impl Listed for Client {
     const KIND: u8 = b'c';

@@ -30,11 +30,12 @@ impl MadeOf for Contact {
     type Table = contact::Entity;
 
     // The number is also where a message came from, or went.
-    const ALWAYS: &'static [contact::Column] = &[Column::Id, Column::ClientId, Column::PhoneNumber];
+    const ALWAYS: &'static [contact::Column] = &[Column::Id, Column::PhoneNumber];
 
     fn columns(field: &str) -> Option<&'static [contact::Column]> {
         Some(match field {
-            "__typename" | "id" | "client" | "phoneNumber" | "conversation" => &[],
+            "__typename" | "id" | "phoneNumber" | "conversation" => &[],
+            "client" => &[Column::ClientId],
             "waUserId" => &[Column::WaUserId],
             "username" => &[Column::Username],
             "fullName" => &[Column::FullName],

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::enums::{MessageDirection, MessageOrigin};
 use super::{Contact, Conversation, Message};
 use crate::db::Joined;
-use crate::graphql::beside::{Beside, Items};
+use crate::graphql::beside::{self, Beside, Items};
 use crate::graphql::context::ContextExt;
 use crate::graphql::error::Result;
 use crate::graphql::pagination::{Asked, Connection};
@@ -92,7 +92,8 @@ impl From<ConversationFilter> for conversations::queries::Filter {
     }
 }
 
-/// A page of messages; of one client those whose row is known already need not read it again.
+/// A page of messages; of one client those whose row is known already, as far as [`Items::clients_of_messages`] says, need
+/// not read it again.
 ///
 /// # Errors
 /// FORBIDDEN, BAD_USER_INPUT.
@@ -112,7 +113,10 @@ pub fn messages<'a>(
         let page = messages::queries::history(db, scope, of, &filter, &items.messages(), args).await?;
         let clients = match client {
             Some(client) => HashMap::from([(client.id, client)]),
-            None => items.clients_of_messages(ctx, &page.rows).await?,
+            None => {
+                let ids = page.rows.iter().map(|Joined(row, _)| row.client_id);
+                beside::clients(ctx, ids, items.clients_of_messages()).await?
+            }
         };
         Ok(Connection::new(page, |Joined(row, conversation)| {
             let beside = Beside::of_message(clients.get(&row.client_id).cloned(), conversation);
@@ -159,7 +163,8 @@ pub fn conversations<'a>(
         let items = Items::of(ctx);
         let (db, now, wanted) = (&app.db, app.now(), items.conversations(false));
         let page = conversations::queries::list(db, scope, clients, &filter, now, &wanted, args).await?;
-        let clients = items.clients_of_conversations(ctx, &page.rows).await?;
+        let ids = page.rows.iter().map(|Joined(row, _)| row.client_id);
+        let clients = beside::clients(ctx, ids, items.clients_of_conversations()).await?;
         Ok(Connection::new(page, |Joined(row, contact)| {
             let beside = Beside::of_conversation(clients.get(&row.client_id).cloned(), contact);
             Conversation(row, beside)
