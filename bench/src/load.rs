@@ -139,6 +139,22 @@ impl Outcome {
         self.latencies.len() as f64 / self.seconds
     }
 
+    /// What a part of it, or another one, saw besides; times are no longer in order then.
+    fn add(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.good += other.good;
+        self.bad += other.bad;
+        self.seconds += other.seconds;
+    }
+
+    /// The same load, in several turns.
+    pub(crate) fn of(turns: Vec<Self>) -> Self {
+        let mut whole = Self::default();
+        turns.into_iter().for_each(|turn| whole.add(turn));
+        whole.latencies.sort_unstable();
+        whole
+    }
+
     /// A percentile, in milliseconds.
     pub(crate) fn ms(&self, percent: f64) -> f64 {
         percentile_ms(&self.latencies, percent)
@@ -173,10 +189,7 @@ pub(crate) async fn drive<S: Source>(
     while let Some(done) =
         tokio::time::timeout_at(deadline, workers.join_next()).await.context("answers stay away")?
     {
-        let part = done.context("a worker died")??;
-        whole.latencies.extend(part.latencies);
-        whole.good += part.good;
-        whole.bad += part.bad;
+        whole.add(done.context("a worker died")??);
     }
     whole.latencies.sort_unstable();
     Ok(whole)
