@@ -64,6 +64,7 @@ mod tests {
     use async_graphql::{ContainerType as _, Context};
     use serde_json::Value;
 
+    use super::types::conversation::ServiceWindow;
     use super::types::{Client, Contact, Conversation, Message};
     use super::*;
 
@@ -116,14 +117,16 @@ mod tests {
         fn room<'a, T: 'a, F: Future>(_: impl Fn(&'a T, &'a Context<'a>) -> F) -> usize {
             size_of::<F>()
         }
-        // Each field of each item of a list takes what the greediest field of its type needs.
+        // Each field of each item of a list takes what the greediest field of its type needs, and the engine 512 bytes more. Up to
+        // 1,024 the allocator is at its fastest.
         for (name, bytes) in [
             ("Message", room(Message::resolve_field)),
             ("Conversation", room(Conversation::resolve_field)),
             ("Contact", room(Contact::resolve_field)),
+            ("ServiceWindow", room(ServiceWindow::resolve_field)),
             ("Client", room(Client::resolve_field)),
         ] {
-            assert!(bytes <= 1200, "{name}: {bytes} bytes");
+            assert!(bytes <= 512, "{name}: {bytes} bytes");
         }
     }
 }

@@ -139,7 +139,7 @@ impl Query {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Whose messages.")] client_id: Given<ClientId>,
-        #[graphql(desc = "Which messages. Null: all.")] filter: Option<HistoryFilter>,
+        #[graphql(desc = "Which messages. Null: all.")] filter: Option<Box<HistoryFilter>>,
         #[graphql(desc = "How many from the beginning, 1 to 100. Null: 50.")] first: Option<i32>,
         #[graphql(desc = "Only what follows this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
@@ -204,7 +204,7 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(desc = "Whose conversations, at most 100 clients. Null: of all that you may see.")]
         client_ids: Option<Vec<Given<ClientId>>>,
-        #[graphql(desc = "Which conversations. Null: all.")] filter: Option<ConversationFilter>,
+        #[graphql(desc = "Which conversations. Null: all.")] filter: Option<Box<ConversationFilter>>,
         #[graphql(desc = "How many from the beginning, 1 to 100. Null: 50.")] first: Option<i32>,
         #[graphql(desc = "Only what follows this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,

@@ -122,8 +122,8 @@ impl Client {
     }
 
     /// The profile that customers see. Set in the app in COEXISTENCE. Null: not known yet.
-    async fn profile(&self) -> Option<BusinessProfile> {
-        self.0.profile.as_ref().map(BusinessProfile::read)
+    async fn profile(&self) -> Option<Box<BusinessProfile>> {
+        self.0.profile.as_ref().map(BusinessProfile::read).map(Box::new)
     }
 
     /// The partner's own key for it. Null: none was given.
@@ -164,13 +164,13 @@ impl Client {
     }
 
     /// The import of up to six months of chats.
-    async fn history_sync(&self, ctx: &Context<'_>) -> Result<SyncProgress> {
-        self.sync(ctx, entity::SyncKind::History).await
+    async fn history_sync(&self, ctx: &Context<'_>) -> Result<Box<SyncProgress>> {
+        self.sync(ctx, entity::SyncKind::History).await.map(Box::new)
     }
 
     /// The import of the phone book.
-    async fn contact_sync(&self, ctx: &Context<'_>) -> Result<SyncProgress> {
-        self.sync(ctx, entity::SyncKind::Contacts).await
+    async fn contact_sync(&self, ctx: &Context<'_>) -> Result<Box<SyncProgress>> {
+        self.sync(ctx, entity::SyncKind::Contacts).await.map(Box::new)
     }
 
     /// Which features work where: every one has an answer.
@@ -214,7 +214,7 @@ impl Client {
     async fn history(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which messages. Null: all.")] filter: Option<HistoryFilter>,
+        #[graphql(desc = "Which messages. Null: all.")] filter: Option<Box<HistoryFilter>>,
         #[graphql(desc = "How many from the beginning, 1 to 100. Null: 50.")] first: Option<i32>,
         #[graphql(desc = "Only what follows this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
@@ -243,7 +243,7 @@ impl Client {
     async fn conversations(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which conversations. Null: all.")] filter: Option<ConversationFilter>,
+        #[graphql(desc = "Which conversations. Null: all.")] filter: Option<Box<ConversationFilter>>,
         #[graphql(desc = "How many from the beginning, 1 to 100. Null: 50.")] first: Option<i32>,
         #[graphql(desc = "Only what follows this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,

@@ -115,6 +115,6 @@ impl Contact {
             ctx.reader()?;
             Ok(ctx.load(ConversationOf(self.0.id)).await?.map(Conversation::alone))
         };
-        load.await.transpose()
+        Box::pin(load).await.transpose()
     }
 }

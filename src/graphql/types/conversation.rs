@@ -81,7 +81,7 @@ impl Conversation {
             let Some(id) = self.0.last_message_id else { return Ok(None) };
             Ok(ctx.load(id).await?.map(Message::alone))
         };
-        load.await.transpose()
+        Box::pin(load).await.transpose()
     }
 
     /// The customer service window: 24 hours from the customer's last live message. Imported history and messages sent in
@@ -113,7 +113,7 @@ impl Conversation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which messages. Null: all. `with` and `conversationId` are of no use here.")]
-        filter: Option<HistoryFilter>,
+        filter: Option<Box<HistoryFilter>>,
         #[graphql(desc = "How many from the beginning, 1 to 100. Null: 50.")] first: Option<i32>,
         #[graphql(desc = "Only what follows this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
@@ -153,6 +153,6 @@ impl ServiceWindow {
             let Some(id) = self.opened_by else { return Ok(None) };
             Ok(ctx.load(id).await?.map(Message::alone))
         };
-        load.await.transpose()
+        Box::pin(load).await.transpose()
     }
 }

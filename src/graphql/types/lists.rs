@@ -1,5 +1,5 @@
-//! Lists that several fields give, and their filters. Each is read in a box of its own: the engine makes room for the largest
-//! of a type's fields whenever it resolves the smallest.
+//! Lists that several fields give, and their filters. Each is read in a box of its own, and the larger filters are given in one:
+//! the engine makes room for the largest of a type's fields whenever it resolves the smallest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -101,13 +101,13 @@ pub fn messages<'a>(
     ctx: &'a Context<'_>,
     of: Of,
     client: Option<Arc<client::Model>>,
-    filter: Option<HistoryFilter>,
+    filter: Option<Box<HistoryFilter>>,
     asked: Asked,
 ) -> BoxFuture<'a, Result<Connection<Message>>> {
     Box::pin(async move {
         let scope = ctx.reader()?;
         let args = asked.page::<Message>()?;
-        let filter = filter.unwrap_or_default().into();
+        let filter = (*filter.unwrap_or_default()).into();
         let items = Items::of(ctx);
         let db = &ctx.app().db;
         let page = messages::queries::history(db, scope, of, &filter, &items.messages(), args).await?;
@@ -152,13 +152,13 @@ pub fn contacts<'a>(
 pub fn conversations<'a>(
     ctx: &'a Context<'_>,
     clients: Option<&'a [ClientId]>,
-    filter: Option<ConversationFilter>,
+    filter: Option<Box<ConversationFilter>>,
     asked: Asked,
 ) -> BoxFuture<'a, Result<Connection<Conversation>>> {
     Box::pin(async move {
         let scope = ctx.reader()?;
         let args = asked.page::<Conversation>()?;
-        let filter = filter.unwrap_or_default().into();
+        let filter = (*filter.unwrap_or_default()).into();
         let app = ctx.app();
         let items = Items::of(ctx);
         let (db, now, wanted) = (&app.db, app.now(), items.conversations(false));

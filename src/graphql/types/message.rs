@@ -210,7 +210,7 @@ impl Message {
             let (client, conversation) = (self.0.client_id, self.0.conversation_id);
             Ok(ctx.load(WhatsappId { client, conversation, id }).await?.map(Message::alone))
         };
-        load.await.transpose()
+        Box::pin(load).await.transpose()
     }
 
     /// Whether it was forwarded.
