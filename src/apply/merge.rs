@@ -9,7 +9,7 @@ use entity::{
     message_key, message_status, reaction, sync,
 };
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -183,7 +183,7 @@ async fn conversations(
 }
 
 /// Two rows of one message.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize, FromQueryResult)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 struct Pair {
     a: MessageId,
     b: MessageId,

@@ -10,8 +10,8 @@ use entity::{
 };
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query, SelectStatement};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, DbErr, EntityTrait, FromQueryResult, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect, Select, Set,
+    ActiveModelTrait, ColumnTrait, Condition, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect, Select, Set,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -798,14 +798,14 @@ pub(crate) async fn recount_unread<C: Sql>(
     tx.put(db::built(tx, &update)).await
 }
 
-#[derive(Deserialize, FromQueryResult)]
+#[derive(Deserialize)]
 struct Newest {
     sent_at: Timestamp,
     id: MessageId,
 }
 
 /// A message on the wire, or one of which nobody knows whether it arrived.
-#[derive(Deserialize, FromQueryResult)]
+#[derive(Deserialize)]
 struct Unsettled {
     conversation_id: ConversationId,
     content: Value,

@@ -40,9 +40,9 @@ pub struct Wanted {
 
 impl Wanted {
     /// What stands beside a conversation.
-    pub fn joins(&self, db: &Db) -> Vec<Join> {
+    pub fn joins(&self) -> Vec<Join> {
         let contact = |columns| {
-            Join::new::<contact::Entity>(db, conversation::Column::ContactId, contact::Column::Id, columns)
+            Join::new::<contact::Entity>(conversation::Column::ContactId, contact::Column::Id, columns)
         };
         self.contact.iter().map(contact).collect()
     }
@@ -94,7 +94,7 @@ pub async fn list(
         select = select.filter(Expr::exists(people));
     }
     let ordering = Ordering { key: Some(Column::LastActivityAt), id: Column::Id, descending: true };
-    page_with(db, select, &wanted.columns, wanted.joins(db), ordering, args).await
+    page_with(db, select, &wanted.columns, wanted.joins(), ordering, args).await
 }
 
 /// The rule of [`super::window::is_open`] as the database asks it. Never null, so that its opposite is not either.

@@ -3,14 +3,10 @@
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement};
-use sea_orm::{
-    ColumnTrait, DbErr, EntityName, EntityTrait, FromQueryResult, IdenStatic, IntoSimpleExpr, ModelTrait,
-    QueryResult,
-};
+use sea_orm::{ColumnTrait, EntityTrait, IdenStatic, IntoSimpleExpr};
 use serde::{Deserialize, Deserializer};
-use uuid::Uuid;
 
-use super::{Columns, Db};
+use super::Columns;
 
 /// A row, and the one that it leads to, if that was asked for and is there.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -26,46 +22,6 @@ fn shared<'de, D: Deserializer<'de>, A: Deserialize<'de>>(from: D) -> Result<Arc
     A::deserialize(from).map(Arc::new)
 }
 
-/// Rows of a table. Beside another one's its columns are called by its name, a dot, and theirs.
-pub trait OfTable {
-    /// The table's name.
-    fn table() -> &'static str;
-}
-
-impl<A: ModelTrait> OfTable for A {
-    fn table() -> &'static str {
-        A::Entity::default().table_name()
-    }
-}
-
-impl<A: ModelTrait> OfTable for Shared<A> {
-    fn table() -> &'static str {
-        <A as OfTable>::table()
-    }
-}
-
-impl<A: ModelTrait, B> OfTable for Joined<A, B> {
-    fn table() -> &'static str {
-        <A as OfTable>::table()
-    }
-}
-
-impl<A: FromQueryResult> FromQueryResult for Shared<A> {
-    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
-        Ok(Self(Arc::new(A::from_query_result(row, prefix)?)))
-    }
-}
-
-impl<A: FromQueryResult, B: FromQueryResult + OfTable> FromQueryResult for Joined<A, B> {
-    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
-        let beside = format!("{}.", B::table());
-        // Not asked for: an error, since there is no such column. Not there: its id is NULL.
-        let there = matches!(row.try_get::<Option<Uuid>>(&beside, "id"), Ok(Some(_)));
-        let other = there.then(|| B::from_query_result(row, &beside)).transpose()?;
-        Ok(Self(Arc::new(A::from_query_result(row, prefix)?), other))
-    }
-}
-
 /// Another table whose rows are read beside those of a list, or beside those that were joined before.
 pub struct Join {
     on: Expr,
@@ -75,13 +31,14 @@ pub struct Join {
 
 impl Join {
     /// The rows of `T` whose id stands in a column of another table; their own columns as far as they are needed, the id
-    /// among them, which is the first.
-    pub fn new<T: EntityTrait>(db: &Db, from: impl ColumnTrait, id: T::Column, columns: &Columns<T>) -> Self {
+    /// among them, which is the first. Beside another table's they are
+    /// called by this one's name, a dot, and theirs.
+    pub fn new<T: EntityTrait>(from: impl ColumnTrait, id: T::Column, columns: &Columns<T>) -> Self {
         let table = T::default().table_name();
         Self {
             on: from.into_simple_expr().eq(id.into_simple_expr()),
-            columns: db
-                .needed(columns)
+            columns: columns
+                .needed()
                 .map(|column| {
                     let name = [table, ".", column.as_str()].concat();
                     (column.select_as(column.into_simple_expr()), name)

@@ -8,19 +8,19 @@ use rusqlite::Connection;
 use sea_orm::sea_query::Query;
 use sea_orm::sqlx::PgPool;
 use sea_orm::{
-    ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait,
-    FromQueryResult, Iterable, QuerySelect, QueryTrait, Select, Statement, StatementBuilder, UpdateMany,
+    ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, Iterable,
+    QuerySelect, QueryTrait, Select, Statement, StatementBuilder, UpdateMany,
 };
 use serde::de::DeserializeOwned;
 
 use super::Db;
-use super::decode::{Extent, Failed};
+use super::decode::{Extent, Failed, models_of};
 use super::writer::{self, Transaction, Writer};
 
 /// What a statement finds, whichever driver reads it: a model, or a struct whose fields are the columns in their order.
-pub trait Found: DeserializeOwned + FromQueryResult + Send + 'static {}
+pub trait Found: DeserializeOwned + Send + 'static {}
 
-impl<M: DeserializeOwned + FromQueryResult + Send + 'static> Found for M {}
+impl<M: DeserializeOwned + Send + 'static> Found for M {}
 
 /// What statements run through.
 pub trait Sql: Sync {
@@ -142,6 +142,15 @@ where
     }
 }
 
+/// What a statement finds on Postgres.
+pub(super) async fn read<M: Found>(
+    through: &impl ConnectionTrait,
+    statement: Statement,
+    extent: Extent,
+) -> Result<Vec<M>, DbErr> {
+    models_of(&through.query_all_raw(statement).await?, extent)
+}
+
 /// Statements that were built without an entity.
 pub fn built<S: StatementBuilder>(through: &impl Sql, statement: &S) -> Statement {
     through.backend().build(statement)
@@ -196,7 +205,7 @@ impl Tx {
                 transaction.commit_after(run).await
             }
             Kind::Postgres(transaction) => {
-                let found = M::find_by_statement(statement).all(&transaction).await?;
+                let found = read(&transaction, statement, Extent::Whole).await?;
                 let (done, rest) = then(found)?;
                 for statement in rest {
                     transaction.execute_raw(statement).await?;
@@ -237,7 +246,7 @@ impl Sql for Tx {
                 self.count();
                 transaction.run(move |connection| writer::read(connection, &statement)).await
             }
-            Kind::Postgres(transaction) => M::find_by_statement(statement).all(transaction).await,
+            Kind::Postgres(transaction) => read(transaction, statement, Extent::Whole).await,
         }
     }
 
@@ -335,7 +344,7 @@ impl Sql for Single {
                 self.count();
                 writer.single(move |connection| writer::read(connection, &statement)).await
             }
-            SingleKind::Postgres(pool) => M::find_by_statement(statement).all(pool).await,
+            SingleKind::Postgres(pool) => read(pool, statement, Extent::Whole).await,
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use entity::{ClientId, EventType, PartnerId, Timestamp, event, event_head};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{DbErr, FromQueryResult, Statement};
+use sea_orm::{DbErr, Statement};
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -55,7 +55,7 @@ pub struct Numbered {
     pub positions: Vec<i64>,
 }
 
-#[derive(Deserialize, FromQueryResult)]
+#[derive(Deserialize)]
 struct Bumped {
     partner_id: PartnerId,
     head: i64,

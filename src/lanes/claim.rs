@@ -7,7 +7,7 @@ use entity::{
     client, conversation, lane_entry, media, message,
 };
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, Statement, Value};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, Statement, Value};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -47,13 +47,13 @@ pub(super) async fn clients<C: Sql>(
     Ok(rows.into_iter().map(|row| row.client_id).collect())
 }
 
-#[derive(Deserialize, FromQueryResult)]
+#[derive(Deserialize)]
 struct Queued {
     client_id: ClientId,
 }
 
 /// An entry that could go next.
-#[derive(Deserialize, FromQueryResult)]
+#[derive(Deserialize)]
 struct Next {
     client_id: ClientId,
     urgent: bool,

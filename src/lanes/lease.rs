@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use entity::{ClientId, lane};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, Statement, Value};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, Statement, Value};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ pub(super) struct Held {
     pub(super) taken_over: bool,
 }
 
-#[derive(Deserialize, FromQueryResult)]
+#[derive(Deserialize)]
 struct Leased {
     client_id: ClientId,
     fence: i64,

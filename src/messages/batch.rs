@@ -9,7 +9,7 @@ use entity::{
     lane_entry, message, message_status, send_key, template,
 };
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, DatabaseBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -118,7 +118,7 @@ struct Talk {
 }
 
 /// What is asked of a contact.
-#[derive(Deserialize, FromQueryResult)]
+#[derive(Deserialize)]
 struct Person {
     id: ContactId,
     announced: bool,

@@ -57,11 +57,11 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn joins(&self, db: &Db) -> Vec<Join> {
+    fn joins(&self) -> Vec<Join> {
         let Some(wanted) = &self.conversation else { return Vec::new() };
         let (from, id) = (message::Column::ConversationId, conversation::Column::Id);
-        let mut joins = vec![Join::new::<conversation::Entity>(db, from, id, &wanted.columns)];
-        joins.extend(wanted.joins(db));
+        let mut joins = vec![Join::new::<conversation::Entity>(from, id, &wanted.columns)];
+        joins.extend(wanted.joins());
         joins
     }
 }
@@ -103,7 +103,7 @@ pub async fn history(
         select = select.filter(search::contains(&[Column::Text], words));
     }
     let ordering = Ordering { key: Some(Column::SentAt), id: Column::Id, descending: true };
-    page_with(db, select, &wanted.columns, wanted.joins(db), ordering, args).await
+    page_with(db, select, &wanted.columns, wanted.joins(), ordering, args).await
 }
 
 /// A filter that names one conversation makes a list of that conversation, whose own index then gives it in order.

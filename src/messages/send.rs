@@ -5,7 +5,7 @@ use entity::{
     media, message, send_key, template,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SimpleExpr};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -279,7 +279,7 @@ pub(super) async fn target<C: Sql>(
     Ok(message)
 }
 
-#[derive(Deserialize, FromQueryResult)]
+#[derive(Deserialize)]
 struct Unread {
     unread: i64,
 }

@@ -1,4 +1,5 @@
-//! One binary for all tests that go through the public doors: GraphQL, webhooks, the simulator, the command line.
+//! One binary for all tests that go through the public doors: GraphQL, webhooks, the simulator, the command line. They run on
+//! both databases.
 #![expect(clippy::needless_pass_by_value, reason = "tests write their values where they are used")]
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 #![expect(
@@ -34,6 +35,7 @@ mod presence;
 mod profile;
 mod reading;
 mod resume;
+mod rows;
 mod sending;
 mod shared;
 mod stream;
