@@ -209,6 +209,30 @@ impl Scope {
         }
     }
 
+    /// The rows of a table that belong to one client; none, if the scope does not admit it. Of the client's row its id and
+    /// its partner are looked at.
+    pub fn of_client<E: OfClient>(&self, client: &client::Model) -> Select<E> {
+        self.belonging(E::CLIENT.eq(client.id), client.partner_id, client.id)
+    }
+
+    /// The messages of one conversation; none, if the scope does not admit it. Of the conversation's row its id, its client
+    /// and its partner are looked at.
+    pub fn of_conversation(&self, conversation: &conversation::Model) -> Select<message::Entity> {
+        let of = message::Column::ConversationId.eq(conversation.id);
+        self.belonging(of, conversation.partner_id, conversation.client_id)
+    }
+
+    /// What belongs to a row of this partner's and this client's. The scope's conditions are asked of that row, not of each
+    /// that belongs to it: Postgres would multiply how rare a client is with how rare its partner is, expect next to nothing,
+    /// and read and sort all that the client has instead of walking the index that has it in order (measured: thirty
+    /// milliseconds for a page that takes a third of one).
+    fn belonging<E: EntityTrait>(&self, of: Expr, partner: PartnerId, client: ClientId) -> Select<E> {
+        #[expect(clippy::disallowed_methods, reason = "of a row that the scope admits")]
+        let select = E::find().filter(of);
+        let admitted = partner == self.partner && self.admits(client);
+        if admitted { select } else { select.filter(Expr::val(false)) }
+    }
+
     /// The rows that the scope admits among some that are named by their ids. The same as [`Scope::find`], written so that
     /// no database looks for the partner's rows first: without statistics SQLite takes an index on the partner for better
     /// than fifty ids, and reads all that the partner has (measured: a page of messages ten times as slow).

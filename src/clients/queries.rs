@@ -31,17 +31,19 @@ pub async fn one(db: &Db, scope: &Scope, id: ClientId) -> Result<Option<Arc<clie
     lookup::by_id::<client::Entity>(db, scope, id).await
 }
 
-/// Clients that the scope admits, each once, in the order that they were asked for; none if one of them is not there.
+/// Clients that the scope admits, each once, in the order that they were asked for; none if one of them is not there. Of their
+/// columns id and partner are read.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn all(db: &Db, scope: &Scope, ids: &[ClientId]) -> Result<Option<Vec<ClientId>>, DbErr> {
-    let rows = lookup::by_ids_with::<client::Entity>(db, scope, ids, Columns::none()).await?;
-    let mut known = Vec::with_capacity(ids.len());
+pub async fn all(db: &Db, scope: &Scope, ids: &[ClientId]) -> Result<Option<Vec<Arc<client::Model>>>, DbErr> {
+    let columns = Columns::Some(vec![client::Column::PartnerId]);
+    let rows = lookup::by_ids_with::<client::Entity>(db, scope, ids, columns).await?;
+    let mut known: Vec<Arc<client::Model>> = Vec::with_capacity(ids.len());
     for id in ids {
         let Some(row) = rows.get(id) else { return Ok(None) };
-        if !known.contains(&row.id) {
-            known.push(row.id);
+        if known.iter().all(|other| other.id != row.id) {
+            known.push(row.clone());
         }
     }
     Ok(Some(known))

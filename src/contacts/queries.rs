@@ -1,6 +1,6 @@
 //! Reads of contacts.
 
-use entity::{ClientId, ContactId, ContactKeyKind, Timestamp, contact, contact_key, conversation};
+use entity::{ClientId, ContactId, ContactKeyKind, Timestamp, client, contact, contact_key, conversation};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
@@ -18,20 +18,20 @@ pub struct Filter {
     pub in_phone_book: Option<bool>,
 }
 
-/// The contacts of a client that came through the scope, oldest first; of their columns those that are needed: the id among
-/// them.
+/// The contacts of a client, oldest first; of their columns those that are needed: the id among them. The client's row says
+/// whose it is: see [`Scope::of_client`].
 ///
 /// # Errors
 /// When the database is away.
 pub async fn list(
     db: &Db,
     scope: &Scope,
-    client: ClientId,
+    client: &client::Model,
     filter: &Filter,
     columns: &Columns<contact::Entity>,
     args: PageArgs,
 ) -> Result<Page<contact::Model>, DbErr> {
-    let mut select = scope.find::<contact::Entity>().filter(contact::Column::ClientId.eq(client));
+    let mut select = scope.of_client::<contact::Entity>(client);
     // Of some people only a name is known, from a status or a reaction: rows that matter to matching alone.
     let of_contact = Expr::col((conversation::Entity, conversation::Column::ContactId))
         .equals((contact::Entity, contact::Column::Id));

@@ -48,27 +48,26 @@ impl Wanted {
     }
 }
 
-/// Conversations, latest activity first: of these clients, which came through the scope, or of all that it admits.
+/// Conversations, latest activity first: of these clients, or of all that the scope admits. The clients' rows say whose they
+/// are: see [`Scope::of_client`].
 ///
 /// # Errors
 /// When the database is away.
 pub async fn list(
     db: &Db,
     scope: &Scope,
-    clients: Option<&[ClientId]>,
+    clients: Option<&[Arc<client::Model>]>,
     filter: &Filter,
     now: Timestamp,
     wanted: &Wanted,
     args: PageArgs,
 ) -> Result<Page<Row>, DbErr> {
     use conversation::Column;
-    let mut select = scope.find::<conversation::Entity>();
-    match clients {
-        None => {}
-        // A plain comparison, so that one index gives the rows in order.
-        Some([client]) => select = select.filter(Column::ClientId.eq(*client)),
-        Some(clients) => select = select.filter(Column::ClientId.is_in(clients.iter().copied())),
-    }
+    let mut select = match clients {
+        None => scope.find::<conversation::Entity>(),
+        Some([client]) => scope.of_client(client),
+        Some(clients) => scope.find().filter(Column::ClientId.is_in(clients.iter().map(|client| client.id))),
+    };
     match filter.unread {
         None => {}
         Some(true) => select = select.filter(Column::UnreadCount.gt(0)),

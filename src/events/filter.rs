@@ -29,8 +29,12 @@ impl Filter {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn clients(app: &App, scope: &Scope, clients: &[ClientId]) -> Result<HashSet<ClientId>, DbErr> {
-        let bare: Vec<Uuid> = clients.iter().map(|client| client.0).collect();
+    pub async fn clients(
+        app: &App,
+        scope: &Scope,
+        clients: impl IntoIterator<Item = ClientId>,
+    ) -> Result<HashSet<ClientId>, DbErr> {
+        let bare: Vec<Uuid> = clients.into_iter().map(|client| client.0).collect();
         let all = lookup::with_former_ids(&app.db, scope.partner(), &bare).await?;
         Ok(all.into_iter().map(ClientId).collect())
     }

@@ -149,7 +149,7 @@ impl Query {
             let of_client = Items::of(ctx).clients_of_messages().unwrap_or_else(Columns::none);
             let client = named_client(ctx, client_id, of_client).await?;
             let asked = Asked { first, after, last, before };
-            lists::messages(ctx, Of::Client(client.id), Some(client), filter, asked).await
+            lists::messages(ctx, Of::Client(client), filter, asked).await
         };
         Some(load.await)
     }
@@ -170,7 +170,7 @@ impl Query {
     ) -> Option<Result<Connection<Contact>>> {
         let load = async {
             let client = named_client(ctx, client_id, Columns::none()).await?;
-            lists::contacts(ctx, client.id, filter, Asked { first, after, last, before }).await
+            lists::contacts(ctx, client, filter, Asked { first, after, last, before }).await
         };
         Some(load.await)
     }
@@ -212,7 +212,7 @@ impl Query {
     ) -> Option<Result<Connection<Conversation>>> {
         let load = async {
             let clients = named_clients(ctx, client_ids).await?;
-            lists::conversations(ctx, clients.as_deref(), filter, Asked { first, after, last, before }).await
+            lists::conversations(ctx, clients, filter, Asked { first, after, last, before }).await
         };
         Some(load.await)
     }
@@ -233,7 +233,7 @@ impl Query {
             let args = Asked { first, after, ..Asked::default() }.page::<Template>()?;
             let app = ctx.app();
             Box::pin(templates::refresh::ensure(app, &client)).await?;
-            let page = templates::queries::list(&app.db, ctx.reader()?, client.id, args).await?;
+            let page = templates::queries::list(&app.db, ctx.reader()?, &client, args).await?;
             Ok(Connection::new(page, |row| Template(Arc::new(row))))
         };
         Some(load.await)
@@ -261,7 +261,9 @@ impl Query {
             let EventFilter { client_ids, types } = filter.unwrap_or_default();
             let clients = match named_clients(ctx, client_ids).await? {
                 None => None,
-                Some(clients) => Some(Filter::clients(app, scope, &clients).await?),
+                Some(clients) => {
+                    Some(Filter::clients(app, scope, clients.iter().map(|client| client.id)).await?)
+                }
             };
             let types = types.map(|types| types.into_iter().map(Into::into).collect());
             let filter = Filter { clients, types, ..Filter::default() };
@@ -301,7 +303,7 @@ impl Query {
         #[graphql(desc = "Only what follows this cursor.")] after: Option<String>,
     ) -> Option<Result<Connection<WebhookDelivery>>> {
         let load = async {
-            let scope = ctx.admin()?;
+            ctx.admin()?;
             let endpoint = match endpoint_id.id() {
                 Some(id) => ctx.load(id).await?,
                 None => None,
@@ -309,7 +311,7 @@ impl Query {
             let endpoint = endpoint.ok_or_else(|| ApiError::not_found("endpoint"))?;
             let args = Asked { first, after, ..Asked::default() }.page::<WebhookDelivery>()?;
             let status = status.map(Into::into);
-            let page = webhooks::queries::deliveries(&ctx.app().db, scope, endpoint.id, status, args).await?;
+            let page = webhooks::queries::deliveries(&ctx.app().db, &endpoint, status, args).await?;
             Ok(Connection::new(page, |row| WebhookDelivery(Arc::new(row))))
         };
         Some(load.await)
@@ -325,7 +327,7 @@ pub(super) struct EventFilter {
     pub types: Option<Vec<EventType>>,
 }
 
-/// The client that an argument names, by the id that it has now; of its columns these.
+/// The client that an argument names, by the id that it has now; of its columns these, and whose it is.
 ///
 /// # Errors
 /// FORBIDDEN, NOT_FOUND.
@@ -335,6 +337,7 @@ pub(super) async fn named_client(
     columns: Columns<client::Entity>,
 ) -> Result<Arc<client::Model>> {
     let scope = ctx.reader()?;
+    let columns = columns.and(Columns::Some(vec![client::Column::PartnerId]));
     let row = match given.id() {
         Some(id) => lookup::by_ids_with(&ctx.app().db, scope, &[id], columns).await?.remove(&id),
         None => None,
@@ -342,14 +345,14 @@ pub(super) async fn named_client(
     row.ok_or_else(|| ApiError::not_found("client"))
 }
 
-/// The clients that an argument names; none: it names no clients in particular.
+/// The clients that an argument names, with what says whose they are; none: it names no clients in particular.
 ///
 /// # Errors
 /// FORBIDDEN, BAD_USER_INPUT, NOT_FOUND.
 pub(super) async fn named_clients(
     ctx: &Context<'_>,
     given: Option<Vec<Given<ClientId>>>,
-) -> Result<Option<Vec<ClientId>>> {
+) -> Result<Option<Vec<Arc<client::Model>>>> {
     let scope = ctx.reader()?;
     let Some(given) = given else { return Ok(None) };
     if given.len() > MOST {

@@ -202,7 +202,10 @@ async fn clients(
 ) -> Result<Option<HashSet<ClientId>>> {
     match named_clients(ctx, given).await? {
         None => Ok(None),
-        Some(clients) => Ok(Some(Filter::clients(ctx.app(), ctx.scope(), &clients).await?)),
+        Some(clients) => {
+            let ids = clients.iter().map(|client| client.id);
+            Ok(Some(Filter::clients(ctx.app(), ctx.scope(), ids).await?))
+        }
     }
 }
 

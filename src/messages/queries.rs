@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entity::{
-    ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, Timestamp, conversation, message,
-    message_key, message_status, reaction,
+    ClientId, ConversationId, MessageDirection, MessageId, MessageOrigin, Timestamp, client, conversation,
+    message, message_key, message_status, reaction,
 };
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
 
@@ -16,13 +16,13 @@ use crate::db::{Columns, Db, Join, Joined, padded, search};
 use crate::lookup;
 use crate::upstream::meta::{common_part, message_token};
 
-/// Whose messages.
-#[derive(Clone, Copy, Debug)]
+/// Whose messages. Both say whose they are: see [`Scope::of_client`].
+#[derive(Clone, Debug)]
 pub enum Of {
-    /// Of a client, which came through the scope.
-    Client(ClientId),
-    /// Of a conversation, which came through the scope.
-    Conversation(ConversationId),
+    /// Of a client.
+    Client(Arc<client::Model>),
+    /// Of a conversation.
+    Conversation(Arc<conversation::Model>),
 }
 
 /// Which messages.
@@ -73,7 +73,7 @@ impl Wanted {
 pub async fn history(
     db: &Db,
     scope: &Scope,
-    of: Of,
+    of: &Of,
     filter: &Filter,
     wanted: &Wanted,
     args: PageArgs,
@@ -82,10 +82,9 @@ pub async fn history(
     let Some(of) = narrowed(db, scope, of, filter).await? else {
         return Ok(Page { rows: Vec::new(), has_next: false, has_previous: false });
     };
-    let mut select = scope.find::<message::Entity>();
-    select = match of {
-        Of::Client(client) => select.filter(Column::ClientId.eq(client)),
-        Of::Conversation(conversation) => select.filter(Column::ConversationId.eq(conversation)),
+    let mut select = match &of {
+        Of::Client(client) => scope.of_client::<message::Entity>(client),
+        Of::Conversation(conversation) => scope.of_conversation(conversation),
     };
     if let Some(since) = filter.since {
         select = select.filter(Column::SentAt.gte(since));
@@ -108,22 +107,22 @@ pub async fn history(
 
 /// A filter that names one conversation makes a list of that conversation, whose own index then gives it in order.
 /// None: no message can fit.
-async fn narrowed(db: &Db, scope: &Scope, of: Of, filter: &Filter) -> Result<Option<Of>, DbErr> {
-    let Of::Client(client) = of else { return Ok(Some(of)) };
+async fn narrowed(db: &Db, scope: &Scope, of: &Of, filter: &Filter) -> Result<Option<Of>, DbErr> {
+    let Of::Client(client) = of else { return Ok(Some(of.clone())) };
     let mut named: Option<Arc<conversation::Model>> = None;
     if let Some(id) = filter.conversation {
         match lookup::by_id::<conversation::Entity>(db, scope, id).await? {
-            Some(row) if row.client_id == client => named = Some(row),
+            Some(row) if row.client_id == client.id => named = Some(row),
             _ => return Ok(None),
         }
     }
     if let Some(number) = &filter.with {
-        match conversations::queries::with(db, scope, client, number).await? {
+        match conversations::queries::with(db, scope, client.id, number).await? {
             Some(row) if named.as_ref().is_none_or(|other| other.id == row.id) => named = Some(row),
             _ => return Ok(None),
         }
     }
-    Ok(Some(named.map_or(of, |row| Of::Conversation(row.id))))
+    Ok(Some(named.map_or_else(|| of.clone(), Of::Conversation)))
 }
 
 /// What these messages became, rung by rung. They came through the scope.

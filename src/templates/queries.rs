@@ -1,6 +1,6 @@
 //! Reads of templates.
 
-use entity::{ClientId, template};
+use entity::{ClientId, client, template};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, Select};
 
 use super::{APPROVED, DELETED};
@@ -8,21 +8,19 @@ use crate::auth::Scope;
 use crate::db::Db;
 use crate::db::page::{Ordering, Page, PageArgs, page};
 
-/// A client's templates, in the order in which they were seen first; those that are gone are left out.
+/// A client's templates, in the order in which they were seen first; those that are gone are left out. The client's row says
+/// whose it is: see [`Scope::of_client`].
 ///
 /// # Errors
 /// When the database is away.
 pub async fn list(
     db: &Db,
     scope: &Scope,
-    client: ClientId,
+    client: &client::Model,
     args: PageArgs,
 ) -> Result<Page<template::Model>, DbErr> {
     use template::Column;
-    let select = scope
-        .find::<template::Entity>()
-        .filter(Column::ClientId.eq(client))
-        .filter(Column::Status.ne(DELETED));
+    let select = scope.of_client::<template::Entity>(client).filter(Column::Status.ne(DELETED));
     page(db, select, Ordering { key: None, id: Column::Id, descending: false }, args).await
 }
 

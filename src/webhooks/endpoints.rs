@@ -383,7 +383,10 @@ async fn clients_json(app: &App, scope: &Scope, ids: &[ClientId]) -> Outcome<ser
         return refuse(RefusalCode::Invalid, "clientIds", message);
     }
     match clients::queries::all(&app.db, scope, ids).await? {
-        Some(known) => Ok(serde_json::to_value(known)?),
+        Some(known) => {
+            let ids: Vec<ClientId> = known.iter().map(|client| client.id).collect();
+            Ok(serde_json::to_value(ids)?)
+        }
         None => refuse(RefusalCode::NotFound, "clientIds", "clientIds names a client that you do not have"),
     }
 }

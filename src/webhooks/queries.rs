@@ -81,20 +81,20 @@ pub async fn partner_of(db: &Db, id: WebhookEndpointId) -> Result<Option<Partner
     Ok(row.map(|row| row.partner_id))
 }
 
-/// Deliveries of an endpoint that came through the scope, newest first.
+/// Deliveries of an endpoint that came through the scope, newest first. Not filtered by the partner as well: see
+/// [`Scope::of_client`].
 ///
 /// # Errors
 /// When the database is away.
 pub async fn deliveries(
     db: &Db,
-    scope: &Scope,
-    endpoint: WebhookEndpointId,
+    endpoint: &webhook_endpoint::Model,
     status: Option<WebhookDeliveryStatus>,
     args: PageArgs,
 ) -> Result<Page<webhook_delivery::Model>, DbErr> {
-    let mut select = scope
-        .find_partner::<webhook_delivery::Entity>()
-        .filter(webhook_delivery::Column::EndpointId.eq(endpoint));
+    #[expect(clippy::disallowed_methods, reason = "of an endpoint that came through the scope")]
+    let mut select =
+        webhook_delivery::Entity::find().filter(webhook_delivery::Column::EndpointId.eq(endpoint.id));
     if let Some(status) = status {
         select = select.filter(webhook_delivery::Column::Status.eq(status));
     }

@@ -697,8 +697,7 @@ async fn filter(app: &App, scope: &Scope, endpoint: &webhook_endpoint::Model) ->
     if let Some(ids) = endpoint.client_ids.clone() {
         let ids: Vec<ClientId> = serde_json::from_value(ids)?;
         let rows = lookup::by_ids::<client::Entity>(&app.db, scope, &ids).await?;
-        let now: Vec<ClientId> = rows.values().map(|row| row.id).collect();
-        filter.clients = Some(Filter::clients(app, scope, &now).await?);
+        filter.clients = Some(Filter::clients(app, scope, rows.values().map(|row| row.id)).await?);
     }
     Ok(filter)
 }

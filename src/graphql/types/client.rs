@@ -221,7 +221,7 @@ impl Client {
         #[graphql(desc = "Only what precedes this cursor.")] before: Option<String>,
     ) -> Result<Connection<Message>> {
         let asked = Asked { first, after, last, before };
-        lists::messages(ctx, Of::Client(self.0.id), Some(self.0.clone()), filter, asked).await
+        lists::messages(ctx, Of::Client(self.0.clone()), filter, asked).await
     }
 
     /// The contacts: the phone book, and customers who wrote. Oldest first.
@@ -235,7 +235,7 @@ impl Client {
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only what precedes this cursor.")] before: Option<String>,
     ) -> Result<Connection<Contact>> {
-        lists::contacts(ctx, self.0.id, filter, Asked { first, after, last, before }).await
+        lists::contacts(ctx, self.0.clone(), filter, Asked { first, after, last, before }).await
     }
 
     /// The conversations, latest activity first. One that moves while you page may be seen twice.
@@ -249,7 +249,8 @@ impl Client {
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only what precedes this cursor.")] before: Option<String>,
     ) -> Result<Connection<Conversation>> {
-        lists::conversations(ctx, Some(&[self.0.id]), filter, Asked { first, after, last, before }).await
+        lists::conversations(ctx, Some(vec![self.0.clone()]), filter, Asked { first, after, last, before })
+            .await
     }
 }
 

@@ -37,7 +37,8 @@ impl MadeOf for Conversation {
 
     fn columns(field: &str) -> Option<&'static [conversation::Column]> {
         Some(match field {
-            "__typename" | "id" | "client" | "contact" | "lastActivityAt" | "messages" => &[],
+            "__typename" | "id" | "client" | "contact" | "lastActivityAt" => &[],
+            "messages" => &[Column::PartnerId],
             "lastMessage" => &[Column::LastMessageId],
             "window" => &[Column::WindowOpenedAt, Column::WindowMessageId, Column::WindowRefusedAt],
             "unreadCount" => &[Column::UnreadCount],
@@ -120,7 +121,7 @@ impl Conversation {
         #[graphql(desc = "Only what precedes this cursor.")] before: Option<String>,
     ) -> Result<Connection<Message>> {
         let asked = Asked { first, after, last, before };
-        lists::messages(ctx, Of::Conversation(self.0.id), None, filter, asked).await
+        lists::messages(ctx, Of::Conversation(self.0.clone()), filter, asked).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::{Context, InputObject};
-use entity::{ClientId, ConversationId, client};
+use entity::{ConversationId, client};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -92,15 +92,14 @@ impl From<ConversationFilter> for conversations::queries::Filter {
     }
 }
 
-/// A page of messages; of one client those whose row is known already, as far as [`Items::clients_of_messages`] says, need
-/// not read it again.
+/// A page of messages. A client whose messages they are need not be read again: of its row there is what
+/// [`Items::clients_of_messages`] says, or all.
 ///
 /// # Errors
 /// FORBIDDEN, BAD_USER_INPUT.
 pub fn messages<'a>(
     ctx: &'a Context<'_>,
     of: Of,
-    client: Option<Arc<client::Model>>,
     filter: Option<Box<HistoryFilter>>,
     asked: Asked,
 ) -> BoxFuture<'a, Result<Connection<Message>>> {
@@ -110,10 +109,10 @@ pub fn messages<'a>(
         let filter = (*filter.unwrap_or_default()).into();
         let items = Items::of(ctx);
         let db = &ctx.app().db;
-        let page = messages::queries::history(db, scope, of, &filter, &items.messages(), args).await?;
-        let clients = match client {
-            Some(client) => HashMap::from([(client.id, client)]),
-            None => {
+        let page = messages::queries::history(db, scope, &of, &filter, &items.messages(), args).await?;
+        let clients = match of {
+            Of::Client(client) => HashMap::from([(client.id, client)]),
+            Of::Conversation(_) => {
                 let ids = page.rows.iter().map(|Joined(row, _)| row.client_id);
                 beside::clients(ctx, ids, items.clients_of_messages()).await?
             }
@@ -131,7 +130,7 @@ pub fn messages<'a>(
 /// FORBIDDEN, BAD_USER_INPUT.
 pub fn contacts<'a>(
     ctx: &'a Context<'_>,
-    client: ClientId,
+    client: Arc<client::Model>,
     filter: Option<ContactFilter>,
     asked: Asked,
 ) -> BoxFuture<'a, Result<Connection<Contact>>> {
@@ -140,7 +139,7 @@ pub fn contacts<'a>(
         let args = asked.page::<Contact>()?;
         let filter = filter.unwrap_or_default().into();
         let columns = Items::of(ctx).columns::<Contact>();
-        let page = contacts::queries::list(&ctx.app().db, scope, client, &filter, &columns, args).await?;
+        let page = contacts::queries::list(&ctx.app().db, scope, &client, &filter, &columns, args).await?;
         Ok(Connection::new(page, |row| Contact(Arc::new(row))))
     })
 }
@@ -151,7 +150,7 @@ pub fn contacts<'a>(
 /// FORBIDDEN, BAD_USER_INPUT.
 pub fn conversations<'a>(
     ctx: &'a Context<'_>,
-    clients: Option<&'a [ClientId]>,
+    clients: Option<Vec<Arc<client::Model>>>,
     filter: Option<Box<ConversationFilter>>,
     asked: Asked,
 ) -> BoxFuture<'a, Result<Connection<Conversation>>> {
@@ -162,7 +161,8 @@ pub fn conversations<'a>(
         let app = ctx.app();
         let items = Items::of(ctx);
         let (db, now, wanted) = (&app.db, app.now(), items.conversations(false));
-        let page = conversations::queries::list(db, scope, clients, &filter, now, &wanted, args).await?;
+        let page =
+            conversations::queries::list(db, scope, clients.as_deref(), &filter, now, &wanted, args).await?;
         let ids = page.rows.iter().map(|Joined(row, _)| row.client_id);
         let clients = beside::clients(ctx, ids, items.clients_of_conversations()).await?;
         Ok(Connection::new(page, |Joined(row, contact)| {

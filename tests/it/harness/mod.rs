@@ -12,10 +12,11 @@ mod socket;
 pub mod wire;
 mod world;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, Database};
+use sea_orm::{ConnectionTrait, Database, DatabaseBackend, Statement};
 use serde_json::{Value, json};
 use simulator::{Options, Simulator};
 use tandem::app::Installation;
@@ -121,6 +122,22 @@ impl Tandem {
     /// Stops the service: commands find the installation without one.
     pub async fn stop(&mut self) {
         assert!(self.running.take().unwrap().stop().await, "an engine died");
+    }
+
+    /// How many rows of each table Postgres has read by now, for a service that has stopped: a connection's counts are
+    /// complete once it is gone.
+    pub async fn rows_read(&self) -> HashMap<String, i64> {
+        assert!(self.running.is_none(), "it is still counting");
+        let (_, url) = self.environment.iter().find(|(name, _)| name == "DATABASE_URL").unwrap();
+        let database = Database::connect(url).await.unwrap();
+        let others =
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let gone = async { while !database.query_all_raw(sql(others)).await.unwrap().is_empty() {} };
+        tokio::time::timeout(PATIENCE, gone).await.unwrap();
+        let counts = "SELECT relname::text AS name, seq_tup_read + coalesce(idx_tup_fetch, 0) AS read FROM pg_stat_user_tables";
+        let rows = database.query_all_raw(sql(counts)).await.unwrap();
+        database.close().await.unwrap();
+        rows.iter().map(|row| (row.try_get("", "name").unwrap(), row.try_get("", "read").unwrap())).collect()
     }
 
     /// Starts it again.
@@ -537,6 +554,10 @@ impl Drop for Tandem {
         drop((running, simulator));
         assert!(healthy || std::thread::panicking(), "an engine died during the test");
     }
+}
+
+fn sql(text: &str) -> Statement {
+    Statement::from_string(DatabaseBackend::Postgres, text)
 }
 
 fn config(environment: &[(String, String)]) -> Config {
