@@ -7,7 +7,7 @@ use std::fmt::Display;
 
 use rusqlite::types::{Type, ValueRef};
 use sea_orm::sqlx::postgres::{PgRow, PgValueFormat};
-use sea_orm::sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
+use sea_orm::sqlx::{self, Row as _, TypeInfo as _, ValueRef as _};
 use sea_orm::{DbErr, QueryResult, RuntimeErr};
 use serde::de::value::{BorrowedStrDeserializer, Error, SeqDeserializer};
 use serde::de::{
@@ -58,6 +58,9 @@ pub(super) fn models_of<M: DeserializeOwned>(rows: &[QueryResult], extent: Exten
 
 /// A row as its driver gives it: columns by their places, values as SQLite has them.
 trait Row {
+    /// How many columns it has.
+    fn columns(&self) -> usize;
+
     /// A column's name; none after the last.
     fn name(&self, column: usize) -> Option<&str>;
 
@@ -66,6 +69,10 @@ trait Row {
 }
 
 impl Row for rusqlite::Row<'_> {
+    fn columns(&self) -> usize {
+        self.as_ref().column_count()
+    }
+
     fn name(&self, column: usize) -> Option<&str> {
         self.as_ref().column_name(column).ok()
     }
@@ -76,8 +83,12 @@ impl Row for rusqlite::Row<'_> {
 }
 
 impl Row for PgRow {
+    fn columns(&self) -> usize {
+        self.len()
+    }
+
     fn name(&self, column: usize) -> Option<&str> {
-        self.columns().get(column).map(|column| column.name())
+        sqlx::Row::columns(self).get(column).map(sqlx::Column::name)
     }
 
     /// Of a prepared statement, whose values come in Postgres' binary format.
@@ -219,7 +230,7 @@ impl<'de, R: Row> Deserializer<'de> for Model<'de, R> {
     /// None where the table is not in the statement, or the row's first column, its id, is NULL.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let column = self.from();
-        let is_there = self.row.name(column).is_some() && self.row.value(column)? != ValueRef::Null;
+        let is_there = column < self.row.columns() && self.row.value(column)? != ValueRef::Null;
         if is_there { visitor.visit_some(self) } else { visitor.visit_none() }
     }
 
