@@ -1,18 +1,20 @@
 //! What everything hangs on: the installation (files, databases, keys) and, while it serves, the engines.
 
 use std::ops::Deref;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use anyhow::Context;
-use entity::{Timestamp, installation};
+use entity::Timestamp;
 use migration::{InboundMigrator, Migrator};
-use sea_orm::{ActiveValue::Set, EntityTrait};
 
 use crate::auth::Keys;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::{Db, Purpose, SelectExt, WriteExt};
+use crate::db::{Db, Purpose};
+use crate::events::cursor::Cursor;
+use crate::events::epoch;
 use crate::feed::Hub;
 use crate::inbound::Inbox;
 use crate::lifecycle::Tasks;
@@ -33,8 +35,8 @@ pub struct Installation {
     pub clock: Clock,
     /// Seals and hashes.
     pub key: Arc<InstallationKey>,
-    /// Of the event log.
-    pub epoch: i64,
+    /// Of the event log; see [`crate::events::epoch`].
+    pub epoch: Arc<AtomicI64>,
 }
 
 impl Installation {
@@ -43,7 +45,11 @@ impl Installation {
     /// # Errors
     /// When a file cannot be made or a database not be reached.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&config.data_dir)
+        // People's words are in it: nobody else on this machine reads them. One that is there already is its owner's affair.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.data_dir)
             .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
         let key = InstallationKey::load(&config)?;
         let db = Db::open::<Migrator>(&config.database_url(), Purpose::Rows)
@@ -52,35 +58,21 @@ impl Installation {
         let inbound_db = Db::open::<InboundMigrator>(&config.inbound_url(), Purpose::Queue)
             .await
             .context("cannot open the database of raw bodies and bring it up to date")?;
-        let epoch = epoch(&db).await?;
+        let epoch = epoch::read(&db, &config).await.context("cannot read which log this database holds")?;
         Ok(Self {
             config: Arc::new(config),
             db,
             inbound_db,
             clock: Clock::default(),
             key: Arc::new(key),
-            epoch,
+            epoch: Arc::new(AtomicI64::new(epoch)),
         })
     }
 
     /// The cursor of a place in a partner's stream.
     pub fn cursor(&self, partner: entity::PartnerId, position: i64) -> String {
-        crate::events::cursor::Cursor { epoch: self.epoch, partner, position }.encode()
+        Cursor { epoch: self.epoch.load(Ordering::Relaxed), partner, position }.encode()
     }
-}
-
-/// The epoch of the log: drawn once, when the database is made.
-async fn epoch(db: &Db) -> anyhow::Result<i64> {
-    let fresh = installation::ActiveModel {
-        id: Set(1),
-        epoch: Set(rand::random_range(1..=i64::MAX)),
-        created_at: Set(Clock::real_now()),
-    };
-    let conflict = sea_orm::sea_query::OnConflict::column(installation::Column::Id).do_nothing().to_owned();
-    installation::Entity::insert(fresh).on_conflict(conflict).put(db.write()).await?;
-    #[expect(clippy::disallowed_methods, reason = "the installation's own row")]
-    let row = installation::Entity::find_by_id(1).row(&db.reads()).await?;
-    Ok(row.context("the installation has no row")?.epoch)
 }
 
 /// A serving process: the installation, and what serves it. What needs no more than the installation takes that, so that

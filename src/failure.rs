@@ -2,6 +2,8 @@
 
 use sea_orm::DbErr;
 
+use crate::db::is_away;
+
 /// Stable codes of refusals: the caller's fault, or a rule of WhatsApp's. Listed in `docs/errors.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalCode {
@@ -80,20 +82,24 @@ impl From<Refusal> for Failure {
 
 impl From<DbErr> for Failure {
     fn from(error: DbErr) -> Self {
-        match error {
-            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(error.into()),
-            error if is_busy(&error) => Self::Unavailable(error.into()),
-            error => Self::Internal(error.into()),
-        }
+        if is_away(&error) { Self::Unavailable(error.into()) } else { Self::Internal(error.into()) }
     }
 }
 
-/// The database is locked, full or shutting down: a state, not a mistake.
-pub fn is_busy(error: &DbErr) -> bool {
-    let text = error.to_string();
-    ["database is locked", "database or disk is full", "disk I/O error", "shutting down", "deadlock detected"]
-        .iter()
-        .any(|sign| text.contains(sign))
+/// An error with all that caused it, for logs and for `tandem inbound list`.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some libraries repeat their cause.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
 }
 
 impl From<serde_json::Error> for Failure {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,7 @@ impl Tasks {
     }
 
     /// Runs an engine: it ends when it sees [`Tasks::stopping`]. If it ends otherwise (or panics), the process ends and
-    /// says so, rather than go on with an organ missing.
+    /// says so, rather than go on with an engine missing.
     pub fn engine(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let tasks = self.clone();
         self.tracker.spawn(async move {
@@ -40,6 +41,14 @@ impl Tasks {
                 tasks.stop.cancel();
             }
         });
+    }
+
+    /// Waits so long, or until the process shall end.
+    pub async fn rest(&self, duration: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(duration) => {}
+            () = self.stop.cancelled() => {}
+        }
     }
 
     /// Runs something short-lived, such as one send.

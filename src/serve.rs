@@ -14,13 +14,16 @@ use tokio::net::TcpListener;
 use crate::app::{App, Installation};
 use crate::config::Config;
 use crate::db::Alone;
+use crate::events::epoch;
 use crate::http::{self, Development};
 use crate::inbound::{self, Inbox};
 use crate::lifecycle::{Tasks, signal};
 use crate::media::Files;
 use crate::media::store::Store;
 use crate::upstream::meta::{KNOWN_FIELDS, Meta, Settings};
-use crate::{apply, graphql, lanes, media, messages, partners, secrets, sync, templates, upkeep, webhooks};
+use crate::{
+    apply, clients, graphql, lanes, media, messages, partners, secrets, sync, templates, upkeep, webhooks,
+};
 
 /// The file in `data_dir` that keeps the development partner's key, so that the next start finds it.
 const DEVELOPMENT_KEY: &str = "development.key";
@@ -75,6 +78,7 @@ impl Running {
         let installation = Installation::open(config).await?;
         let config = installation.config.clone();
         let alone = config.database_file().map(|file| Alone::claim(&file)).transpose()?;
+        let is_another = epoch::settle(&installation).await?;
         let (settings, simulator) = upstream_settings(&config).await?;
         let upstream = Meta::new(settings, installation.clock.clone())?;
         let key = if config.is_development() && welcome {
@@ -100,11 +104,15 @@ impl Running {
         if alone.is_some() {
             lanes::inherit(&app.db).await?;
         }
+        if is_another {
+            lanes::doubt(&app.db, app.now()).await?;
+        }
         tasks.engine("sends", messages::accept::run(app.clone()));
         tasks.engine("lanes", lanes::run(app.clone()));
         tasks.engine("files", media::transfers::run(app.clone()));
         tasks.engine("old files", media::keep::run(app.clone()));
         tasks.engine("imports", sync::run(app.clone()));
+        tasks.engine("profiles", clients::profile::run(app.clone()));
         tasks.engine("templates", templates::refresh::run(app.clone()));
         let render = Arc::new(graphql::WebhookData::new());
         tasks.engine("webhooks", webhooks::run(app.clone(), render));

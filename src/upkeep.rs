@@ -1,5 +1,5 @@
-//! What must be looked at now and then: deadlines of links, visits of the app, profiles, lost hints, what is too old to be
-//! kept, and the simulator's clock.
+//! What must be looked at now and then: deadlines of links, visits of the app, lost hints, what is too old to be kept, the
+//! epoch of the log; and the simulator's clock. None of it waits for anybody but the database.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,9 +8,8 @@ use std::time::Duration;
 use entity::Timestamp;
 
 use crate::app::App;
-use crate::clients::profile;
 use crate::clock::Clock;
-use crate::events::retention;
+use crate::events::{epoch, retention};
 use crate::failure::Failure;
 use crate::inbound::store;
 use crate::messages::send;
@@ -22,19 +21,24 @@ const DAY: i64 = 86_400;
 
 /// Looks after everything with a deadline, until the process ends.
 pub async fn run(app: Arc<App>) {
-    let every = Duration::from_secs(app.config.presence.check_seconds);
+    let every = Duration::from_secs(app.config.upkeep.interval_seconds);
     let mut marked = None;
     while !app.tasks.stopping().is_cancelled() {
         round("links that are too late", onboarding::expire(&app)).await;
         round("visits that are due", presence::raise_due(&app)).await;
-        round("profiles that are due", profile::refresh_due(&app)).await;
         round("lost hints", async { Ok(app.hub.catch_up().await.map(|()| 0)?) }).await;
         round("old bodies", prune(&app)).await;
         round("old deliveries", webhooks::keep::prune(&app)).await;
         round("old events", prune_events(&app, &mut marked)).await;
         round("old idempotency keys", prune_keys(&app)).await;
         round("changes whose message never came", apply::engine::give_up(&app)).await;
-        pause(&app, every).await;
+        if let Err(error) = epoch::settle(&app).await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "the epoch of the log cannot be looked after right now"
+            );
+        }
+        app.tasks.rest(every).await;
     }
 }
 
@@ -44,7 +48,7 @@ pub async fn follow_clock(app: Arc<App>) {
         if let Err(error) = app.upstream.simulator_clock().await {
             tracing::warn!(%error, "the simulator's clock cannot be read right now");
         }
-        pause(&app, SECOND).await;
+        app.tasks.rest(SECOND).await;
     }
 }
 
@@ -52,7 +56,7 @@ async fn round(what: &'static str, job: impl Future<Output = Result<usize, Failu
     match job.await {
         Ok(_) => {}
         Err(Failure::Internal(error) | Failure::Unavailable(error)) => {
-            tracing::warn!(%error, "{what} cannot be looked after right now");
+            tracing::warn!(error = format!("{error:#}"), "{what} cannot be looked after right now");
         }
         // Closed, revoked or gone meanwhile: somebody else was quicker.
         Err(Failure::Refused(_) | Failure::Forbidden(_)) => {}
@@ -79,11 +83,4 @@ async fn prune_events(app: &App, marked: &mut Option<Timestamp>) -> Result<usize
 async fn prune_keys(app: &App) -> Result<usize, Failure> {
     let before = Clock::real_now().plus_seconds(-app.config.lanes.keep_keys_hours * HOUR);
     Ok(send::forget_keys(&app.db, before).await?)
-}
-
-async fn pause(app: &App, duration: Duration) {
-    tokio::select! {
-        () = tokio::time::sleep(duration) => {}
-        () = app.tasks.stopping().cancelled() => {}
-    }
 }

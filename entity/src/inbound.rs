@@ -16,12 +16,12 @@ pub struct Model {
     /// Holds an import: applied behind live traffic.
     pub history: bool,
     pub state: InboundState,
-    pub body: Vec<u8>,
-    pub error: Option<String>,
     /// Kept as long as what failed: something in it is not understood.
     pub partly_unknown: bool,
     /// When the state became final.
     pub settled_at: Option<Timestamp>,
+    pub error: Option<String>,
+    pub body: Vec<u8>,
 }
 
 /// Joins are written where they are needed; none is declared.

@@ -14,6 +14,8 @@ pub struct Model {
     pub id: i32,
     /// Of the log; every cursor carries it.
     pub epoch: i64,
+    /// Where the database lived when the epoch began: a copy of it, or one restored from a backup, lives elsewhere.
+    pub place: String,
     pub created_at: Timestamp,
 }
 

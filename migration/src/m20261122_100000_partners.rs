@@ -18,7 +18,11 @@ impl MigrationTrait for Migration {
         create(
             manager,
             vec![
-                table("installation", vec![integer("id"), bigint("epoch"), bigint("created_at")], &["id"]),
+                table(
+                    "installation",
+                    vec![integer("id"), bigint("epoch"), text("place"), bigint("created_at")],
+                    &["id"],
+                ),
                 table(
                     "partner",
                     vec![

@@ -88,6 +88,7 @@ impl MigrationTrait for Migration {
                 index("message_key", &["message_id"]),
                 index("pending", &["token"]),
                 index("pending", &["received_at"]),
+                index("pending", &["retry_at"]).and_where(Expr::cust("retry_at IS NOT NULL")).take(),
                 index("alias", &["target"]),
             ],
         )

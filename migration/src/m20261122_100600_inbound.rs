@@ -25,10 +25,11 @@ impl MigrationTrait for Migration {
                         bigint("received_at"),
                         boolean("history"),
                         text("state"),
-                        bytes("body"),
-                        optional(text("error")),
                         boolean("partly_unknown"),
                         optional(bigint("settled_at")),
+                        optional(text("error")),
+                        // Last: what stands behind it costs reading it.
+                        bytes("body"),
                     ],
                     &["id"],
                 ),
@@ -38,8 +39,20 @@ impl MigrationTrait for Migration {
                     &["what", "value"],
                 ),
             ],
-            // Few wait, most are done: the index holds those that wait alone.
-            vec![index("inbound", &["history", "id"]).and_where(Expr::cust("state = 'PENDING'")).take()],
+            // Each body is in one of these: it waits, it is done, or it is kept for longer.
+            vec![
+                index("inbound", &["history", "id"]).and_where(Expr::cust("state = 'PENDING'")).take(),
+                index("inbound", &["settled_at"])
+                    .name("inbound_whole")
+                    .and_where(Expr::cust("state = 'APPLIED' AND NOT partly_unknown"))
+                    .take(),
+                index("inbound", &["settled_at"])
+                    .name("inbound_troubled")
+                    .and_where(Expr::cust(
+                        "settled_at IS NOT NULL AND (state <> 'APPLIED' OR partly_unknown)",
+                    ))
+                    .take(),
+            ],
         )
         .await
     }

@@ -23,8 +23,8 @@ use super::route::Routes;
 use super::{ApplyError, Routed, Span, apply, apply_holding};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::db::{SelectExt, Tx, WriteExt};
-use crate::failure::{Failure, Outcome, is_busy};
+use crate::db::{self, SelectExt, Tx, WriteExt};
+use crate::failure::{Failure, Outcome, chain};
 use crate::inbound::store::{self, Verdict};
 use crate::upstream::change::{Account, Change, ChangeKind, Decoded};
 use crate::upstream::meta::webhook::decode;
@@ -262,7 +262,7 @@ async fn all(app: &App, changes: &[Routed]) -> Result<(), ApplyError> {
 }
 
 fn failed(id: InboundId, error: &ApplyError) -> Verdict {
-    let error = format!("{:#}", anyhow::anyhow!(error.to_string()));
+    let error = chain(error);
     tracing::error!(body = ?id, %error, "a webhook body cannot be applied; `tandem inbound list` shows it");
     Verdict { id, state: InboundState::Failed, error: Some(error), partly_unknown: false }
 }
@@ -270,9 +270,7 @@ fn failed(id: InboundId, error: &ApplyError) -> Verdict {
 /// The database is away, locked or full: no fault of the body.
 fn is_away(error: &ApplyError) -> bool {
     match error {
-        ApplyError::Database(error) => {
-            matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)) || is_busy(error)
-        }
+        ApplyError::Database(error) => db::is_away(error),
         ApplyError::Document(_) => false,
     }
 }

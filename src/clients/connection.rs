@@ -4,12 +4,12 @@ use entity::{ClientId, ClientStatus, EventType, client};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use super::disconnection::{self, Reason};
-use super::{named, require_connected};
+use super::{Access, named, require_connected};
 use crate::app::App;
 use crate::auth::{Permission, Scope};
 use crate::db::{SelectExt, Tx};
 use crate::events::{self, NewEvent};
-use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
+use crate::failure::{Failure, Outcome, Refusal, RefusalCode, chain};
 use crate::lanes;
 
 /// The rank of a removal among the changes of an account, whoever removes: the last word of a connection, whatever WhatsApp
@@ -109,13 +109,16 @@ async fn is_shared(app: &App, row: &client::Model) -> Outcome<bool> {
 /// Somebody's number of the same account may have been connected while the subscription was ended: it is made again. Who is
 /// connected later than this looks for themselves.
 async fn hears_still(app: &App, before: &client::Model) -> Outcome<()> {
-    let (Some(waba), Some(sealed)) = (&before.waba_id, &before.token_sealed) else { return Ok(()) };
+    let Ok(Access { account, token, .. }) = Access::of(&app.key, before) else { return Ok(()) };
     if !is_shared(app, before).await? {
         return Ok(());
     }
-    let token = app.key.open(before.id.0.as_bytes(), sealed).map_err(Failure::Internal)?;
-    if let Err(error) = app.upstream.subscribe(waba, &token).await {
-        tracing::error!(%error, waba, "an account with a connected number may not be subscribed any more");
+    if let Err(error) = app.upstream.subscribe(&account, &token).await {
+        tracing::error!(
+            error = chain(&error),
+            account,
+            "an account with a connected number may not be subscribed any more"
+        );
     }
     Ok(())
 }
@@ -123,18 +126,12 @@ async fn hears_still(app: &App, before: &client::Model) -> Outcome<()> {
 /// Lets the app hear of the client's account no longer, unless somebody else's number lives in the same account. Says whether
 /// it was asked for.
 async fn unsubscribe(app: &App, row: &client::Model) -> Outcome<bool> {
-    let (Some(waba), Some(sealed)) = (&row.waba_id, &row.token_sealed) else { return Ok(false) };
+    // Without a token WhatsApp cannot be told; the client is disconnected all the same.
+    let Ok(Access { account, token, .. }) = Access::of(&app.key, row) else { return Ok(false) };
     if is_shared(app, row).await? {
         return Ok(false);
     }
-    let token = match app.key.open(row.id.0.as_bytes(), sealed) {
-        Ok(token) => token,
-        Err(error) => {
-            tracing::warn!(%error, "a client is disconnected whose token cannot be opened; WhatsApp is not told");
-            return Ok(false);
-        }
-    };
-    match app.upstream.unsubscribe(waba, &token).await {
+    match app.upstream.unsubscribe(&account, &token).await {
         Ok(()) => Ok(true),
         Err(error) => match error.refusal() {
             // It no longer listens to us: there is nothing to end.

@@ -1,5 +1,6 @@
 //! Business numbers.
 
+mod access;
 pub mod capabilities;
 pub mod connection;
 pub mod disconnection;
@@ -8,6 +9,8 @@ pub mod queries;
 
 use entity::{AliasKind, ClientId, ClientMode, ClientStatus, client};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+
+pub use access::{Access, NoAccess};
 
 use crate::app::App;
 use crate::auth::{Permission, Scope};

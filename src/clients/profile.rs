@@ -1,15 +1,18 @@
 //! Name and profile, as the client sets them in the app (R17): read at connection, when WhatsApp tells of a new name, and
 //! once a day. Without an app the profile is set here.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use entity::{ClientStatus, EventType, Timestamp, client};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
-use crate::clients::require_connected;
+use crate::clients::{Access, require_connected};
 use crate::db::SelectExt;
 use crate::events::{self, NewEvent};
-use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
+use crate::failure::{Failure, Outcome, Refusal, RefusalCode, chain};
 use crate::ids::PublicId;
 
 /// Seconds between two looks.
@@ -41,15 +44,14 @@ pub struct Change {
 pub async fn change(app: &App, client: &client::Model, change: &Change) -> Outcome<()> {
     let change = wire(change)?;
     require_connected(client)?;
-    let (Some(number), Some(sealed)) = (&client.phone_number_id, &client.token_sealed) else {
-        return Err(Failure::Internal(anyhow::anyhow!("a connected client has no number or token")));
-    };
-    let token = app.key.open(client.id.uuid().as_bytes(), sealed).map_err(Failure::Internal)?;
-    app.upstream.set_profile(number, &token, change).await.map_err(|error| match error.refusal() {
-        Some(refusal) if !refusal.is_retryable() => {
-            Refusal::new(RefusalCode::UpstreamRejected, "", refusal.to_string()).into()
+    let access = Access::of(&app.key, client)?;
+    app.upstream.set_profile(&access.number, &access.token, change).await.map_err(|error| {
+        match error.refusal() {
+            Some(refusal) if !refusal.is_retryable() => {
+                Refusal::new(RefusalCode::UpstreamRejected, "", refusal.to_string()).into()
+            }
+            Some(_) | None => Failure::Unavailable(error.into()),
         }
-        Some(_) | None => Failure::Unavailable(error.into()),
     })?;
     refresh(app, client).await
 }
@@ -89,22 +91,37 @@ fn wire(change: &Change) -> Result<Value, Refusal> {
     Ok(Value::Object(wire))
 }
 
-/// Reads the profiles that are due. Says how many were.
+/// Keeps profiles up to date, until the process ends. An engine of its own: it waits for WhatsApp, and upkeep must not.
+pub async fn run(app: Arc<App>) {
+    let every = Duration::from_secs(app.config.upkeep.interval_seconds);
+    while !app.tasks.stopping().is_cancelled() {
+        if let Err(Failure::Internal(error) | Failure::Unavailable(error)) = refresh_due(&app).await {
+            tracing::warn!(error = format!("{error:#}"), "profiles cannot be looked after right now");
+        }
+        app.tasks.rest(every).await;
+    }
+}
+
+/// Reads the profiles that are due.
 ///
 /// # Errors
 /// When the database is away. That WhatsApp does not answer is no error: it is asked again tomorrow.
-pub async fn refresh_due(app: &App) -> Outcome<usize> {
+async fn refresh_due(app: &App) -> Outcome<()> {
     #[expect(clippy::disallowed_methods, reason = "upkeep over all partners")]
     let due = client::Entity::find()
         .filter(client::Column::Status.eq(ClientStatus::Connected))
         .filter(client::Column::ProfileAt.lte(app.now().plus_seconds(-DAY)))
+        .order_by_asc(client::Column::ProfileAt)
         .limit(ROUND)
         .rows(&app.db.reads())
         .await?;
     for client in &due {
+        if app.tasks.stopping().is_cancelled() {
+            break;
+        }
         refresh(app, client).await?;
     }
-    Ok(due.len())
+    Ok(())
 }
 
 /// Which instant a name has that was asked for then. WhatsApp stamps changes with whole seconds: one that has the same
@@ -115,25 +132,26 @@ pub fn asked(at: Timestamp) -> Timestamp {
 
 async fn refresh(app: &App, client: &client::Model) -> Outcome<()> {
     let asked_at = app.now();
-    let (Some(number), Some(waba), Some(sealed)) =
-        (&client.phone_number_id, &client.waba_id, &client.token_sealed)
-    else {
+    let Ok(access) = Access::of(&app.key, client) else {
+        // The next client is not to wait for this one: it is looked at again tomorrow.
         return read_at(app, client, asked_at, None, None).await;
     };
-    let token = app.key.open(client.id.uuid().as_bytes(), sealed).map_err(Failure::Internal)?;
-    let name = match app.upstream.phone_numbers(waba, &token).await {
-        Ok(numbers) => {
-            numbers.into_iter().find(|known| known.id == *number).and_then(|number| number.verified_name)
-        }
+    let name = match app.upstream.phone_numbers(&access.account, &access.token).await {
+        Ok(numbers) => numbers
+            .into_iter()
+            .find(|known| known.id == access.number)
+            .and_then(|number| number.verified_name),
         Err(error) => {
-            tracing::warn!(client = %client.id.public(), %error, "a client's name cannot be read right now");
+            let (client, error) = (client.id.public(), chain(&error));
+            tracing::warn!(%client, error, "a client's name cannot be read right now");
             None
         }
     };
-    let profile = match app.upstream.profile(number, &token).await {
+    let profile = match app.upstream.profile(&access.number, &access.token).await {
         Ok(profile) => Some(profile),
         Err(error) => {
-            tracing::warn!(client = %client.id.public(), %error, "a client's profile cannot be read right now");
+            let (client, error) = (client.id.public(), chain(&error));
+            tracing::warn!(%client, error, "a client's profile cannot be read right now");
             None
         }
     };

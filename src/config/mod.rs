@@ -46,6 +46,8 @@ pub struct Config {
     pub sync: SyncConfig,
     /// The app on the phone.
     pub presence: PresenceConfig,
+    /// `[upkeep]`
+    pub upkeep: UpkeepConfig,
     /// Raw bodies.
     pub inbound: InboundConfig,
     /// Sending.
@@ -148,8 +150,14 @@ pub struct SyncConfig {
 pub struct PresenceConfig {
     /// Days without a sign at which APP_VISIT_DUE is raised.
     pub due_days: Vec<i64>,
-    /// Seconds between two looks.
-    pub check_seconds: u64,
+}
+
+/// `[upkeep]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpkeepConfig {
+    /// Seconds between two rounds.
+    pub interval_seconds: u64,
 }
 
 /// `[inbound]`
@@ -360,77 +368,25 @@ impl Config {
                 "{name} is not a setting: see `tandem check-config --defaults` for all of them"
             )));
         }
-        let config: Config = builder.build().map_err(sentence)?.try_deserialize().map_err(sentence)?;
+        let layers = builder.build().map_err(sentence)?;
+        let config: Config = layers.clone().try_deserialize().map_err(sentence)?;
+        for key in keys.iter().filter(|key| key.number) {
+            check_number(&key.path, layers.get_int(&key.path).map_err(sentence)?)?;
+        }
         config.checked()
     }
 
     fn checked(self) -> Result<Self, Invalid> {
-        let positive: [(&str, i64); 24] = [
-            ("media.transfers", i64::try_from(self.media.transfers).unwrap_or(i64::MAX)),
-            ("media.uploads", i64::try_from(self.media.uploads).unwrap_or(i64::MAX)),
-            ("media.uploads_per_partner", i64::try_from(self.media.uploads_per_partner).unwrap_or(i64::MAX)),
-            ("media.timeout_seconds", i64::try_from(self.media.timeout_seconds).unwrap_or(i64::MAX)),
-            ("media.url_seconds", self.media.url_seconds),
-            ("templates.refresh_hours", self.templates.refresh_hours),
-            ("graphql.usage_days", self.graphql.usage_days),
-            ("onboarding.expires_seconds", self.onboarding.expires_seconds),
-            ("sync.stalled_seconds", self.sync.stalled_seconds),
-            ("sync.settle_seconds", self.sync.settle_seconds),
-            ("sync.deadline_seconds", self.sync.deadline_seconds),
-            ("sync.retry_seconds", self.sync.retry_seconds),
-            ("meta.app_visit_days", self.meta.app_visit_days),
-            ("meta.app_visit_days_meta", self.meta.app_visit_days_meta),
-            ("inbound.backlog", self.inbound.backlog),
-            ("lanes.coexistence_per_second", self.lanes.coexistence_per_second.into()),
-            ("lanes.api_only_per_second", self.lanes.api_only_per_second.into()),
-            ("events.keep_days", self.events.keep_days),
-            ("webhooks.keep_delivered_days", self.webhooks.keep_delivered_days),
-            ("webhooks.keep_failed_days", self.webhooks.keep_failed_days),
-            ("webhooks.timeout_seconds", i64::try_from(self.webhooks.timeout_seconds).unwrap_or(i64::MAX)),
-            ("graphql.heartbeat_seconds", i64::try_from(self.graphql.heartbeat_seconds).unwrap_or(i64::MAX)),
-            (
-                "graphql.slow_reader_seconds",
-                i64::try_from(self.graphql.slow_reader_seconds).unwrap_or(i64::MAX),
-            ),
-            ("presence.check_seconds", i64::try_from(self.presence.check_seconds).unwrap_or(i64::MAX)),
-        ];
-        for (key, value) in positive {
-            if value < 1 {
-                return Err(Invalid(format!("{key} is {value}; it needs a number above 0")));
-            }
-        }
-        let positive: [(&str, usize); 15] = [
-            ("inbound.body_bytes", self.inbound.body_bytes),
-            ("inbound.batch", self.inbound.batch),
-            ("inbound.batch_bytes", self.inbound.batch_bytes),
-            ("events.ring", self.events.ring),
-            ("webhooks.endpoints_per_partner", self.webhooks.endpoints_per_partner),
-            ("webhooks.replays_per_endpoint", self.webhooks.replays_per_endpoint),
-            ("webhooks.concurrency", self.webhooks.concurrency),
-            ("webhooks.process_concurrency", self.webhooks.process_concurrency),
-            ("webhooks.backlog", self.webhooks.backlog),
-            ("graphql.body_bytes", self.graphql.body_bytes),
-            ("graphql.query_bytes", self.graphql.query_bytes),
-            ("graphql.depth", self.graphql.depth),
-            ("graphql.complexity", self.graphql.complexity),
-            ("graphql.batch", self.graphql.batch),
-            ("graphql.message_bytes", self.graphql.message_bytes),
-        ];
-        for (key, value) in positive {
-            if value < 1 {
-                return Err(Invalid(format!("{key} is {value}; it needs a number above 0")));
-            }
-        }
         if self.lanes.keep_keys_hours < 24 {
             return Err(Invalid(format!(
                 "lanes.keep_keys_hours is {}; it needs 24 at least, which the API promises",
                 self.lanes.keep_keys_hours
             )));
         }
-        if self.media.keep_days < 0 || self.media.partner_bytes < 0 {
-            return Err(Invalid(
-                "media.keep_days or media.partner_bytes is below 0; 0 keeps files for ever, or without a limit".to_owned(),
-            ));
+        if let Some(days) = self.presence.due_days.iter().find(|days| !(1..=MOST_DAYS).contains(*days)) {
+            return Err(Invalid(format!(
+                "presence.due_days has {days}; it needs days from 1 to {MOST_DAYS}"
+            )));
         }
         if let Some(wrong) = self.browser_origins.iter().find(|origin| !is_origin(origin)) {
             return Err(Invalid(format!(
@@ -546,6 +502,35 @@ impl Config {
 struct Key {
     path: String,
     list: bool,
+    number: bool,
+}
+
+/// Numbers of which 0 says: without a limit.
+const MAY_BE_ZERO: [&str; 2] = ["media.keep_days", "media.partner_bytes"];
+/// A hundred years: more than anybody waits, and far from where instants overflow.
+const MOST_DAYS: i64 = 36_500;
+/// What WhatsApp raises large numbers to.
+const MOST_PER_SECOND: i64 = 1_000;
+
+/// Nothing works with a number below 1, and some things fail late and badly: with a time-out of 0 every send is UNKNOWN.
+fn check_number(key: &str, value: i64) -> Result<(), Invalid> {
+    let least = if MAY_BE_ZERO.contains(&key) { 0 } else { 1 };
+    let most = match key.rsplit('_').next() {
+        Some("second") => MOST_PER_SECOND,
+        Some("days") => MOST_DAYS,
+        Some("hours") => MOST_DAYS * 24,
+        Some("seconds") => MOST_DAYS * 86_400,
+        _ => i64::MAX,
+    };
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let needs = match (value < least, least) {
+        (true, 0) => "0 (no limit) or more".to_owned(),
+        (true, _) => "a number above 0".to_owned(),
+        (false, _) => format!("{most} at most"),
+    };
+    Err(Invalid(format!("{key} is {value}; it needs {needs}")))
 }
 
 fn collect_keys(prefix: &str, value: &Value, keys: &mut Vec<Key>) {
@@ -555,7 +540,11 @@ fn collect_keys(prefix: &str, value: &Value, keys: &mut Vec<Key>) {
             collect_keys(&path, value, keys);
         }
     } else {
-        keys.push(Key { path: prefix.to_owned(), list: matches!(value.kind, ValueKind::Array(_)) });
+        keys.push(Key {
+            path: prefix.to_owned(),
+            list: matches!(value.kind, ValueKind::Array(_)),
+            number: matches!(value.kind, ValueKind::I64(_)),
+        });
     }
 }
 
@@ -638,6 +627,29 @@ mod tests {
             let message = with(&[(name, value)]).unwrap_err().to_string();
             assert!(message.contains(needs), "{name}={value}: {message}");
         }
+    }
+
+    /// None is forgotten: what is a number in the defaults is bounded.
+    #[test]
+    fn no_number_may_be_one_with_which_nothing_works() {
+        let defaults =
+            config::Config::builder().add_source(config::File::from_str(DEFAULTS, FileFormat::Toml));
+        let mut keys = Vec::new();
+        collect_keys("", &defaults.build().unwrap().cache, &mut keys);
+        let numbers: Vec<&str> = keys.iter().filter(|key| key.number).map(|key| key.path.as_str()).collect();
+        assert!(numbers.len() > 40, "{numbers:?}");
+        for key in numbers {
+            let name = format!("TANDEM_{}", key.replace('.', "_").to_uppercase());
+            let message = with(&[(&name, "-1")]).unwrap_err().to_string();
+            assert!(message.contains(key), "{message}");
+            let zero = with(&[(&name, "0")]);
+            assert_eq!(zero.is_ok(), MAY_BE_ZERO.contains(&key), "{name}");
+        }
+        let message = with(&[("TANDEM_EVENTS_KEEP_DAYS", "9223372036854775807")]).unwrap_err().to_string();
+        assert!(message.contains("events.keep_days") && message.contains("36500"), "{message}");
+        assert!(
+            with(&[("TANDEM_PRESENCE_DUE_DAYS", "0")]).unwrap_err().to_string().contains("presence.due_days")
+        );
     }
 
     #[test]

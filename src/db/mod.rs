@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use entity::ClientId;
 use migration::MigratorTrait;
+use sea_orm::sqlx;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, EntityTrait, IdenStatic, Iterable,
@@ -127,6 +128,7 @@ impl Db {
         let url = url.expose_secret();
         let (connections, (writer_cache, reader_cache)) =
             if url.starts_with("sqlite") { (purpose.readers(), purpose.caches()) } else { (POOL, (0, 0)) };
+        make_private(url);
         let pool = connect(url, connections, reader_cache, &statements).await?;
         M::up(&pool, None).await?;
         let (writer, rows) = if pool.get_database_backend() == DatabaseBackend::Sqlite {
@@ -277,6 +279,16 @@ impl Db {
     }
 }
 
+/// Makes a SQLite file that is not there yet, readable by its owner alone; SQLite gives the files beside it the same mode.
+/// What goes wrong here is told by whoever opens it.
+fn make_private(url: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let Some((path, "mode=rwc")) = url.strip_prefix("sqlite://").and_then(|rest| rest.split_once('?')) else {
+        return;
+    };
+    let _ = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+}
+
 /// Whether a row was refused because one with its key is there already.
 pub fn is_taken(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
@@ -284,6 +296,31 @@ pub fn is_taken(error: &DbErr) -> bool {
         return false;
     };
     error.as_database_error().is_some_and(|error| error.is_unique_violation())
+}
+
+/// Whether the database is away, locked, full or shutting down: a state that passes, and no fault of what was asked. By codes,
+/// since Postgres speaks the language of its server.
+pub fn is_away(error: &DbErr) -> bool {
+    let (DbErr::Exec(error) | DbErr::Query(error)) = error else {
+        return matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_));
+    };
+    let RuntimeErr::SqlxError(error) = error else { return false };
+    let Some(refused) = error.as_database_error() else {
+        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+        return matches!(&**error, Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed);
+    };
+    let Some(code) = refused.code() else { return false };
+    match (code.len(), code.parse::<i32>()) {
+        // Postgres: a connection that broke, resources that ran out, an operator who intervened; transactions in each other's
+        // way, locks that took too long, and a server that became a standby.
+        (5, _) => {
+            ["08", "53", "57"].iter().any(|class| code.starts_with(class))
+                || ["25006", "40001", "40P01", "55P03"].contains(&&*code)
+        }
+        // SQLite's extended codes have the primary one in their lowest byte: BUSY, LOCKED, NOMEM, IOERR, FULL, CANTOPEN.
+        (_, Ok(code)) => [5, 6, 7, 10, 13, 14].contains(&(code & 0xff)),
+        _ => false,
+    }
 }
 
 /// The database's own clock as SQL, microseconds since 1970: for leases, which several processes must read alike.

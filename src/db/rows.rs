@@ -63,7 +63,7 @@ impl Rows {
         let turn = self.turns.clone().acquire_owned().await.map_err(closed)?;
         match self.run(&statement, extent, Some(MOMENT)) {
             Err(Failed::Database(error)) if is_broken_off(&error) => {}
-            done => return done.map_err(|error| failed(&error)),
+            done => return done.map_err(failed),
         }
         let rows = self.clone();
         let read = tokio::task::spawn_blocking(move || {
@@ -71,7 +71,7 @@ impl Rows {
             drop(turn);
             read
         });
-        read.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+        read.await.map_err(closed)?.map_err(failed)
     }
 
     /// Runs a statement, for so long at most.
@@ -126,8 +126,11 @@ fn is_broken_off(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::OperationInterrupted | ErrorCode::DatabaseBusy))
 }
 
-fn failed(error: &impl ToString) -> DbErr {
-    DbErr::Query(RuntimeErr::Internal(error.to_string()))
+fn failed(error: Failed) -> DbErr {
+    match error {
+        Failed::Database(error) => DbErr::Query(writer::said(error)),
+        other => DbErr::Query(RuntimeErr::Internal(other.to_string())),
+    }
 }
 
 fn closed(error: impl std::error::Error) -> DbErr {

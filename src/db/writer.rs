@@ -2,6 +2,7 @@
 //! transaction costs on a busy machine, as everybody else waits meanwhile: so what a transaction writes is gathered where it
 //! is made, and handed over in one piece, with the look or the commit that needs an answer.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -321,6 +322,10 @@ impl DatabaseError for Refused {
         self
     }
 
+    fn code(&self) -> Option<Cow<'_, str>> {
+        self.error.sqlite_error().map(|error| error.extended_code.to_string().into())
+    }
+
     fn kind(&self) -> ErrorKind {
         use rusqlite::ffi;
         match self.error.sqlite_error().map(|error| error.extended_code) {
@@ -335,7 +340,7 @@ impl DatabaseError for Refused {
     }
 }
 
-fn said(error: rusqlite::Error) -> RuntimeErr {
+pub(super) fn said(error: rusqlite::Error) -> RuntimeErr {
     let text = error.to_string();
     RuntimeErr::SqlxError(Arc::new(sqlx::Error::Database(Box::new(Refused { error, text }))))
 }

@@ -1,6 +1,7 @@
 //! The event log (invariants 5 and 6): each partner's stream, numbered without gaps in the order of commits.
 
 pub mod cursor;
+pub mod epoch;
 pub mod filter;
 pub mod queries;
 pub mod retention;

@@ -3,6 +3,7 @@
 use std::cmp::{max, min};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use entity::{ClientId, EventType, event};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query, SelectStatement, SimpleExpr, UnionType};
@@ -67,7 +68,8 @@ pub async fn resume(
     let cursor = cursor.transpose()?;
     let bounds = Bounds::of(&installation.db, partner).await?;
     let Some(cursor) = cursor else { return Ok(bounds.floor) };
-    if cursor.epoch != installation.epoch || !(bounds.floor..=bounds.head).contains(&cursor.position) {
+    let epoch = installation.epoch.load(Ordering::Relaxed);
+    if cursor.epoch != epoch || !(bounds.floor..=bounds.head).contains(&cursor.position) {
         return Err(CursorError::Expired { oldest: installation.cursor(partner, bounds.floor) });
     }
     Ok(cursor.position)

@@ -28,6 +28,16 @@ fn waits() -> SimpleExpr {
     inbound::Column::State.into_expr().eq(Expr::cust("'PENDING'"))
 }
 
+/// Bodies that were applied whole: few will ask for them again. Written like the condition of their index, as [`waits`] is.
+fn is_whole() -> SimpleExpr {
+    Expr::cust("state = 'APPLIED' AND NOT partly_unknown")
+}
+
+/// Bodies that are settled, but not applied whole. Written like the condition of their index, as [`waits`] is.
+fn is_troubled() -> SimpleExpr {
+    Expr::cust("settled_at IS NOT NULL AND (state <> 'APPLIED' OR partly_unknown)")
+}
+
 /// How many bodies wait.
 ///
 /// # Errors
@@ -175,13 +185,24 @@ pub struct Listed {
     pub partly_unknown: bool,
 }
 
-/// The newest bodies that were not applied whole.
+/// The newest bodies that were not applied whole, those that wait among them.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn troubled(db: &Db, most: u64) -> Result<Vec<Listed>, DbErr> {
-    let troubled =
-        inbound::Column::State.ne(InboundState::Applied).or(inbound::Column::PartlyUnknown.eq(true));
+    let mut troubled = listed(db, is_troubled(), inbound::Column::SettledAt, most).await?;
+    troubled.extend(listed(db, waits(), inbound::Column::Id, most).await?);
+    troubled.sort_unstable_by_key(|body| std::cmp::Reverse(body.id));
+    troubled.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    Ok(troubled)
+}
+
+async fn listed(
+    db: &Db,
+    which: SimpleExpr,
+    newest_by: inbound::Column,
+    most: u64,
+) -> Result<Vec<Listed>, DbErr> {
     #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
     inbound::Entity::find()
         .select_only()
@@ -192,8 +213,8 @@ pub async fn troubled(db: &Db, most: u64) -> Result<Vec<Listed>, DbErr> {
             inbound::Column::Error,
             inbound::Column::PartlyUnknown,
         ])
-        .filter(troubled)
-        .order_by_desc(inbound::Column::Id)
+        .filter(which)
+        .order_by_desc(newest_by)
         .limit(most)
         .into_model()
         .all(db.read())
@@ -210,9 +231,10 @@ pub async fn again<C: Sql>(
     states: &[InboundState],
     received_since: Timestamp,
 ) -> Result<u64, DbErr> {
-    let condition = inbound::Column::State.is_in(states.iter().copied()).or(inbound::Column::PartlyUnknown
-        .eq(states.contains(&InboundState::Failed))
-        .and(Expr::value(states.contains(&InboundState::Failed))));
+    let mut condition = inbound::Column::State.is_in(states.iter().copied());
+    if states.contains(&InboundState::Failed) {
+        condition = condition.or(inbound::Column::PartlyUnknown.eq(true));
+    }
     #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
     let done = inbound::Entity::update_many()
         .set(inbound::ActiveModel {
@@ -223,6 +245,9 @@ pub async fn again<C: Sql>(
             ..Default::default()
         })
         .filter(condition)
+        // What came since then was settled since then, too: that is what the index knows.
+        .filter(is_troubled())
+        .filter(inbound::Column::SettledAt.gte(received_since))
         .filter(inbound::Column::ReceivedAt.gte(received_since))
         .write(connection)
         .await?;
@@ -234,20 +259,8 @@ pub async fn again<C: Sql>(
 /// # Errors
 /// When the database is away.
 pub async fn prune(db: &Db, applied_before: Timestamp, others_before: Timestamp) -> Result<u64, DbErr> {
-    let whole =
-        inbound::Column::State.eq(InboundState::Applied).and(inbound::Column::PartlyUnknown.eq(false));
-    let done = whole.and(inbound::Column::SettledAt.lt(applied_before)).or(inbound::Column::State
-        .ne(InboundState::Pending)
-        .and(inbound::Column::SettledAt.lt(others_before)));
-    #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
-    let ids: Vec<InboundId> = inbound::Entity::find()
-        .select_only()
-        .column(inbound::Column::Id)
-        .filter(done)
-        .limit(500)
-        .into_tuple()
-        .all(db.read())
-        .await?;
+    let mut ids = settled_before(db, is_whole(), applied_before).await?;
+    ids.extend(settled_before(db, is_troubled(), others_before).await?);
     if ids.is_empty() {
         return Ok(0);
     }
@@ -255,4 +268,18 @@ pub async fn prune(db: &Db, applied_before: Timestamp, others_before: Timestamp)
     let gone =
         inbound::Entity::delete_many().filter(inbound::Column::Id.is_in(ids)).write(db.write()).await?;
     Ok(gone)
+}
+
+async fn settled_before(db: &Db, which: SimpleExpr, before: Timestamp) -> Result<Vec<InboundId>, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "raw bodies belong to no tenant yet")]
+    inbound::Entity::find()
+        .select_only()
+        .column(inbound::Column::Id)
+        .filter(which)
+        .filter(inbound::Column::SettledAt.lt(before))
+        .order_by_asc(inbound::Column::SettledAt)
+        .limit(500)
+        .into_tuple()
+        .all(db.read())
+        .await
 }

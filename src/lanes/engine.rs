@@ -22,6 +22,7 @@ use super::verdict::{Outcome, Verdict};
 use super::{backoff, claim, lease};
 use crate::app::App;
 use crate::apply::engine::{Named, settle_named};
+use crate::clients::Access;
 use crate::conversations::window;
 use crate::db::{HeldClients, Reader};
 use crate::events;
@@ -651,14 +652,7 @@ impl Engine {
 
     /// The number's id and the client's token.
     fn way_of(&self, client: &client::Model) -> Option<(String, SecretString)> {
-        let number = client.phone_number_id.clone()?;
-        match self.app.key.open(client.id.0.as_bytes(), client.token_sealed.as_deref()?) {
-            Ok(token) => Some((number, token)),
-            Err(error) => {
-                tracing::error!(%error, "a client's token cannot be opened");
-                None
-            }
-        }
+        Access::of(&self.app.key, client).ok().map(|access| (access.number, access.token))
     }
 
     fn launch(&mut self, entry: lane_entry::Model, number: String, token: SecretString) {

@@ -30,5 +30,5 @@ mod tests;
 
 pub use engine::run;
 pub use lease::inherit;
-pub use queue::{Canceled, cancel_all, cancel_one, fail_waiting_for, pause, queue};
+pub use queue::{Canceled, cancel_all, cancel_one, doubt, fail_waiting_for, pause, queue};
 pub use wake::Wake;

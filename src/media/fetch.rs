@@ -13,6 +13,7 @@ use super::store::Written;
 use super::transfers::{Miss, next_try};
 use super::{keep, kinds};
 use crate::app::App;
+use crate::clients::{Access, NoAccess};
 use crate::db::{Sql, Tx, UpdateExt, WriteExt};
 use crate::events::{self, NewEvent};
 use crate::ids::PublicId;
@@ -85,14 +86,11 @@ pub(super) async fn way(app: &App, row: &media::Model) -> Result<(String, Secret
     let client = keep::client(app, row.client_id).await?;
     let none = || Miss::Later("the client is not connected".to_owned());
     let client = client.ok_or_else(none)?;
-    let (Some(number), Some(sealed)) = (client.phone_number_id, client.token_sealed) else {
-        return Err(none());
-    };
-    let token = app.key.open(client.id.uuid().as_bytes(), &sealed);
-    token.map(|token| (number, token)).map_err(|error| {
-        tracing::error!(%error, "a client's token cannot be opened");
-        Miss::Stopped(errors::unreadable_token())
-    })
+    match Access::of(&app.key, &client) {
+        Ok(access) => Ok((access.number, access.token)),
+        Err(NoAccess::Missing) => Err(none()),
+        Err(NoAccess::Unreadable(_)) => Err(Miss::Stopped(errors::unreadable_token())),
+    }
 }
 
 /// Whether a hash as WhatsApp tells it, hexadecimal or base64, is that of other bytes.

@@ -239,10 +239,7 @@ pub async fn run(app: Arc<App>) {
             let error = format!("{error:#}");
             tracing::warn!(error, "files that are to go cannot be removed right now");
         }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = app.tasks.stopping().cancelled() => {}
-        }
+        app.tasks.rest(LOOK).await;
     }
 }
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::accept::{Reply, Request};
 use crate::app::App;
 use crate::auth::{OfClient, Permission, Scope};
+use crate::clients::Access;
 use crate::clock::to_datetime;
 use crate::contacts::phone;
 use crate::contacts::resolve::Named;
@@ -118,12 +119,9 @@ pub async fn mark_as_read(app: &App, scope: &Scope, message: MessageId, typing: 
         .await?
         .ok_or_else(not_found)?;
     check_client(&client)?;
-    let (Some(number), Some(sealed)) = (&client.phone_number_id, &client.token_sealed) else {
-        return Err(Failure::Internal(anyhow::anyhow!("a connected client has no number or token")));
-    };
-    let token = app.key.open(client.id.0.as_bytes(), sealed).map_err(Failure::Internal)?;
+    let access = Access::of(&app.key, &client)?;
     // It can be said twice without harm, so a failure of any kind may simply be tried again.
-    app.upstream.mark_read(number, &token, whatsapp_id, typing).await.map_err(|error| {
+    app.upstream.mark_read(&access.number, &access.token, whatsapp_id, typing).await.map_err(|error| {
         match error.refusal() {
             Some(refusal) if !refusal.is_retryable() => {
                 refuse(RefusalCode::UpstreamRejected, "messageId", refusal.to_string())

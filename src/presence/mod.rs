@@ -3,7 +3,7 @@
 pub mod estimate;
 
 use entity::{AppPresenceBasis, ClientId, ClientMode, ClientStatus, EventType, Timestamp, client};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::json;
 
 use crate::app::App;
@@ -46,21 +46,25 @@ pub async fn confirm_visit(app: &App, scope: &Scope, client: ClientId) -> Outcom
 /// When the database is away.
 pub async fn raise_due(app: &App) -> Outcome<usize> {
     let now = app.now();
-    let Some(first) = app.config.presence.due_days.iter().copied().min() else { return Ok(0) };
-    let last = app.config.presence.due_days.iter().copied().max().unwrap_or(first);
+    if app.config.presence.due_days.is_empty() {
+        return Ok(0);
+    }
+    let mut due = Condition::any();
+    for step in &app.config.presence.due_days {
+        let silent = Condition::all()
+            .add(client::Column::LastSeenAt.lte(now.plus_seconds(-step * DAY)))
+            .add(client::Column::VisitRaisedDays.lt(*step));
+        due = due.add(silent);
+    }
     #[expect(clippy::disallowed_methods, reason = "upkeep over all partners")]
-    let silent = client::Entity::find()
+    let due = client::Entity::find()
         .filter(client::Column::Status.eq(ClientStatus::Connected))
         .filter(client::Column::Mode.eq(ClientMode::Coexistence))
-        .filter(client::Column::LastSeenAt.lte(now.plus_seconds(-first * DAY)))
-        .filter(client::Column::VisitRaisedDays.lt(last))
+        .filter(due)
+        .order_by_asc(client::Column::LastSeenAt)
         .limit(ROUND)
         .rows(&app.db.reads())
         .await?;
-    let due: Vec<client::Model> = silent
-        .into_iter()
-        .filter(|client| step_due(&app.config.presence.due_days, client, now).is_some())
-        .collect();
     if due.is_empty() {
         return Ok(0);
     }

@@ -10,15 +10,15 @@ use entity::{
     ClientId, ClientMode, ClientStatus, EventType, HistoryImport, SyncKind, SyncState, Timestamp, client,
     sync,
 };
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use crate::app::App;
 use crate::apply::{Span, progress, settles};
 use crate::auth::{Permission, Scope};
-use crate::clients;
+use crate::clients::{self, Access};
 use crate::db::SelectExt;
 use crate::events::{self, NewEvent};
-use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
+use crate::failure::{Failure, Outcome, Refusal, RefusalCode, chain};
 use crate::ids::PublicId;
 use crate::upstream::meta::client::{CallError, SYNC_ALREADY_REQUESTED, SYNC_DEADLINE_PASSED, SYNC_DECLINED};
 
@@ -86,10 +86,7 @@ pub async fn run(app: Arc<App>) {
                 tracing::warn!(%error, "imports cannot be looked after right now");
             }
         }
-        tokio::select! {
-            () = app.tasks.stopping().cancelled() => {}
-            () = tokio::time::sleep(LOOK) => {}
-        }
+        app.tasks.rest(LOOK).await;
     }
 }
 
@@ -140,18 +137,18 @@ async fn ask_one(app: &App, wish: &sync::Model) -> Outcome<()> {
         )
         .await;
     }
-    let (Some(number), Some(sealed)) = (&client.phone_number_id, &client.token_sealed) else {
-        return put_off(app, wish, "the client has no access").await;
+    let access = match Access::of(&app.key, &client) {
+        Ok(access) => access,
+        Err(error) => return put_off(app, wish, &error.to_string()).await,
     };
-    let token = app.key.open(client.id.uuid().as_bytes(), sealed).map_err(Failure::Internal)?;
-    let answer = match app.upstream.request_sync(number, &token, wish.kind).await {
+    let answer = match app.upstream.request_sync(&access.number, &access.token, wish.kind).await {
         Ok(request_id) => Answer::Accepted(Some(request_id)),
         Err(CallError::Refused(error)) if error.code == SYNC_ALREADY_REQUESTED => Answer::Accepted(None),
         Err(CallError::Refused(error)) if error.code == SYNC_DECLINED => Answer::Declined(error.to_string()),
         Err(CallError::Refused(error)) if error.code == SYNC_DEADLINE_PASSED => {
             Answer::Refused(error.to_string())
         }
-        Err(error) => return put_off(app, wish, &error.to_string()).await,
+        Err(error) => return put_off(app, wish, &chain(&error)).await,
     };
     outcome(app, wish, answer).await
 }
@@ -208,25 +205,36 @@ async fn outcome(app: &App, wish: &sync::Model, answer: Answer) -> Outcome<()> {
 
 /// Imports that fell silent, or are over although a chunk seems missing.
 async fn watch(app: &App) -> Outcome<()> {
+    let now = app.now();
+    let since = |column: sync::Column, seconds: i64| column.lte(now.plus_seconds(-seconds));
+    let silent = |column: sync::Column| {
+        Condition::any().add(column.is_null()).add(since(column, app.config.sync.stalled_seconds))
+    };
+    // What `verdict` says, so that those for which it is too early do not hide those that are due.
+    let settled = Condition::all()
+        .add(sync::Column::CompleteSeen.eq(true))
+        .add(since(sync::Column::LastChunkAt, app.config.sync.settle_seconds));
+    let stalled =
+        Condition::all().add(silent(sync::Column::LastChunkAt)).add(silent(sync::Column::RequestedAt));
     #[expect(clippy::disallowed_methods, reason = "upkeep over all partners")]
-    let open = sync::Entity::find()
+    let due = sync::Entity::find()
         .filter(sync::Column::State.is_in([SyncState::Requested, SyncState::Running]))
+        .filter(Condition::any().add(settled).add(stalled))
+        .order_by_asc(sync::Column::RequestedAt)
         .limit(ROUND)
         .rows(&app.db.reads())
         .await?;
-    for row in open {
-        if verdict(app, &row, app.now()).is_some() {
-            edit(app, &row, |row, now| {
-                let Some(state) = verdict(app, row, now) else { return false };
-                row.state = state;
-                if state == SyncState::Done {
-                    row.percent = 100;
-                    row.finished_at = Some(now);
-                }
-                true
-            })
-            .await?;
-        }
+    for row in due {
+        edit(app, &row, |row, now| {
+            let Some(state) = verdict(app, row, now) else { return false };
+            row.state = state;
+            if state == SyncState::Done {
+                row.percent = 100;
+                row.finished_at = Some(now);
+            }
+            true
+        })
+        .await?;
     }
     Ok(())
 }

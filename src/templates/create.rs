@@ -2,18 +2,16 @@
 
 use entity::{ClientId, ClientStatus, TemplateId, Timestamp, client, template};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
-use secrecy::SecretString;
 
 use super::state::{self, Owner};
 use super::{DELETED, Draft, PENDING, changed, refresh};
 use crate::app::App;
 use crate::auth::{Permission, Scope};
 use crate::clients::profile::asked;
-use crate::clients::{named, require_connected};
+use crate::clients::{Access, named, require_connected};
 use crate::db::{SelectExt, Tx};
 use crate::events;
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
-use crate::ids::PublicId;
 use crate::upstream::meta::client::{CallError, MadeTemplate};
 
 /// A template after it was made or deleted, and the place in the stream that tells of it.
@@ -28,9 +26,9 @@ pub async fn create(app: &App, scope: &Scope, client: ClientId, draft: &Draft) -
     scope.require(Permission::Admin)?;
     let client = named(app, scope, client).await?;
     draft.check()?;
-    let (waba, token) = account(app, &client)?;
+    let Access { account, token, .. } = access(app, &client)?;
     let asked_at = app.now();
-    let made = app.upstream.create_template(&waba, &token, &draft.wire()).await;
+    let made = app.upstream.create_template(&account, &token, &draft.wire()).await;
     let made = match made {
         Ok(made) => made,
         Err(error) => return Err(refused(app, client.id, error).await?),
@@ -40,7 +38,7 @@ pub async fn create(app: &App, scope: &Scope, client: ClientId, draft: &Draft) -
     let MadeTemplate { id, status, category } = made;
     // A webhook may have told of it before its own answer.
     let known = by_upstream_id(&tx, client.id, &id).await?;
-    let owner = Owner { partner: client.partner_id, client: client.id, waba_id: &waba };
+    let owner = Owner { partner: client.partner_id, client: client.id, waba_id: &account };
     let now = app.now();
     let mut row = known.unwrap_or_else(|| state::blank(owner, &id, &draft.name, &draft.language, now));
     let stamp = asked(asked_at);
@@ -77,11 +75,11 @@ pub async fn delete(app: &App, scope: &Scope, id: TemplateId) -> Outcome<Done> {
         return Ok((row, position));
     }
     let client = named(app, scope, row.client_id).await?;
-    let (waba, token) = account(app, &client)?;
-    if waba != row.waba_id {
+    let Access { account, token, .. } = access(app, &client)?;
+    if account != row.waba_id {
         return Err(not_found().into());
     }
-    if let Err(error) = app.upstream.delete_template(&waba, &token, &row.name, &row.upstream_id).await {
+    if let Err(error) = app.upstream.delete_template(&account, &token, &row.name, &row.upstream_id).await {
         return Err(refused(app, client.id, error).await?);
     }
     let held = app.db.hold([client.id]).await;
@@ -108,16 +106,12 @@ async fn write(
 }
 
 /// The account of a client that has a connection, and what it takes to speak for it.
-fn account(app: &App, client: &client::Model) -> Outcome<(String, SecretString)> {
+fn access(app: &App, client: &client::Model) -> Outcome<Access> {
     // Paused ones have a connection too.
     if client.status != ClientStatus::Paused {
         require_connected(client)?;
     }
-    let (Some(waba), Some(sealed)) = (&client.waba_id, &client.token_sealed) else {
-        return Err(Failure::Internal(anyhow::anyhow!("a connected client has no account or token")));
-    };
-    let token = app.key.open(client.id.uuid().as_bytes(), sealed).map_err(Failure::Internal)?;
-    Ok((waba.clone(), token))
+    Ok(Access::of(&app.key, client)?)
 }
 
 /// Why it was not done. Where it may have been, the list is read again.

@@ -11,12 +11,13 @@ use sea_orm::{ColumnTrait, DatabaseBackend, EntityTrait, QueryFilter, QueryOrder
 use super::state::{self, Owner};
 use super::{DELETED, changed};
 use crate::app::App;
+use crate::clients::Access;
 use crate::clients::profile::asked;
 use crate::db::{Reader, SelectExt, WriteExt};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome};
 use crate::ids::PublicId;
-use crate::upstream::meta::client::{CallError, Templates};
+use crate::upstream::meta::client::Templates;
 
 /// Clients whose lists are read in one round.
 const ROUND: u64 = 10;
@@ -40,7 +41,7 @@ impl Default for Reads {
 
 /// Reads what is due, until the process ends.
 pub async fn run(app: Arc<App>) {
-    let every = Duration::from_secs(app.config.presence.check_seconds);
+    let every = Duration::from_secs(app.config.upkeep.interval_seconds);
     while !app.tasks.stopping().is_cancelled() {
         let done = async {
             forget(&app).await?;
@@ -49,10 +50,7 @@ pub async fn run(app: Arc<App>) {
         if let Err(Failure::Internal(error) | Failure::Unavailable(error)) = done.await {
             tracing::warn!(%error, "templates cannot be looked after right now");
         }
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = app.tasks.stopping().cancelled() => {}
-        }
+        app.tasks.rest(every).await;
     }
 }
 
@@ -113,18 +111,15 @@ async fn by_id(app: &App, id: ClientId) -> Outcome<Option<client::Model>> {
 /// Unavailable, when WhatsApp does not give it right now; then it is asked again in a minute.
 pub async fn refresh(app: &App, of: &client::Model) -> Outcome<()> {
     let asked_at = app.now();
-    let listed = match (&of.waba_id, &of.token_sealed) {
-        (Some(waba), Some(sealed)) => {
-            let token = app.key.open(of.id.uuid().as_bytes(), sealed).map_err(Failure::Internal)?;
-            app.upstream.templates(waba, &token).await
-        }
-        _ => Err(CallError::Unclear("the client has no account or no token".to_owned())),
+    let listed = match Access::of(&app.key, of) {
+        Ok(access) => app.upstream.templates(&access.account, &access.token).await.map_err(Into::into),
+        Err(error) => Err(error.into()),
     };
     match listed {
         Ok(listed) => keep(app, of, asked_at, &listed).await,
         Err(error) => {
             due(app, of.id, asked_at.plus_seconds(RETRY)).await?;
-            Err(Failure::Unavailable(error.into()))
+            Err(Failure::Unavailable(error))
         }
     }
 }

@@ -34,6 +34,7 @@ mod phone_book;
 mod presence;
 mod profile;
 mod reading;
+mod restored;
 mod resume;
 mod rows;
 mod sending;

@@ -1,6 +1,8 @@
 //! Whether the app on the phone still keeps the connection alive: R16.
 
+use entity::ClientId;
 use serde_json::{Value, json};
+use tandem::ids::PublicId;
 
 use crate::harness::{Subscription, Tandem};
 
@@ -188,4 +190,26 @@ async fn r16_the_days_are_settings() {
     assert_eq!(due(&mut visits).await["days"], 4);
     t.advance_clock(2 * DAY).await;
     assert_eq!(app(&t, &client).await["risk"], "OVERDUE");
+}
+
+/// However many clients are between two steps: a round looks at those that are due.
+#[tokio::test(flavor = "multi_thread")]
+async fn r16_those_whose_time_has_not_come_hide_nobody() {
+    let t = Tandem::new().await;
+    let client = t.connected(NUMBER).await;
+    let mut visits = visits(&t).await;
+    let silent = t.client_row(&client).await;
+    let told_already = (0..300).map(|n| entity::client::Model {
+        id: ClientId::generate(),
+        // Before the one that is due, in any order by ids or by time.
+        last_seen_at: silent.last_seen_at.map(|at| at.plus_seconds(-DAY)),
+        visit_raised_days: 9,
+        phone_number: Some(format!("+4915129{n:06}")),
+        temporary_number: format!("+972579{n:06}"),
+        phone_number_id: Some(format!("9{n:06}")),
+        ..silent.clone()
+    });
+    t.put_client_rows(told_already.collect()).await;
+    t.advance_clock(9 * DAY).await;
+    assert_eq!(due(&mut visits).await["client"]["id"], json!(client));
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::Tandem;
 
 const NUMBER: &str = "+4915120000601";
+const OTHER: &str = "+4915120000602";
 const DAY: i64 = 86_400;
 const CHANGES: &str = "subscription($after: EventCursor) { clientChanges(after: $after) {
     type client { displayName profile { about pictureUrl } } } }";
@@ -102,4 +103,23 @@ async fn r17_what_changes_without_a_webhook_is_seen_the_next_day() {
     assert_eq!(told["client"]["profile"]["about"], "Heute Käsekuchen");
     assert!(t.graph_calls("whatsapp_business_profile").await.len() > looks);
     assert_eq!(t.told(&before, &["CLIENT_PROFILE_CHANGED"], "... on Event { type }").await.len(), 1);
+}
+
+/// A token that cannot be opened is one client's trouble.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_cannot_be_opened_holds_up_nobody_else() {
+    let t = Tandem::new().await;
+    let broken = t.connected(OTHER).await;
+    let client = t.connected(NUMBER).await;
+    let row = t.client_row(&broken).await;
+    t.put_client_rows(vec![entity::client::Model { token_sealed: Some(vec![0; 64]), ..row }]).await;
+    let mut changes = t.subscribe(CHANGES, json!({})).await;
+    for about in ["Heute offen", "Morgen zu", "Wieder da"] {
+        set_profile(&t, None, Some(about)).await;
+        t.time_passes(DAY + 60).await;
+        let told = changes.next().await["clientChanges"].clone();
+        assert_eq!(told["client"]["profile"]["about"], about, "{told:#}");
+    }
+    let read = t.client_row(&client).await.templates_at;
+    assert!(read > t.client_row(&broken).await.templates_at, "the list of templates was read as well");
 }

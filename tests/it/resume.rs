@@ -15,7 +15,7 @@ use crate::harness::{ADA, EventStream, SHOP, Tandem};
 
 const DAY: i64 = 86_400;
 /// Upkeep that does not come by itself during a test that counts or prunes.
-const QUIET: (&str, &str) = ("TANDEM_PRESENCE_CHECK_SECONDS", "3600");
+const QUIET: (&str, &str) = ("TANDEM_UPKEEP_INTERVAL_SECONDS", "3600");
 
 impl Tandem {
     async fn scope(&self) -> Scope {

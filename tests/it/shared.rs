@@ -7,7 +7,7 @@ use crate::harness::{ADA, BEN, EventStream, SHOP, Subscription, Tandem};
 const ASKED: &str = "subscription($after: EventCursor) { incomingMessages(after: $after) {
     message { id text client { id } conversation { window { isOpen } contact { id phoneNumber } } } } }";
 /// Upkeep that does not come by itself during a test that counts.
-const QUIET: (&str, &str) = ("TANDEM_PRESENCE_CHECK_SECONDS", "3600");
+const QUIET: (&str, &str) = ("TANDEM_UPKEEP_INTERVAL_SECONDS", "3600");
 const OTHER: &str = "+4930202020";
 
 fn text(result: &Value) -> &str {

@@ -6,7 +6,7 @@ use crate::harness::receiver::Receiver;
 use crate::harness::{ADA, BEN, DAY, SHOP, Subscription, Tandem};
 
 /// Looks at nothing by itself: what is read, somebody asked for.
-const QUIET: (&str, &str) = ("TANDEM_PRESENCE_CHECK_SECONDS", "3600");
+const QUIET: (&str, &str) = ("TANDEM_UPKEEP_INTERVAL_SECONDS", "3600");
 const NEIGHBOUR: &str = "+4915120000002";
 
 const FIELDS: &str =

@@ -154,7 +154,7 @@ async fn usage_of_too_long_a_time_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn usage_costs_one_statement_however_many_messages_and_clients() {
-    let t = Tandem::with(&[("TANDEM_PRESENCE_CHECK_SECONDS", "3600")]).await;
+    let t = Tandem::with(&[("TANDEM_UPKEEP_INTERVAL_SECONDS", "3600")]).await;
     let client = t.connected(SHOP).await;
     t.connected("+4915120000002").await;
     let start = t.clock().await - 1;

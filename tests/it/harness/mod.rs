@@ -140,6 +140,41 @@ impl Tandem {
         rows.iter().map(|row| (row.try_get("", "name").unwrap(), row.try_get("", "read").unwrap())).collect()
     }
 
+    /// A copy of the database of a service that has stopped: where it is.
+    pub async fn backup(&self) -> String {
+        assert!(self.running.is_none(), "it is still writing");
+        match self.environment.iter().find(|(name, _)| name == "DATABASE_URL") {
+            Some((_, url)) => copy_database(url).await,
+            None => {
+                let place = self._dir.path().join(format!("backup-{}", tandem::secrets::random_hex(4)));
+                std::fs::create_dir(&place).unwrap();
+                copy_files(&self.data_dir(), &place);
+                place.display().to_string()
+            }
+        }
+    }
+
+    /// Writes a backup over the database of a service that has stopped.
+    pub async fn restore(&mut self, backup: &str) {
+        assert!(self.running.is_none(), "it is still writing");
+        match self.environment.iter_mut().find(|(name, _)| name == "DATABASE_URL") {
+            Some((_, url)) => *url = copy_database(backup).await,
+            None => copy_files(Path::new(backup), &self.data_dir()),
+        }
+    }
+
+    /// Where the service keeps its files.
+    pub fn data_dir(&self) -> std::path::PathBuf {
+        let (_, path) = self.environment.iter().find(|(name, _)| name == "TANDEM_DATA_DIR").unwrap();
+        path.into()
+    }
+
+    /// The service works in another directory from its next start on.
+    pub fn move_to(&mut self, data_dir: &str) {
+        let (_, path) = self.environment.iter_mut().find(|(name, _)| name == "TANDEM_DATA_DIR").unwrap();
+        data_dir.clone_into(path);
+    }
+
     /// Starts it again.
     pub async fn start(&mut self) {
         self.running = Some(Running::start(config(&self.environment), false).await.unwrap());
@@ -269,35 +304,28 @@ impl Tandem {
 
     /// Meta's id of a client's number, which only the database knows.
     pub async fn phone_number_id(&self, client: &str) -> String {
+        self.client_row(client).await.phone_number_id.unwrap()
+    }
+
+    /// A client's row, as the database has it.
+    pub async fn client_row(&self, client: &str) -> entity::client::Model {
         use sea_orm::EntityTrait;
         use tandem::ids::PublicId;
         let id = entity::ClientId::parse(client).unwrap();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the database's view, for a body that names the number"
-        )]
-        let row =
-            entity::client::Entity::find_by_id(id).one(self.running().app.db.read()).await.unwrap().unwrap();
-        row.phone_number_id.unwrap()
+        #[expect(clippy::disallowed_methods, reason = "the database's view")]
+        let row = entity::client::Entity::find_by_id(id).one(self.running().app.db.read()).await.unwrap();
+        row.unwrap()
     }
 
-    /// Puts the second client's number into the account of the first one, as the database sees it.
+    /// Writes clients' rows as no command would leave them.
+    pub async fn put_client_rows(&self, rows: Vec<entity::client::Model>) {
+        tandem::db::upsert::<entity::client::Entity, _>(self.running().app.db.write(), rows).await.unwrap();
+    }
+
+    /// Puts the second client's number into the account of the first one: the simulator gives each number one of its own.
     pub async fn share_account(&self, first: &str, second: &str) {
-        use sea_orm::EntityTrait;
-        use tandem::ids::PublicId;
-        let db = &self.running().app.db;
-        let row = async |id: &str| {
-            let id = entity::ClientId::parse(id).unwrap();
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the simulator gives each number an account of its own"
-            )]
-            let row = entity::client::Entity::find_by_id(id).one(db.read()).await.unwrap();
-            row.unwrap()
-        };
-        let account = row(first).await.waba_id;
-        let second = entity::client::Model { waba_id: account, ..row(second).await };
-        tandem::db::upsert::<entity::client::Entity, _>(db.write(), vec![second]).await.unwrap();
+        let waba_id = self.client_row(first).await.waba_id;
+        self.put_client_rows(vec![entity::client::Model { waba_id, ..self.client_row(second).await }]).await;
     }
 
     /// A phone without a past, connected, its imports over: the client's id.
@@ -556,6 +584,31 @@ impl Drop for Tandem {
     }
 }
 
+/// What SQLite keeps, over what is there: each file stays the same one.
+fn copy_files(from: &Path, to: &Path) {
+    let names = |dir: &Path| -> Vec<std::ffi::OsString> {
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    let is_kept = |name: &std::ffi::OsStr| {
+        let name = name.to_str().unwrap();
+        name.contains("sqlite") && !name.ends_with(".told") && !name.ends_with(".lock")
+    };
+    for name in names(to).into_iter().filter(|name| is_kept(name)) {
+        if name.to_str().unwrap().ends_with("-wal") || name.to_str().unwrap().ends_with("-shm") {
+            std::fs::remove_file(to.join(name)).unwrap();
+        }
+    }
+    for name in names(from).into_iter().filter(|name| is_kept(name) || name == "installation.key") {
+        std::fs::copy(from.join(&name), to.join(&name)).unwrap();
+    }
+}
+
+/// A database like this one, on the same server: its address.
+async fn copy_database(url: &str) -> String {
+    let (_, name) = url.rsplit_once('/').unwrap();
+    new_database(&format!("TEMPLATE {name}")).await.unwrap()
+}
+
 fn sql(text: &str) -> Statement {
     Statement::from_string(DatabaseBackend::Postgres, text)
 }
@@ -571,10 +624,14 @@ async fn close(installation: Installation) {
 
 /// A Postgres database of its own, if a server was named; it goes when the server is thrown away after the run.
 pub async fn database() -> Option<String> {
+    new_database("").await
+}
+
+async fn new_database(like: &str) -> Option<String> {
     let admin = postgres()?;
     let name = format!("t_{}", tandem::secrets::random_hex(8));
     let connection = Database::connect(&admin).await.unwrap();
-    connection.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+    connection.execute_unprepared(&format!("CREATE DATABASE {name} {like}")).await.unwrap();
     connection.close().await.unwrap();
     let (server, _) = admin.rsplit_once('/').unwrap();
     Some(format!("{server}/{name}"))

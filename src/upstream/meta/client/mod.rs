@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::clock::{Clock, from_datetime};
 use crate::config::Config;
+use crate::failure::chain;
 use crate::upstream::http::{Reach, http_client};
 
 pub use answers::{Accepted, MadeTemplate, PhoneNumber, Template, Templates, Token, TokenInfo};
@@ -518,16 +519,6 @@ fn not_sent(error: reqwest::Error) -> CallError {
     } else {
         CallError::Unclear(format!("the connection was lost: {}", chain(&error)))
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Status and body, which ends at 4 MB.
