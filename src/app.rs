@@ -52,9 +52,9 @@ impl Installation {
             .create(&config.data_dir)
             .with_context(|| format!("cannot make the data directory {}", config.data_dir.display()))?;
         let key = InstallationKey::load(&config)?;
-        let db = Db::open::<Migrator>(&config.database_url(), Purpose::Rows)
-            .await
-            .context("cannot open the database and bring it up to date")?;
+        let db = Db::open::<Migrator>(&config.database_url(), Purpose::Rows).await.context(
+            "cannot open the database and bring it up to date: see the setting database_url (DATABASE_URL)",
+        )?;
         let inbound_db = Db::open::<InboundMigrator>(&config.inbound_url(), Purpose::Queue)
             .await
             .context("cannot open the database of raw bodies and bring it up to date")?;
@@ -93,6 +93,8 @@ pub struct App {
     pub ready: AtomicBool,
     /// Accepts webhook bodies.
     pub inbox: Inbox,
+    /// Signups that are under way.
+    pub signups: crate::onboarding::Signups,
     /// Where messages to be sent are handed in.
     pub acceptor: crate::messages::accept::Acceptor,
     /// Wakes the lanes: something was queued, or a client may send again.
@@ -137,6 +139,7 @@ impl App {
             public_url,
             ready: AtomicBool::new(false),
             inbox,
+            signups: crate::onboarding::Signups::default(),
             acceptor: crate::messages::accept::Acceptor::default(),
             lanes_wake: crate::lanes::Wake::default(),
             webhooks_wake: tokio::sync::Notify::new(),

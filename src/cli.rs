@@ -83,6 +83,11 @@ enum Command {
     Simulator,
 }
 
+/// The longest life of a key, seconds: a hundred years.
+const LONGEST_LIFE: i64 = 36_500 * 86_400;
+/// The longest name of a partner.
+const LONGEST_NAME: usize = 256;
+
 #[derive(Subcommand)]
 enum PartnerCommand {
     /// Make a partner; prints its API key once.
@@ -285,6 +290,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             say("The databases are up to date.");
         }
         Command::Partner(PartnerCommand::Create { name, json }) => {
+            if name.trim().is_empty() || name.chars().count() > LONGEST_NAME {
+                bail!("--name needs 1 to {LONGEST_NAME} characters");
+            }
             create_partner(config, &name, json).await?;
         }
         Command::Key(KeyCommand::Create { partner, client, scope, expires, json }) => {
@@ -373,8 +381,11 @@ async fn create_key(
     let mut permissions = Vec::new();
     for word in scopes {
         let permission = Permission::parse(word);
-        permissions
-            .push(permission.with_context(|| format!("--scope is {word:?}; it needs READ, SEND or ADMIN"))?);
+        let permission =
+            permission.with_context(|| format!("--scope is {word:?}; it needs READ, SEND or ADMIN"))?;
+        if !permissions.contains(&permission) {
+            permissions.push(permission);
+        }
     }
     if permissions.is_empty() {
         permissions = Permission::ALL.to_vec();
@@ -391,8 +402,11 @@ async fn create_key(
         bail!("there is no partner {}", partner.public());
     }
     let ids = partners::own_clients(&installation, partner, ids).await?;
-    let expires_at =
-        expires.map(|life| Clock::real_now().plus_seconds(i64::try_from(life.as_secs()).unwrap_or(i64::MAX)));
+    let lives = expires.map(|life| i64::try_from(life.as_secs()).unwrap_or(i64::MAX));
+    if lives.is_some_and(|seconds| !(1..=LONGEST_LIFE).contains(&seconds)) {
+        bail!("--expires needs 1s to 36500d; without it the key does not end");
+    }
+    let expires_at = lives.map(|seconds| Clock::real_now().plus_seconds(seconds));
     let new = NewKey {
         name: "made on the command line",
         clients: (!ids.is_empty()).then_some(ids),

@@ -10,6 +10,8 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::failure::{Failure, Outcome};
+
 /// The tasks of the process.
 #[derive(Clone, Default)]
 pub struct Tasks {
@@ -54,6 +56,19 @@ impl Tasks {
     /// Runs something short-lived, such as one send.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(future);
+    }
+
+    /// Does something to its end, although whoever waits for it may stop waiting: callers hang up, and requests have a
+    /// time-out. For what would otherwise stop half-way, with WhatsApp told and the database not.
+    ///
+    /// # Errors
+    /// What it fails with; internal when it panics.
+    pub async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Outcome<T>> + Send + 'static,
+    ) -> Outcome<T> {
+        let done = self.tracker.spawn(work).await;
+        done.unwrap_or_else(|error| Err(Failure::Internal(error.into())))
     }
 
     /// Whether an engine died.

@@ -15,7 +15,7 @@ use crate::app::{App, Installation};
 use crate::config::Config;
 use crate::db::Alone;
 use crate::events::epoch;
-use crate::http::{self, Development};
+use crate::http::{self, Connections, Development};
 use crate::inbound::{self, Inbox};
 use crate::lifecycle::{Tasks, signal};
 use crate::media::Files;
@@ -29,6 +29,8 @@ use crate::{
 const DEVELOPMENT_KEY: &str = "development.key";
 /// How long the simulator is waited for at the start.
 const SIMULATOR_WAIT: Duration = Duration::from_secs(30);
+/// How long a connection may be silent before a request's head is there.
+const HEAD: Duration = Duration::from_secs(30);
 /// How long an orderly end may take.
 const END: Duration = Duration::from_secs(20);
 
@@ -100,6 +102,8 @@ impl Running {
             tasks.engine("simulator's clock", upkeep::follow_clock(app.clone()));
         }
         tasks.engine("committer", inbound::commit(app.clone(), committer));
+        // A process that connected a number may have ended before it came to this.
+        inbound::try_unmatched(&app, inbound::unmatched_since(&app)).await?;
         tasks.engine("applier", apply::engine::run(app.clone()));
         if alone.is_some() {
             lanes::inherit(&app.db).await?;
@@ -119,12 +123,12 @@ impl Running {
         tasks.engine("upkeep", upkeep::run(app.clone()));
         let router = http::router(app.clone(), &Development { key: key.clone() });
         let stop = tasks.stopping().clone();
-        let patience = Duration::from_secs(config.graphql.slow_reader_seconds);
-        tasks.engine("http", async move {
-            if let Err(error) = http::serve(listener, router, stop, patience).await {
-                tracing::error!(%error, "the HTTP server ended");
-            }
-        });
+        let bounds = Connections {
+            most: config.connections,
+            head: HEAD,
+            slow_reader: Duration::from_secs(config.graphql.slow_reader_seconds),
+        };
+        tasks.engine("http", http::serve(listener, router, stop, bounds));
         if config.is_development() {
             listen_to_simulator(&app, address).await?;
         }

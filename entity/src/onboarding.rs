@@ -19,6 +19,8 @@ pub struct Model {
     /// What the link carries; unique, 128 random bits.
     pub link_token: String,
     pub history_import: HistoryImport,
+    /// The partner's own key for the client, as it was given with this link.
+    pub reference: Option<String>,
     pub locale: Option<String>,
     pub branding: Option<Json>,
     pub success_url: Option<String>,
@@ -28,6 +30,8 @@ pub struct Model {
     pub failure_code: Option<String>,
     pub failure_message: Option<String>,
     pub failure_upstream_code: Option<String>,
+    /// Of the browser's session at Meta.
+    pub failure_session_id: Option<String>,
     /// Of a number on the API alone, until it is connected: the PIN that registers it, sealed (invariant 9). Kept before it is
     /// used.
     pub pin_sealed: Option<Vec<u8>>,

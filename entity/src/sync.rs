@@ -30,6 +30,8 @@ pub struct Model {
     pub attempts: i32,
     /// WhatsApp's words, when it refused for good.
     pub refusal: Option<String>,
+    /// Why the last try was in vain; it is made again.
+    pub last_failure: Option<String>,
     /// First webhook.
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,

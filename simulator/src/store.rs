@@ -9,6 +9,7 @@ use sea_orm::{
     TransactionTrait,
 };
 use std::collections::HashMap;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +84,8 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the file in `dir`, making both if missing.
     pub(crate) async fn open(dir: &Path) -> Result<Self, DbErr> {
-        std::fs::create_dir_all(dir).map_err(|e| DbErr::Custom(format!("{}: {e}", dir.display())))?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|e| DbErr::Custom(format!("{}: {e}", dir.display())))?;
         let path = dir.join(FILE);
         let mut options = ConnectOptions::new("sqlite::memory:");
         options.max_connections(1).sqlx_logging(false);

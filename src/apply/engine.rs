@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio::task::coop::unconstrained;
 
 use super::leader::Leader;
@@ -82,6 +82,7 @@ pub async fn run(app: Arc<App>) {
             looked = tokio::time::Instant::now();
             // What other processes accepted, or an operator wants tried again, is on the disk alone.
             app.inbox.look_again();
+            recount(&app).await;
         }
         match Box::pin(turn(&app, looks, &mut import, &mut under_way)).await {
             Ok(true) => {}
@@ -106,6 +107,18 @@ pub async fn run(app: Arc<App>) {
         }
     }
     leader.resign().await;
+}
+
+/// Of several processes each accepts, and only the database knows how much waits in all.
+async fn recount(app: &App) {
+    if app.db.backend() != DatabaseBackend::Postgres {
+        return;
+    }
+    if let Ok(waiting) = store::count_pending(&app.inbound_db).await
+        && waiting.abs_diff(app.inbox.backlog()) > DRIFT
+    {
+        app.inbox.counted(waiting);
+    }
 }
 
 fn report(error: &ApplyError) {
@@ -343,6 +356,8 @@ fn is_history(change: &Change) -> bool {
     match &change.kind {
         ChangeKind::Message(seen) => seen.via == Via::History,
         ChangeKind::Reaction(seen) => seen.via == Via::History,
+        ChangeKind::Edit(seen) => seen.via == Via::History,
+        ChangeKind::Delete(seen) => seen.via == Via::History,
         ChangeKind::HistoryChunk(_) | ChangeKind::HistoryDeclined(_) => true,
         _ => false,
     }
@@ -504,6 +519,9 @@ async fn forget(app: &App, rows: Vec<pending::Model>) -> Result<(), ApplyError> 
     }
     Ok(())
 }
+
+/// By how much the count of what waits may be off: what is on its way while it is counted.
+const DRIFT: u64 = 1_000;
 
 /// Changes wait so long for their message, seconds: as long as WhatsApp may still deliver it.
 const WAITING_ENDS: i64 = 30 * 86_400;

@@ -46,6 +46,8 @@ impl Leader {
     /// Lets another process go on at once.
     pub(super) async fn resign(&mut self) {
         if let Some((mut connection, _)) = self.session.take() {
+            // It goes back to the pool.
+            let _ = sqlx::query("RESET idle_session_timeout").execute(&mut *connection).await;
             let given_up =
                 sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK).execute(&mut *connection).await;
             if let Err(error) = given_up {
@@ -62,5 +64,13 @@ async fn claim(db: &Db) -> Option<(PoolConnection<Postgres>, Instant)> {
         .fetch_one(&mut *connection)
         .await
         .unwrap_or(false);
-    got.then(|| (connection, Instant::now()))
+    if !got {
+        return None;
+    }
+    // Should this process be frozen or cut off, its session ends, and the lock with it: asked each second, it is never idle.
+    let ends = sqlx::query("SET idle_session_timeout = '30s'").execute(&mut *connection).await;
+    if let Err(error) = ends {
+        tracing::warn!(%error, "should this process freeze, no other one takes over before the system notices");
+    }
+    Some((connection, Instant::now()))
 }

@@ -69,13 +69,8 @@ pub(super) fn seen(
         work.wait(client, &seen.whatsapp_id, &echo, Some(retry_at));
         return Ok(());
     }
-    if live {
-        if let Some(contact) = contact {
-            contacts::announce(work, client, contact, at);
-        }
-        if seen.author == Author::App {
-            account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
-        }
+    if live && let Some(contact) = contact {
+        contacts::announce(work, client, contact, at);
     }
 
     let (id, fresh) = match known {
@@ -93,6 +88,10 @@ pub(super) fn seen(
     let outcome = outcome?;
     if fresh || outcome.filled {
         work.tell_content(id);
+    }
+    // An echo of our own send says nothing of the phone.
+    if from_app && message.origin == MessageOrigin::App {
+        account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
     }
 
     if !live && outcome.first_in_history {
@@ -545,7 +544,7 @@ pub(super) fn edit(
     seen: &EditSeen,
     at: Timestamp,
 ) -> Result<(), Halt> {
-    if seen.by == Author::App {
+    if seen.by == Author::App && seen.via == Via::Live {
         account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
     }
     let Some(id) = target(work, client, &seen.target, &seen.customer, at)? else {
@@ -560,7 +559,8 @@ pub(super) fn edit(
     if row.model != before {
         row.dirty = true;
         work.tell_content(id);
-        if before.deleted_at.is_none() {
+        // Imports are quiet (invariant 10).
+        if before.deleted_at.is_none() && seen.via == Via::Live {
             work.tell(client, EventType::MessageEdited, at, Some(id.uuid()), None);
         }
     }
@@ -574,7 +574,7 @@ pub(super) fn delete(
     seen: &DeleteSeen,
     at: Timestamp,
 ) -> Result<(), Halt> {
-    if seen.by == Author::App {
+    if seen.by == Author::App && seen.via == Via::Live {
         account::sign_of_life(work, client, AppPresenceBasis::OutgoingMessage, at);
     }
     let Some(id) = target(work, client, &seen.target, &seen.customer, at)? else {
@@ -593,7 +593,9 @@ pub(super) fn delete(
     row.dirty |= row.model != before;
     if first {
         work.forget_content(id);
-        work.tell(client, EventType::MessageDeleted, at, Some(id.uuid()), None);
+        if seen.via == Via::Live {
+            work.tell(client, EventType::MessageDeleted, at, Some(id.uuid()), None);
+        }
     }
     Ok(())
 }

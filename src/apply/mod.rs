@@ -226,6 +226,12 @@ async fn written(
 /// Applies change after change, and after each what waited for the ids that it gave. Says how many were applied, and what
 /// stopped the next.
 async fn until_halt(work: &mut Work<'_>, changes: &[Routed], span: &mut Span) -> (usize, Option<Halt>) {
+    let done = in_turn(work, changes, span).await;
+    sync::tell_phone_books(work);
+    done
+}
+
+async fn in_turn(work: &mut Work<'_>, changes: &[Routed], span: &mut Span) -> (usize, Option<Halt>) {
     if let Err(halt) = messages::apply_waiting(work, span) {
         return (0, Some(halt));
     }

@@ -34,8 +34,17 @@ pub(super) fn phone_book_heard(work: &mut Work<'_>, client: ClientId) {
     sync.percent = 100;
     sync.started_at = sync.started_at.or(Some(now));
     sync.finished_at = Some(now);
-    let data = progress(sync, &Span::default());
-    work.tell(client, EventType::SyncProgress, now, None, Some(data));
+    work.phone_books.insert(client);
+}
+
+/// Tells of phone books that have come, with the entries that came along.
+pub(super) fn tell_phone_books(work: &mut Work<'_>) {
+    let now = work.now;
+    for client in std::mem::take(&mut work.phone_books) {
+        let Some(sync) = work.sync_mut(client, SyncKind::Contacts) else { continue };
+        let data = progress(sync, &Span::default());
+        work.tell(client, EventType::SyncProgress, now, None, Some(data));
+    }
 }
 
 /// What a SYNC_PROGRESS event says.

@@ -104,6 +104,8 @@ pub struct Work<'a> {
     refresh: BTreeSet<ConversationId>,
     /// Contacts that took a name over from another: what waits under it may find their messages now.
     renamed: BTreeSet<ContactId>,
+    /// Clients whose phone book was heard of for the first time: told once all that came along is counted.
+    pub(super) phone_books: BTreeSet<ClientId>,
     /// WhatsApp ids that name a message now and did not before: what waits for them is applied next.
     pub(crate) named: VecDeque<Named>,
     pub(crate) events: Vec<NewEvent>,
@@ -230,6 +232,7 @@ impl<'a> Work<'a> {
             recount: BTreeSet::new(),
             refresh: BTreeSet::new(),
             renamed: BTreeSet::new(),
+            phone_books: BTreeSet::new(),
             named,
             events: Vec::new(),
         };

@@ -1,5 +1,7 @@
 //! What a partner does to a connection: ends it, or lets a paused one go on.
 
+use std::sync::Arc;
+
 use entity::{ClientId, ClientStatus, EventType, client};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
@@ -55,8 +57,13 @@ pub async fn resume(app: &App, scope: &Scope, client: ClientId) -> Outcome<(clie
 ///
 /// # Errors
 /// NOT_FOUND, CLIENT_NOT_CONNECTED; unavailable when WhatsApp cannot be reached.
-pub async fn disconnect(app: &App, scope: &Scope, client: ClientId) -> Outcome<(client::Model, i64)> {
+pub async fn disconnect(app: &Arc<App>, scope: &Scope, client: ClientId) -> Outcome<(client::Model, i64)> {
     scope.require(Permission::Admin)?;
+    let (service, scope) = (app.clone(), scope.clone());
+    app.tasks.to_its_end(async move { Box::pin(end(&service, &scope, client)).await }).await
+}
+
+async fn end(app: &App, scope: &Scope, client: ClientId) -> Outcome<(client::Model, i64)> {
     let row = named(app, scope, client).await?;
     require_connection(&row)?;
     let before = row.clone();

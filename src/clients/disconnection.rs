@@ -132,7 +132,8 @@ impl DisconnectionReason {
                  onboarding with this client's id and let the client connect again."
             }
             DisconnectionReason::ByPartner => {
-                "It was ended through this API. Make a new onboarding with this client's id to connect again."
+                "It was ended through this API; the app goes on showing the connection. To connect again the client first ends \
+                 it there (Settings, Account, Business Platform), then opens the link of a new onboarding with this client's id."
             }
             DisconnectionReason::BusinessDowngrade => {
                 "The number was moved to the regular WhatsApp app. The client moves it back to the WhatsApp Business app, then \

@@ -20,9 +20,12 @@ pub const DEFAULTS: &str = include_str!("default.toml");
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the service listens.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     #[serde(deserialize_with = "optional_url")]
     public_url: Option<Url>,
+    /// Most HTTP connections at once.
+    pub connections: usize,
     /// Origins of pages whose scripts may call us; `*`: all.
     pub browser_origins: Vec<String>,
     /// Files of the installation.
@@ -33,6 +36,7 @@ pub struct Config {
     /// Log filter.
     pub log: String,
     /// How logs look.
+    #[serde(deserialize_with = "log_format")]
     pub log_format: LogFormat,
     /// What only development may do.
     pub development: DevelopmentConfig,
@@ -65,8 +69,7 @@ pub struct Config {
 }
 
 /// How logs look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -87,6 +90,7 @@ pub struct DevelopmentConfig {
 #[serde(deny_unknown_fields)]
 pub struct SimulatorConfig {
     /// Where it listens.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// One that runs already.
     #[serde(deserialize_with = "optional_url")]
@@ -166,6 +170,8 @@ pub struct UpkeepConfig {
 pub struct InboundConfig {
     /// Largest body.
     pub body_bytes: usize,
+    /// Bytes of all bodies in memory until they are on the disk.
+    pub buffer_bytes: usize,
     /// Most bodies that wait.
     pub backlog: i64,
     /// Most bodies in a commit.
@@ -229,6 +235,7 @@ pub struct WebhooksConfig {
     /// Most deliveries of an endpoint that wait.
     pub backlog: usize,
     /// Private networks that are allowed.
+    #[serde(deserialize_with = "subnets")]
     pub allowed_subnets: Vec<IpNet>,
     /// Days that deliveries are kept that arrived.
     pub keep_delivered_days: i64,
@@ -369,10 +376,11 @@ impl Config {
             )));
         }
         let layers = builder.build().map_err(sentence)?;
-        let config: Config = layers.clone().try_deserialize().map_err(sentence)?;
+        // Before the types have their say, which know no range but their own.
         for key in keys.iter().filter(|key| key.number) {
             check_number(&key.path, layers.get_int(&key.path).map_err(sentence)?)?;
         }
+        let config: Config = layers.try_deserialize().map_err(sentence)?;
         config.checked()
     }
 
@@ -386,6 +394,12 @@ impl Config {
         if let Some(days) = self.presence.due_days.iter().find(|days| !(1..=MOST_DAYS).contains(*days)) {
             return Err(Invalid(format!(
                 "presence.due_days has {days}; it needs days from 1 to {MOST_DAYS}"
+            )));
+        }
+        if self.inbound.buffer_bytes < self.inbound.body_bytes {
+            return Err(Invalid(format!(
+                "inbound.buffer_bytes is {}; it needs room for one body at least, which is inbound.body_bytes ({})",
+                self.inbound.buffer_bytes, self.inbound.body_bytes
             )));
         }
         if let Some(wrong) = self.browser_origins.iter().find(|origin| !is_origin(origin)) {
@@ -404,6 +418,17 @@ impl Config {
             return Err(Invalid(format!(
                 "meta.signup_extras is {:?}; it needs a JSON object such as {{\"setup\":{{}}}}",
                 self.meta.signup_extras
+            )));
+        }
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(Invalid(
+                "data_dir is empty; it needs a directory, which is made if it is missing".to_owned(),
+            ));
+        }
+        let version = &self.meta.minimum_app_version;
+        if version.is_empty() || !version.split('.').all(|part| part.parse::<u32>().is_ok()) {
+            return Err(Invalid(format!(
+                "meta.minimum_app_version is {version:?}; it needs numbers and dots, such as 2.24.17"
             )));
         }
         let key = self.installation_key.expose_secret();
@@ -516,6 +541,8 @@ const MOST_PER_SECOND: i64 = 1_000;
 fn check_number(key: &str, value: i64) -> Result<(), Invalid> {
     let least = if MAY_BE_ZERO.contains(&key) { 0 } else { 1 };
     let most = match key.rsplit('_').next() {
+        // The parser recurses on them: some 500 levels fill a thread's stack.
+        _ if matches!(key, "graphql.nesting" | "graphql.depth") => 200,
         Some("second") => MOST_PER_SECOND,
         Some("days") => MOST_DAYS,
         Some("hours") => MOST_DAYS * 24,
@@ -568,6 +595,30 @@ fn sentence(error: ConfigError) -> Invalid {
     })
 }
 
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let needs = || {
+        D::Error::custom(format!("it is {text:?}; it needs an IP address and a port, such as 127.0.0.1:8080"))
+    };
+    text.parse().map_err(|_| needs())
+}
+
+fn log_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        other => Err(D::Error::custom(format!("it is {other:?}; it needs \"text\" or \"json\""))),
+    }
+}
+
+fn subnets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let read = |text: String| {
+        let needs = || D::Error::custom(format!("it has {text:?}; it needs subnets such as 10.1.0.0/16"));
+        text.parse().map_err(|_| needs())
+    };
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(read).collect()
+}
+
 fn optional_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() { Ok(None) } else { parse_url(&text).map(Some).map_err(D::Error::custom) }
@@ -611,7 +662,18 @@ mod tests {
         for (name, value, needs) in [
             ("TANDEM_INBOUND_BACKLOG", "many", "inbound.backlog"),
             ("TANDEM_INBOUND_BACKLOG", "0", "above 0"),
-            ("TANDEM_LISTEN", "everywhere", "listen"),
+            (
+                "TANDEM_LISTEN",
+                "everywhere",
+                "listen: it is \"everywhere\"; it needs an IP address and a port",
+            ),
+            ("TANDEM_SIMULATOR_LISTEN", "8090", "simulator.listen: it is \"8090\"; it needs"),
+            ("TANDEM_LOG_FORMAT", "xml", "log_format: it is \"xml\"; it needs \"text\" or \"json\""),
+            ("TANDEM_WEBHOOKS_ALLOWED_SUBNETS", "10.0.0.0/99", "it has \"10.0.0.0/99\"; it needs subnets"),
+            ("TANDEM_GRAPHQL_DEPTH", "-1", "graphql.depth is -1; it needs a number above 0"),
+            ("TANDEM_GRAPHQL_NESTING", "100000", "graphql.nesting is 100000; it needs 200 at most"),
+            ("TANDEM_DATA_DIR", "", "data_dir is empty"),
+            ("TANDEM_META_MINIMUM_APP_VERSION", "abc", "such as 2.24.17"),
             ("TANDEM_LISTEN", "0.0.0.0:80", "loopback"),
             ("TANDEM_PUBLIC_URL", "example", "https://example.org"),
             ("TANDEM_INSTALLATION_KEY", "abc", "64 hexadecimal"),

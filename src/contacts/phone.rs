@@ -3,11 +3,21 @@
 /// Digits of the shortest and of the longest number.
 const DIGITS: std::ops::RangeInclusive<usize> = 6..=15;
 
-/// E.164 with its plus: blanks, dashes, dots, slashes and brackets go, the plus may be missing. None if it is no number.
-/// Whether such a number exists is WhatsApp's to know.
+/// E.164 with its plus: blanks, dashes, dots, slashes and brackets go; the plus may be missing, or be dialled as 00. None if
+/// it is no number, or one without its country's code, which none begins with 0. Whether such a number exists is WhatsApp's
+/// to know.
 pub fn normalize(text: &str) -> Option<String> {
     let text = text.trim_matches(is_mark);
-    let (_, digits) = split(text.strip_prefix(['+', '\u{ff0b}']).unwrap_or(text))?;
+    let digits = match text.strip_prefix(['+', '\u{ff0b}']) {
+        Some(rest) => split(rest)?.1,
+        None => {
+            let (_, digits) = split(text)?;
+            digits.strip_prefix("00").map(str::to_owned).unwrap_or(digits)
+        }
+    };
+    if digits.starts_with('0') {
+        return None;
+    }
     DIGITS.contains(&digits.len()).then(|| format!("+{digits}"))
 }
 
@@ -56,6 +66,7 @@ mod tests {
             "+49\u{a0}1512\u{2011}0000\u{2013}001",
             "\u{ff0b}49/1512.0000001",
             "\u{202a}+49 1512 0000001\u{202c}",
+            "0049 1512 0000001",
         ] {
             assert_eq!(normalize(text).as_deref(), Some("+4915120000001"), "{text}");
         }
@@ -69,6 +80,9 @@ mod tests {
             "DE.1234567",
             "1@g.us",
             "+49+151200",
+            "0151 20000001",
+            "+0049 1512 0000001",
+            "00049 1512 0000001",
         ] {
             assert_eq!(normalize(text), None, "{text}");
         }

@@ -402,6 +402,18 @@ impl Locks {
 }
 
 /// The same between processes that share a Postgres database, until the transaction ends.
+/// Waits until no other transaction has this name: for what no row stands for yet. On SQLite only one writes anyway.
+///
+/// # Errors
+/// When the database is away.
+pub async fn lock_name(tx: &Tx, name: &str) -> Result<(), DbErr> {
+    if tx.backend() == DatabaseBackend::Sqlite {
+        return Ok(());
+    }
+    let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+    tx.put(Statement::from_sql_and_values(DatabaseBackend::Postgres, sql, [name.into()])).await
+}
+
 async fn lock_clients(tx: &Tx, clients: &BTreeSet<ClientId>) -> Result<(), DbErr> {
     if tx.backend() == DatabaseBackend::Sqlite {
         return Ok(());
@@ -418,6 +430,18 @@ async fn lock_clients(tx: &Tx, clients: &BTreeSet<ClientId>) -> Result<(), DbErr
     }
     Ok(())
 }
+
+/// How sessions on Postgres are set. A process that is frozen or cut off must not keep others waiting: what it holds ends with
+/// its transaction, and its connections are found to be dead.
+const POSTGRES: [(&str, &str); 6] = [
+    // LIMIT is a parameter: a plan made without its value reads whole conversations (measured at half the speed).
+    ("plan_cache_mode", "force_custom_plan"),
+    ("idle_in_transaction_session_timeout", "20s"),
+    ("lock_timeout", "10s"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+];
 
 async fn connect(
     url: &str,
@@ -443,8 +467,7 @@ async fn connect(
                 .row_buffer_size(256)
                 .statement_cache_capacity(256)
         })
-        // LIMIT is a parameter: a plan made without its value reads whole conversations (measured at half the speed).
-        .map_sqlx_postgres_opts(|postgres| postgres.options([("plan_cache_mode", "force_custom_plan")]));
+        .map_sqlx_postgres_opts(|postgres| postgres.options(POSTGRES));
     let mut connection = Database::connect(options).await?;
     let statements = statements.clone();
     connection.set_metric_callback(move |_| {

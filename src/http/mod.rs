@@ -6,10 +6,10 @@ pub mod graphql;
 mod health;
 mod media;
 mod onboarding_page;
+mod serve;
 mod shared;
 mod webhooks;
 
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +19,6 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -31,6 +28,7 @@ use crate::config::Config;
 use access::Door;
 use graphiql::{GraphiqlStart, journey};
 use graphql::Limits;
+pub use serve::{Connections, serve};
 
 /// How long browsers need not ask again whether a page may call.
 const PREFLIGHT: Duration = Duration::from_secs(7_200);
@@ -118,30 +116,6 @@ fn is_loopback(host: &str) -> bool {
         None => host.split(':').next().unwrap_or_default(),
     };
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Serves until told to stop, then lets requests under way end. A connection whose other side takes nothing of what was
-/// sent for `patience` is ended (on Linux).
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-    patience: Duration,
-) -> io::Result<()> {
-    // Small frames go out at once: with Nagle's algorithm an event waits for the acknowledgement of the one before.
-    let listener = listener.tap_io(move |stream| {
-        #[cfg(target_os = "linux")]
-        if let Err(error) = socket2::SockRef::from(&*stream).set_tcp_user_timeout(Some(patience)) {
-            tracing::debug!(%error, "a connection waits for its other side as long as the system likes");
-        }
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps Nagle's algorithm");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 #[cfg(test)]

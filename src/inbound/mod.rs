@@ -7,13 +7,15 @@
 mod fresh;
 pub mod store;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use entity::{InboundId, InboundState, Timestamp, inbound};
 use sea_orm::DbErr;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use fresh::{Ask, Fresh};
 use store::Verdict;
@@ -24,6 +26,12 @@ use crate::ids::PublicId;
 
 /// Requests that may wait for the disk at once.
 const QUEUE: usize = 4096;
+
+const HOUR: i64 = 3_600;
+/// In which room for bodies is counted.
+const KILOBYTE: usize = 1024;
+/// How often the log tells that bodies are refused.
+const REFUSALS_TOLD: Duration = Duration::from_secs(60);
 
 /// A body on its way to the disk.
 struct Waiting {
@@ -62,6 +70,10 @@ pub struct Inbox {
     pub accepted: AtomicU64,
     /// Bodies that were applied.
     pub applied: AtomicU64,
+    /// Kilobytes of bodies that may be in memory before they are on the disk.
+    room: Arc<Semaphore>,
+    /// When the log told of a refusal last.
+    refusal_told: Mutex<Option<Instant>>,
 }
 
 /// The other end of an [`Inbox`]: what writes.
@@ -87,8 +99,26 @@ impl Inbox {
             refused: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             applied: AtomicU64::new(0),
+            room: Arc::new(Semaphore::new(config.buffer_bytes.div_ceil(KILOBYTE))),
+            refusal_told: Mutex::default(),
         };
         Ok((inbox, Committer { queue: receiver, batch: config.batch, batch_bytes: config.batch_bytes }))
+    }
+
+    /// Room for so many bytes of a body that is being read, until it is on the disk; none if others take it all.
+    pub fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kilobytes = u32::try_from(bytes.div_ceil(KILOBYTE)).ok()?;
+        self.room.clone().try_acquire_many_owned(kilobytes).ok()
+    }
+
+    /// Whether it is time to tell of a refused body in the log once more.
+    pub fn tells_of_refusal(&self) -> bool {
+        let mut told = self.refusal_told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = told.is_none_or(|told| told.elapsed() >= REFUSALS_TOLD);
+        if is_time {
+            *told = Some(Instant::now());
+        }
+        is_time
     }
 
     /// Bodies that wait to be applied.
@@ -96,9 +126,9 @@ impl Inbox {
         *self.backlog.borrow()
     }
 
-    /// So many bodies wait more (or fewer).
+    /// So many bodies wait more (or fewer). Never below none: what another process accepted may be settled here.
     pub fn waits(&self, more: i64) {
-        self.backlog.send_modify(|backlog| *backlog += more);
+        self.backlog.send_modify(|backlog| *backlog = (*backlog + more).max(0));
     }
 
     /// So many bodies wait in all, as the database says.
@@ -197,6 +227,23 @@ impl Inbox {
             Ok(false) | Err(_) => Err(NotAccepted::Unavailable),
         }
     }
+}
+
+/// How far back bodies for numbers that nobody had are tried once more.
+pub fn unmatched_since(app: &App) -> Timestamp {
+    app.now().plus_seconds(-app.config.inbound.unmatched_hours * HOUR)
+}
+
+/// Tries bodies once more that came since then for numbers that nobody had.
+///
+/// # Errors
+/// When the database is away.
+pub async fn try_unmatched(app: &App, since: Timestamp) -> Result<(), DbErr> {
+    let waiting = store::again(app.inbound_db.write(), &[InboundState::Unmatched], since).await?;
+    app.inbox.waits(i64::try_from(waiting).unwrap_or(0));
+    app.inbox.look_again();
+    app.apply_wake.notify_one();
+    Ok(())
 }
 
 /// Whether a body belongs to an import, told without parsing it: imports are applied behind live traffic. A customer who

@@ -1,6 +1,7 @@
 //! The bytes of files: a directory, or a store that speaks S3's protocol.
 
 use std::ops::Range;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -59,7 +60,10 @@ impl Store {
         let media = &config.media;
         let Some(place) = media.store.strip_prefix("s3://") else {
             let directory = config.data_dir.join("media");
-            std::fs::create_dir_all(&directory)
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)
                 .with_context(|| format!("cannot make the directory of files {}", directory.display()))?;
             let objects = LocalFileSystem::new_with_prefix(&directory)
                 .with_context(|| format!("cannot use the directory of files {}", directory.display()))?;

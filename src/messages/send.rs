@@ -428,6 +428,10 @@ pub(super) fn check_window(
         Some(closed_at) => {
             format!("The customer service window closed at {}.", to_datetime(closed_at).format("%Y-%m-%dT%H:%M:%SZ"))
         }
+        None if window::is_refused(conversation, client) => {
+            "WhatsApp refused a message because it knows of no open window (131047), whatever came from the customer before."
+                .to_owned()
+        }
         None => "There is no customer service window: the customer has not written since the number was connected.".to_owned(),
     };
     let message = format!("{why} Send an approved template, or wait until the customer writes.");

@@ -2,9 +2,11 @@
 //! browser says. Only [`registration`] registers a number, and never one that is in the app: that would
 //! take it off the phone.
 
+use std::sync::Arc;
+
 use entity::{
-    AliasKind, AppPresenceBasis, ClientMode, ClientStatus, EventType, HistoryImport, InboundState,
-    OnboardingId, OnboardingStatus, SyncKind, SyncState, Timestamp, client, onboarding, sync,
+    AliasKind, AppPresenceBasis, ClientMode, ClientStatus, EventType, HistoryImport, OnboardingId,
+    OnboardingStatus, SyncKind, SyncState, Timestamp, client, onboarding, sync,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
@@ -18,11 +20,11 @@ use crate::apply::merge::stands_for;
 use crate::auth::{Permission, Scope};
 use crate::clients::profile;
 use crate::clock::Clock;
-use crate::db::{HeldClients, SelectExt, Sql, Tx, WriteExt};
+use crate::db::{self, HeldClients, SelectExt, Sql, Tx, WriteExt};
 use crate::events::{self, NewEvent};
 use crate::failure::{Failure, Outcome, Refusal, RefusalCode};
 use crate::ids::PublicId;
-use crate::inbound::store;
+use crate::inbound;
 use crate::upstream::meta::client::{CallError, PhoneNumber, TokenInfo};
 
 /// The finish of a signup that keeps the app, and that of one without.
@@ -43,13 +45,45 @@ pub(super) struct Confirmed {
     profile: Option<Value>,
 }
 
-/// Takes what the browser got from Embedded Signup as far as it goes.
+/// Takes what the browser got from Embedded Signup as far as it goes, whether or not the caller still waits for it.
 ///
 /// # Errors
-/// NOT_FOUND, ONBOARDING_CLOSED. A failed signup is not an error: it is the onboarding's state, and the same link can be
-/// tried again.
-pub async fn complete(app: &App, scope: &Scope, input: Complete) -> Outcome<Changed> {
+/// NOT_FOUND, INVALID, ONBOARDING_CLOSED. A failed signup is not an error: it is the onboarding's state, and the same link can
+/// be tried again.
+pub async fn complete(app: &Arc<App>, scope: &Scope, input: Complete) -> Outcome<Changed> {
     scope.require(Permission::Admin)?;
+    check(&input)?;
+    let (service, scope) = (app.clone(), scope.clone());
+    app.tasks.to_its_end(async move { Box::pin(go_on(&service, &scope, input)).await }).await
+}
+
+/// What a browser reports is short: an INVALID says which part is not.
+fn check(input: &Complete) -> Result<(), Refusal> {
+    let error = input.error.as_ref();
+    for (field, value, most) in [
+        ("code", input.code.as_deref(), 4096),
+        ("wabaId", input.waba_id.as_deref(), 64),
+        ("phoneNumberId", input.phone_number_id.as_deref(), 64),
+        ("event", input.event.as_deref(), 128),
+        ("currentStep", input.current_step.as_deref(), 128),
+        ("error.code", error.map(|error| error.code.as_str()), 64),
+        ("error.message", error.and_then(|error| error.message.as_deref()), 2000),
+        ("error.sessionId", error.and_then(|error| error.session_id.as_deref()), 256),
+    ] {
+        if value.is_some_and(|value| value.chars().count() > most) {
+            return Err(Refusal::new(
+                RefusalCode::Invalid,
+                field,
+                format!("it takes at most {most} characters"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+async fn go_on(app: &App, scope: &Scope, input: Complete) -> Outcome<Changed> {
+    // A code works once: of two requests that bring the same one at once, the second finds out what became of the first.
+    let _turn = app.signups.turn(input.onboarding).await;
     let onboarding = named(app, scope, input.onboarding).await?;
     if is_closed(&onboarding, app.now()) {
         return Err(closed(&onboarding).into());
@@ -102,6 +136,7 @@ impl Stop {
                 code,
                 message: format!("{doing}: {error}"),
                 upstream_code: Some(error.code.to_string()),
+                session_id: None,
             }),
             CallError::Unclear(why) => Stop::Failed(SignupFailure::new(
                 code,
@@ -114,11 +149,12 @@ impl Stop {
 /// What the browser reports as failed.
 fn failure_of(app: &App, mode: ClientMode, input: &Complete) -> Option<SignupFailure> {
     if let Some(error) = &input.error {
-        return Some(SignupFailure::of_meta(&error.code, error.message.as_deref(), &app.config.meta));
+        let failure = SignupFailure::of_meta(&error.code, error.message.as_deref(), &app.config.meta);
+        return Some(SignupFailure { session_id: error.session_id.clone(), ..failure });
     }
     let refuse = |code, message: &str, event: &str| {
         let upstream_code = Some(event.to_owned());
-        Some(SignupFailure { code, message: message.to_owned(), upstream_code })
+        Some(SignupFailure { upstream_code, ..SignupFailure::new(code, message) })
     };
     match (mode, input.event.as_deref()) {
         (_, None)
@@ -152,6 +188,7 @@ async fn fail(app: &App, id: OnboardingId, failure: SignupFailure) -> Outcome<Ch
         row.failure_code = Some(failure.code.to_owned());
         row.failure_message = Some(failure.message);
         row.failure_upstream_code = failure.upstream_code;
+        row.failure_session_id = failure.session_id;
     })
     .await
 }
@@ -270,6 +307,8 @@ async fn connect(
     // Held, then read: what the applier may write meanwhile is not overwritten.
     let held = app.db.hold(others.iter().map(|row| row.id).chain([linked])).await;
     let tx = app.db.begin_for(&held).await?;
+    // Two that are the first to connect a number have no client in common to wait for.
+    db::lock_name(&tx, &confirmed.number.id).await?;
     let mut onboarding = by_id.lock_exclusive().row(&tx).await?.ok_or_else(missing)?;
     if is_closed(&onboarding, now) {
         return Err(closed(&onboarding).into());
@@ -288,6 +327,7 @@ async fn connect(
     onboarding.failure_code = None;
     onboarding.failure_message = None;
     onboarding.failure_upstream_code = None;
+    onboarding.failure_session_id = None;
     record(&tx, onboarding.clone(), OnboardingStatus::Connected, now).await?;
     events.push(told(&onboarding, OnboardingStatus::Connected, now));
     events.push(NewEvent {
@@ -300,16 +340,15 @@ async fn connect(
     });
     let heads = events::commit(&app.hub, tx, events).await?;
     drop(held);
-    hears_still(app, confirmed).await;
-    // What WhatsApp told before we knew the number.
-    let since = Ord::max(onboarding.created_at, now.plus_seconds(-app.config.inbound.unmatched_hours * 3600));
-    let waiting = store::again(app.inbound_db.write(), &[InboundState::Unmatched], since).await?;
-    app.inbox.waits(i64::try_from(waiting).unwrap_or(0));
-    app.inbox.look_again();
-    app.apply_wake.notify_one();
+    // What WhatsApp told before we knew the number. At once: what is told from now on is to find it in its order.
+    let since = Ord::max(onboarding.created_at, inbound::unmatched_since(app));
+    inbound::try_unmatched(app, since).await?;
     app.lanes_wake.notify_one();
+    hears_still(app, confirmed).await;
     // Before the answer: whoever hears "connected" can rely on the imports being asked for.
     crate::sync::ask_now(app, client.id).await?;
+    // Once more: a batch that was routed before the number was known may have been settled since.
+    inbound::try_unmatched(app, since).await?;
     let position = heads.get(&onboarding.partner_id).copied().unwrap_or(0);
     Ok(Ok(Changed { onboarding, position }))
 }
@@ -360,7 +399,12 @@ async fn owner(
         None => Ok(Ok(linked)),
         Some(known) => {
             merge(tx, onboarding, &linked, &known, now, events).await?;
-            Ok(Ok(known))
+            // What the partner said of the client with the fresh link, where it had said nothing yet.
+            Ok(Ok(client::Model {
+                reference: known.reference.or(linked.reference),
+                business_email: known.business_email.or(linked.business_email),
+                ..known
+            }))
         }
     }
 }
@@ -494,6 +538,7 @@ fn syncs(app: &App, client: &client::Model, now: Timestamp) -> Vec<sync::Model> 
         next_attempt_at: wanted.then(|| now.plus_seconds(app.config.sync.retry_seconds)),
         attempts: 0,
         refusal: None,
+        last_failure: None,
         started_at: None,
         finished_at: None,
         last_chunk_at: None,

@@ -151,6 +151,18 @@ fn check(input: &Create) -> Outcome<()> {
             return invalid(field, "it needs an absolute http or https address of at most 2048 characters");
         }
     }
+    for (field, most) in [
+        ("message", 2000),
+        ("buttonLabel", 100),
+        ("successText", 2000),
+        ("failureText", 2000),
+        ("logoUrl", 2048),
+    ] {
+        let text = input.branding.as_ref().and_then(|branding| branding.get(field)?.as_str());
+        if text.is_some_and(|text| text.chars().count() > most) {
+            return invalid(&format!("branding.{field}"), &format!("it takes at most {most} characters"));
+        }
+    }
     if input.expires_in.is_some_and(|seconds| !(SHORTEST..=LONGEST).contains(&seconds)) {
         return invalid("expiresInSeconds", "it needs 60 to 2592000 seconds (30 days)");
     }
@@ -252,6 +264,7 @@ fn new_onboarding(
         status: OnboardingStatus::Created,
         link_token: random_hex(16),
         history_import: history(input),
+        reference: input.reference.clone(),
         locale: input.locale.clone(),
         branding: input.branding.clone(),
         success_url: input.success_url.clone(),
@@ -260,6 +273,7 @@ fn new_onboarding(
         failure_code: None,
         failure_message: None,
         failure_upstream_code: None,
+        failure_session_id: None,
         pin_sealed: None,
         idempotency_key: input.idempotency_key.clone(),
         request_hash: input.idempotency_key.as_ref().map(|_| hash.to_owned()),

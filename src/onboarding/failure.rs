@@ -11,12 +11,14 @@ pub struct SignupFailure {
     pub message: String,
     /// Meta's own code.
     pub upstream_code: Option<String>,
+    /// Of the browser's session at Meta, which Meta's support asks for.
+    pub session_id: Option<String>,
 }
 
 impl SignupFailure {
     /// A failure that we found ourselves.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), upstream_code: None }
+        Self { code, message: message.into(), upstream_code: None, session_id: None }
     }
 
     /// From a code of Meta's Embedded Signup.
@@ -41,11 +43,15 @@ impl SignupFailure {
                 ("REGION_NOT_AVAILABLE", "WhatsApp does not offer this in the number's country.".to_owned())
             }
             "2655093" | "2655094" | "3441049" => {
-                ("CONNECTED_ELSEWHERE", "The number is connected with another provider.".to_owned())
+                (
+                "CONNECTED_ELSEWHERE",
+                "The app on the phone shows the number as connected already: with another provider, or still with this one."
+                    .to_owned(),
+            )
             }
             _ => ("OTHER", message.unwrap_or("WhatsApp ended the signup with an error.").to_owned()),
         };
-        Self { code: ours, message: words, upstream_code: Some(code.to_owned()) }
+        Self { upstream_code: Some(code.to_owned()), ..Self::new(ours, words) }
     }
 }
 

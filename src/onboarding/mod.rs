@@ -6,6 +6,9 @@ pub mod failure;
 pub mod queries;
 mod registration;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use entity::{
     ClientId, EventType, HistoryImport, OnboardingId, OnboardingStatus, Timestamp, onboarding,
     onboarding_step,
@@ -13,6 +16,7 @@ use entity::{
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect};
 use serde_json::{Value, json};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::app::App;
 use crate::auth::{Permission, Scope};
@@ -96,6 +100,21 @@ pub struct SignupError {
     pub session_id: Option<String>,
     /// When.
     pub at: Option<Timestamp>,
+}
+
+/// One signup at a time for each onboarding, within this process.
+#[derive(Default)]
+pub struct Signups(Mutex<HashMap<OnboardingId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Signups {
+    async fn turn(&self, onboarding: OnboardingId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            turns.entry(onboarding).or_default().clone()
+        };
+        turn.lock_owned().await
+    }
 }
 
 /// An onboarding after a command, and the place in the stream at which that is visible.

@@ -54,7 +54,8 @@ pub async fn list(
             )
             .and_where(Expr::col((client::Entity, client::Column::Reference)).eq(reference.as_str()))
             .to_owned();
-        select = select.filter(Expr::exists(clients));
+        // What a merge made of the client does not hide the link that was made with this key.
+        select = select.filter(Column::Reference.eq(reference.as_str()).or(Expr::exists(clients)));
     }
     page(db, select, Ordering { key: None, id: Column::Id, descending: false }, args).await
 }

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::auth::{Permission, Scope};
 use crate::db::SelectExt;
 use crate::events::{self, NewEvent};
-use crate::failure::Outcome;
+use crate::failure::{Outcome, Refusal, RefusalCode};
 
 /// Seconds in a day.
 const DAY: i64 = 86_400;
@@ -20,11 +20,15 @@ const ROUND: u64 = 200;
 /// A person says that the app was opened.
 ///
 /// # Errors
-/// NOT_FOUND, CLIENT_NOT_CONNECTED.
+/// NOT_FOUND, CLIENT_NOT_CONNECTED, INVALID (there is no app).
 pub async fn confirm_visit(app: &App, scope: &Scope, client: ClientId) -> Outcome<(client::Model, i64)> {
     scope.require(Permission::Admin)?;
     let named = crate::clients::named(app, scope, client).await?;
     crate::clients::require_connected(&named)?;
+    if named.mode == ClientMode::ApiOnly {
+        let why = "this number lives on the API alone: there is no app to open";
+        return Err(Refusal::new(RefusalCode::Invalid, "clientId", why).into());
+    }
     let now = app.now();
     let held = app.db.hold([named.id]).await;
     let tx = app.db.begin_for(&held).await?;

@@ -59,8 +59,15 @@ pub async fn request(
         return Err(Failure::Internal(anyhow::anyhow!("a connected client has no row for its import")));
     };
     if row.intent_at.is_some() {
-        let why = "WhatsApp was asked already, and takes one request for each connection; historySync and contactSync tell \
-                   how it stands";
+        let why = match row.requested_at {
+            None if row.refusal.is_none() => {
+                "the request is on record: WhatsApp did not take it yet, and is asked again by itself until deadlineAt"
+            }
+            _ => {
+                "WhatsApp was asked already, and takes one request for each connection; historySync and contactSync tell how \
+                 it stands"
+            }
+        };
         return Err(Refusal::new(RefusalCode::SyncAlreadyRequested, "clientId", why).into());
     }
     if row.deadline_at.is_some_and(|deadline| now >= deadline) {
@@ -143,9 +150,9 @@ async fn ask_one(app: &App, wish: &sync::Model) -> Outcome<()> {
     };
     let answer = match app.upstream.request_sync(&access.number, &access.token, wish.kind).await {
         Ok(request_id) => Answer::Accepted(Some(request_id)),
-        Err(CallError::Refused(error)) if error.code == SYNC_ALREADY_REQUESTED => Answer::Accepted(None),
-        Err(CallError::Refused(error)) if error.code == SYNC_DECLINED => Answer::Declined(error.to_string()),
-        Err(CallError::Refused(error)) if error.code == SYNC_DEADLINE_PASSED => {
+        Err(CallError::Refused(error)) if error.is(SYNC_ALREADY_REQUESTED) => Answer::Accepted(None),
+        Err(CallError::Refused(error)) if error.is(SYNC_DECLINED) => Answer::Declined(error.to_string()),
+        Err(CallError::Refused(error)) if error.is(SYNC_DEADLINE_PASSED) => {
             Answer::Refused(error.to_string())
         }
         Err(error) => return put_off(app, wish, &chain(&error)).await,
@@ -168,7 +175,9 @@ async fn put_off(app: &App, wish: &sync::Model, why: &str) -> Outcome<()> {
     edit(app, wish, |row, now| {
         row.attempts = row.attempts.saturating_add(1);
         row.next_attempt_at = Some(now.plus_seconds(pause));
-        false
+        let is_news = row.last_failure.as_deref() != Some(why);
+        row.last_failure = Some(why.to_owned());
+        is_news
     })
     .await
 }
@@ -176,7 +185,13 @@ async fn put_off(app: &App, wish: &sync::Model, why: &str) -> Outcome<()> {
 async fn outcome(app: &App, wish: &sync::Model, answer: Answer) -> Outcome<()> {
     edit(app, wish, |row, now| {
         row.next_attempt_at = None;
+        row.last_failure = None;
         match answer {
+            // What is there is there, whatever WhatsApp says of asking for it.
+            Answer::Declined(why) | Answer::Refused(why) if row.state == SyncState::Done => {
+                row.refusal = Some(why);
+                false
+            }
             Answer::Accepted(request_id) => {
                 row.requested_at = Some(now);
                 row.request_id = request_id;

@@ -42,11 +42,15 @@ pub struct Progress {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// WhatsApp's words, when it refused.
+    /// WhatsApp's words, when it refused, or did not take the request yet.
     pub refusal: Option<String>,
     /// What to do next, when a person is needed.
     pub remedy: Option<&'static str>,
 }
+
+/// What remains when WhatsApp takes no request for this connection any more.
+const ANEW: &str = "WhatsApp takes no request for this connection any more. The client ends the connection in the app (Settings, \
+    Account, Business Platform) and connects anew: createOnboarding with its clientId makes a link.";
 
 /// One import of a client; `row` is what is recorded of it, if anything is.
 pub fn progress(
@@ -70,19 +74,23 @@ pub fn progress(
         None => client.connected_at.map(|at| at.plus_seconds(config.deadline_seconds)),
     };
     let too_late = deadline_at.is_some_and(|deadline| deadline < now);
+    let refused = row.is_some_and(|row| row.refusal.is_some() && row.requested_at.is_none());
+    let wished = row.is_some_and(|row| row.intent_at.is_some() && row.refusal.is_none());
     let remedy = match state {
+        SyncState::Stalled if refused => Some(ANEW),
         SyncState::Stalled => Some(
             "Nothing came for a while. Ask the client to open the WhatsApp Business app on the phone and to leave it \
-             in the foreground for a few minutes: the import then goes on by itself.",
+             in the foreground for a few minutes: the import then goes on by itself. If there is nothing to import, \
+             nothing comes.",
         ),
         SyncState::Declined => Some(
             "The client chose not to share its chats. It can choose again only when it is connected anew: it ends the \
              connection in the app, and createOnboarding with its clientId makes a new link.",
         ),
-        SyncState::NotRequested if connected && too_late => Some(
-            "WhatsApp no longer accepts a request for this connection. It can be asked again after the client is \
-             connected anew: createOnboarding with its clientId makes a link.",
-        ),
+        SyncState::NotRequested if connected && too_late => Some(ANEW),
+        SyncState::NotRequested if connected && wished => {
+            Some("WhatsApp did not take the request yet. It is asked again by itself until deadlineAt.")
+        }
         SyncState::NotRequested
             if connected
                 && kind == SyncKind::History
@@ -104,7 +112,7 @@ pub fn progress(
         items: row.map_or(0, |row| row.items),
         started_at: row.and_then(|row| row.started_at),
         finished_at: row.and_then(|row| row.finished_at),
-        refusal: row.and_then(|row| row.refusal.clone()),
+        refusal: row.and_then(|row| row.refusal.clone().or_else(|| row.last_failure.clone())),
         remedy,
     }
 }

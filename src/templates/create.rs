@@ -1,5 +1,7 @@
 //! Makes and deletes templates at WhatsApp.
 
+use std::sync::Arc;
+
 use entity::{ClientId, ClientStatus, TemplateId, Timestamp, client, template};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
@@ -22,10 +24,15 @@ pub type Done = (template::Model, i64);
 /// # Errors
 /// NOT_FOUND, CLIENT_NOT_CONNECTED, INVALID, UPSTREAM_REJECTED; unavailable when nobody knows whether it was made: then the
 /// list is read again, and shows it.
-pub async fn create(app: &App, scope: &Scope, client: ClientId, draft: &Draft) -> Outcome<Done> {
+pub async fn create(app: &Arc<App>, scope: &Scope, client: ClientId, draft: Draft) -> Outcome<Done> {
     scope.require(Permission::Admin)?;
     let client = named(app, scope, client).await?;
     draft.check()?;
+    let service = app.clone();
+    app.tasks.to_its_end(async move { Box::pin(make(&service, client, &draft)).await }).await
+}
+
+async fn make(app: &App, client: client::Model, draft: &Draft) -> Outcome<Done> {
     let Access { account, token, .. } = access(app, &client)?;
     let asked_at = app.now();
     let made = app.upstream.create_template(&account, &token, &draft.wire()).await;
@@ -61,8 +68,13 @@ pub async fn create(app: &App, scope: &Scope, client: ClientId, draft: &Draft) -
 ///
 /// # Errors
 /// NOT_FOUND, CLIENT_NOT_CONNECTED, UPSTREAM_REJECTED; unavailable when WhatsApp cannot be reached.
-pub async fn delete(app: &App, scope: &Scope, id: TemplateId) -> Outcome<Done> {
+pub async fn delete(app: &Arc<App>, scope: &Scope, id: TemplateId) -> Outcome<Done> {
     scope.require(Permission::Admin)?;
+    let (service, scope) = (app.clone(), scope.clone());
+    app.tasks.to_its_end(async move { Box::pin(remove(&service, &scope, id)).await }).await
+}
+
+async fn remove(app: &App, scope: &Scope, id: TemplateId) -> Outcome<Done> {
     let not_found = || Refusal::new(RefusalCode::NotFound, "templateId", "There is no such template.");
     let row = scope
         .find::<template::Entity>()

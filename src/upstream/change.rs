@@ -217,6 +217,8 @@ pub struct EditSeen {
     pub customer: Party,
     /// The new content. A caption edit may lack the media's id: then only the caption changes.
     pub content: Content,
+    /// Seen live or in the history.
+    pub via: Via,
 }
 
 /// A deletion for everyone.
@@ -230,6 +232,8 @@ pub struct DeleteSeen {
     pub by: Author,
     /// The customer of this chat.
     pub customer: Party,
+    /// Seen live or in the history.
+    pub via: Via,
 }
 
 /// A reaction, or the end of one.

@@ -370,6 +370,28 @@ impl Scene {
     }
 }
 
+/// What others wrote is for keys with READ, also in what a mutation gives back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_only_sends_reads_nothing_that_others_wrote() {
+    let (t, client) = Tandem::shop().await;
+    t.customer_writes(SHOP, ADA, "Geheim").await;
+    t.settle().await;
+    let id = t.saying(&client, "Geheim").await["id"].clone();
+    let key = t.make_key(&[], &["SEND"], None).await;
+    for field in ["text", "from", "content { __typename }"] {
+        let query = format!(
+            "mutation($id: ID!) {{ markAsRead(input: {{ messageId: $id }}) {{ message {{ id status {field} }} }} }}"
+        );
+        let answer = t.ask_as(Some(&key), &query, json!({ "id": id })).await;
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{field}: {answer:#}");
+        assert!(!answer.to_string().contains("Geheim") && !answer.to_string().contains(ADA), "{answer:#}");
+    }
+    let query = "mutation($input: SendMessageInput!) { sendMessage(input: $input) { message { text } userErrors { code } } }";
+    let input = json!({ "clientId": client, "to": ADA, "content": { "text": { "body": "Von mir" } }, "idempotencyKey": "k" });
+    let answer = t.ask_as(Some(&key), query, json!({ "input": input })).await;
+    assert_eq!(answer["data"]["sendMessage"]["message"]["text"], "Von mir", "{answer:#}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_root_field_is_walked() {
     let t = Tandem::new().await;

@@ -472,3 +472,71 @@ async fn s07_a_live_message_that_the_import_brings_too_is_one_message() {
         .await;
     assert_eq!(told, [json!({ "message": { "whatsappId": id } })]);
 }
+
+/// A wish that WhatsApp does not take yet can be told from one that nobody made, and from one that is too late.
+#[tokio::test(flavor = "multi_thread")]
+async fn s07_a_request_that_whatsapp_refuses_is_seen_and_asked_again_until_it_is_too_late() {
+    let t = Tandem::new().await;
+    let fields = "historySync { state refusal remedy requestedAt }";
+    t.phone(NUMBER, 2, 10).await;
+    let client = t.connect(NUMBER, true, json!({ "history": "ON_REQUEST" })).await;
+    let told = t.client(&client, fields).await["historySync"].clone();
+    assert!(told["remedy"].as_str().unwrap().contains("call requestHistorySync"), "{told:#}");
+
+    t.act("refuse", json!({ "path": "smb_app_data", "code": 10, "times": 1000 })).await;
+    let mut imports = t.imports(&client, None).await;
+    let payload = t.mutate("requestHistorySync", json!({ "clientId": client }), "sync { state }").await;
+    assert_eq!(payload["userErrors"], json!([]), "{payload:#}");
+    assert_eq!(imports.next().await["syncProgress"]["kind"], "HISTORY");
+    let told = t.client(&client, fields).await["historySync"].clone();
+    assert_eq!((&told["state"], &told["requestedAt"]), (&json!("NOT_REQUESTED"), &Value::Null));
+    assert!(told["refusal"].as_str().unwrap().contains("10"), "{told:#}");
+    assert!(told["remedy"].as_str().unwrap().contains("asked again by itself"), "{told:#}");
+    let again = t.mutate("requestHistorySync", json!({ "clientId": client }), "sync { state }").await;
+    assert_eq!(code(&again), "SYNC_ALREADY_REQUESTED");
+    assert!(
+        again["userErrors"][0]["message"].as_str().unwrap().contains("asked again by itself"),
+        "{again:#}"
+    );
+
+    t.advance_clock(DAY + 60).await;
+    imports.until(|data| data["syncProgress"]["state"] == "STALLED").await;
+    let told = t.client(&client, fields).await["historySync"].clone();
+    let remedy = told["remedy"].as_str().unwrap();
+    assert!(remedy.contains("connects anew") && !remedy.contains("goes on by itself"), "{remedy}");
+}
+
+/// Invariant 10, and R3: what was edited or deleted long ago is no news, and NEVER means never.
+#[tokio::test(flavor = "multi_thread")]
+async fn r03_edits_and_deletions_of_the_past_are_told_to_nobody() {
+    let t = Tandem::new().await;
+    let (client, ids) = silent(&t).await;
+    let at = t.clock().await - 3 * DAY;
+    let before = t.cursor().await;
+    let mut chunk = ids.chunk(1, 1, 100, &[(ANNA, "Alt", at), (BEN, "Weg", at)]);
+    let threads = &mut chunk["entry"][0]["changes"][0]["value"]["history"][0]["threads"];
+    for (thread, later) in [
+        (0, json!({ "type": "edit", "edit": { "message": { "type": "text", "text": { "body": "Neu" } } } })),
+        (1, json!({ "type": "revoke", "revoke": {} })),
+    ] {
+        let first = threads[thread]["messages"][0].clone();
+        let mut change = first.clone();
+        change.as_object_mut().unwrap().remove("text");
+        change["id"] = json!(format!("wamid.later.{thread}"));
+        change["timestamp"] = json!((at + 60).to_string());
+        for (name, value) in later.as_object().unwrap() {
+            change[name] = value.clone();
+        }
+        let kind = later["type"].as_str().unwrap();
+        change[kind]["original_message_id"] = first["id"].clone();
+        threads[thread]["messages"].as_array_mut().unwrap().push(change);
+    }
+    t.hear(&chunk).await;
+    let history = t.history(&client, "text deletedAt").await;
+    assert!(history.iter().any(|message| message["text"] == "Neu"), "{history:#?}");
+    assert!(history.iter().any(|message| !message["deletedAt"].is_null()), "{history:#?}");
+    let told = t
+        .told(&before, &["MESSAGE_EDITED", "MESSAGE_DELETED", "MESSAGE_INCOMING"], "... on Event { type }")
+        .await;
+    assert_eq!(told, [] as [Value; 0]);
+}

@@ -204,6 +204,8 @@ async fn r09_what_whatsapp_says_of_the_window_counts() {
     assert_eq!(t.conversation(&client, ADA).await["window"]["isOpen"], false);
     let error = t.refused(&client, ADA, text("Und jetzt?")).await;
     assert_eq!(error["code"], "WINDOW_CLOSED");
+    let why = error["message"].as_str().unwrap();
+    assert!(why.contains("131047") && !why.contains("has not written"), "{why}");
     // The customer's next message opens it again.
     t.time_passes(2).await;
     t.customer_writes(SHOP, ADA, "Ja").await;

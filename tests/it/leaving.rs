@@ -231,6 +231,11 @@ async fn r15_a_fresh_link_that_brings_a_known_number_leads_to_the_known_client()
         told.contains(&json!({ "type": "CLIENT_CONNECTED", "mergedId": null, "client": { "id": known } }))
     );
     assert_eq!(told.len(), 2, "once: {told:#?}");
+    // The link is found by the key that it was made with, which the client has now, too.
+    let query =
+        "{ onboardings(filter: { reference: \"new-link\" }) { nodes { id client { id reference } } } }";
+    let found = t.data(query, json!({})).await["onboardings"]["nodes"].clone();
+    assert_eq!(found, json!([{ "id": onboarding, "client": { "id": known, "reference": "new-link" } }]));
 
     // Both ids answer, everywhere.
     for id in [&known, &made] {

@@ -567,3 +567,82 @@ async fn s05_webhooks_of_an_unknown_number_wait_a_day_for_its_onboarding() {
     let listed = t.inbound_list().await;
     assert_eq!(listed.len(), 1, "{listed:#?}");
 }
+
+/// A double click, or a request that is sent again: the code works once, and one of them uses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn r14_the_same_signup_handed_over_at_once_several_times_succeeds_once_and_never_fails() {
+    let t = Tandem::new().await;
+    t.phone(NUMBER, 2, 0).await;
+    let before = t.cursor().await;
+    let onboarding = t.onboarding(json!({})).await;
+    let signup = t.signup(NUMBER, true).await;
+    let payloads = join_all((0..6).map(|_| t.complete(&onboarding, &signup))).await;
+    let connected = |payload: &&Value| payload["onboarding"]["status"] == "CONNECTED";
+    assert_eq!(payloads.iter().filter(connected).count(), 1, "{payloads:#?}");
+    for payload in payloads.iter().filter(|payload| !connected(payload)) {
+        refused(payload, "ONBOARDING_CLOSED");
+    }
+    let told = t.told(&before, &["ONBOARDING_CHANGED"], "... on OnboardingEvent { status }").await;
+    let told: Vec<&str> = told.iter().map(|event| event["status"].as_str().unwrap()).collect();
+    assert!(
+        !told.contains(&"FAILED") && told.iter().filter(|status| **status == "CONNECTED").count() == 1,
+        "{told:?}"
+    );
+}
+
+/// Whoever hangs up changes nothing: WhatsApp has been told, so that the rest is done as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signup_goes_on_when_its_caller_does_not_wait_for_it() {
+    let t = Tandem::new().await;
+    t.phone(NUMBER, 2, 10).await;
+    let onboarding = t.onboarding(json!({})).await;
+    let signup = t.signup(NUMBER, true).await;
+    let mut told = t.subscribe(PROGRESS, json!({ "id": onboarding })).await;
+    let mut incoming = t.subscribe(INCOMING, json!({})).await;
+    t.act("trouble", json!({ "graphSlowMs": 300 })).await;
+    let mut waiting = Box::pin(t.complete(&onboarding, &signup));
+    let signed_in = told.until(|data| data["onboardingProgress"]["status"] == "SIGNED_IN");
+    tokio::select! {
+        _ = &mut waiting => panic!("it was to be slow"),
+        _ = signed_in => {}
+    }
+    drop(waiting);
+    // Before the number is known here: it waits, and is told live once it is.
+    t.customer_writes(NUMBER, CUSTOMER, "Schon da?").await;
+    told.until(|data| data["onboardingProgress"]["status"] == "CONNECTED").await;
+    assert_eq!(incoming.next().await["incomingMessages"]["message"]["text"], "Schon da?");
+    t.act("trouble", json!({})).await;
+    let client =
+        t.onboarding_now(&onboarding, "client { id }").await["client"]["id"].as_str().unwrap().to_owned();
+    t.open_app(NUMBER).await;
+    t.settle().await;
+    assert_eq!(
+        t.client(&client, "historySync { state }").await["historySync"]["state"],
+        "DONE",
+        "and was asked for"
+    );
+}
+
+/// What a browser reports is bounded, and what WhatsApp's support asks for is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_browser_reports_is_short_and_names_its_session() {
+    let t = Tandem::new().await;
+    let onboarding = t.onboarding(json!({})).await;
+    let payload =
+        t.complete(&onboarding, &json!({ "error": { "code": "2655093", "sessionId": "S-17" } })).await;
+    assert_eq!(payload["onboarding"]["failure"]["code"], "CONNECTED_ELSEWHERE");
+    let failure = t.onboarding_now(&onboarding, "failure { sessionId }").await["failure"].clone();
+    assert_eq!(failure["sessionId"], "S-17");
+    for (input, field) in [
+        (json!({ "error": { "code": "1", "message": "x".repeat(2001) } }), json!(["error", "message"])),
+        (json!({ "code": "x".repeat(4097) }), json!(["code"])),
+    ] {
+        let payload = t.complete(&onboarding, &input).await;
+        assert_eq!(refusals(&payload), [("INVALID".to_owned(), field)]);
+    }
+    for (name, length) in [("message", 2001), ("buttonLabel", 101)] {
+        let input = json!({ "businessName": "X", "branding": { (name): "x".repeat(length) } });
+        let payload = t.mutate("createOnboarding", input, "onboarding { id }").await;
+        assert_eq!(refusals(&payload), [("INVALID".to_owned(), json!(["branding", name]))]);
+    }
+}

@@ -33,6 +33,11 @@ async fn s10_the_phone_book_arrives_with_the_onboarding_and_can_be_listed() {
     assert_eq!((&sync["state"], &sync["percent"], &sync["items"]), (&json!("DONE"), &json!(100), &json!(37)));
     assert_ne!(sync["finishedAt"], Value::Null);
 
+    let fields = "... on SyncEvent { kind state items }";
+    let told = t.told(&after, &["SYNC_PROGRESS"], fields).await;
+    let done = json!({ "kind": "CONTACTS", "state": "DONE", "items": 37 });
+    assert!(told.contains(&done), "what it tells is all that came: {told:#?}");
+
     let fields = "... on ContactEvent { type contact { phoneNumber fullName } client { id } }";
     let told = t.told(&after, &["CONTACT_ADDED", "CONTACT_UPDATED", "CONTACT_REMOVED"], fields).await;
     assert_eq!(told.len(), 37, "each entry once");

@@ -213,3 +213,22 @@ async fn r16_those_whose_time_has_not_come_hide_nobody() {
     t.advance_clock(9 * DAY).await;
     assert_eq!(due(&mut visits).await["client"]["id"], json!(client));
 }
+
+/// What a bot sends through the API says nothing of the phone, also where WhatsApp echoes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn r16_an_echo_of_an_api_message_is_no_sign_of_life() {
+    let t = Tandem::new().await;
+    let client = t.connected(NUMBER).await;
+    t.time_passes(5 * DAY).await;
+    t.customer_writes(NUMBER, CUSTOMER, "Hallo").await;
+    t.settle().await;
+    t.act("trouble", json!({ "echoBeforeAnswer": 1.0 })).await;
+    t.sent(&client, CUSTOMER, "Vom Bot").await;
+    t.settle().await;
+    assert_eq!(app(&t, &client).await["basis"], "CONNECTION");
+    t.app_writes(NUMBER, CUSTOMER, "Vom Telefon").await;
+    t.settle().await;
+    assert_eq!(app(&t, &client).await["basis"], "OUTGOING_MESSAGE");
+    let payload = t.mutate("confirmAppVisit", json!({ "clientId": client }), "client { id }").await;
+    assert_eq!(payload["userErrors"], json!([]));
+}

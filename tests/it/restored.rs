@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
-use chrono::{SecondsFormat, TimeDelta, Utc};
+use chrono::{SecondsFormat, TimeDelta};
 use serde_json::json;
+use tandem::clock::to_datetime;
 
 use crate::harness::{ADA, SHOP, Tandem, on_postgres};
 
@@ -86,7 +87,8 @@ async fn what_a_restored_queue_may_have_sent_is_not_sent_again() {
     t.customer_writes(SHOP, ADA, "Hallo").await;
     t.settle().await;
     let query = "mutation($input: SendMessageInput!) { sendMessage(input: $input) { message { id } userErrors { message } } }";
-    let at = (Utc::now() + TimeDelta::hours(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let at =
+        (to_datetime(t.running().app.now()) + TimeDelta::hours(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
     let later = json!({ "clientId": client, "to": ADA, "content": { "text": { "body": "Später" } },
         "idempotencyKey": "later", "sendAt": at });
     t.data(query, json!({ "input": later })).await;

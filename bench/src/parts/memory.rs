@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_graphql::{Context, EmptyMutation, EmptySubscription, ID, Object, Request, Schema, SimpleObject};
 use serde::Deserialize;
+use tandem::http::Connections;
 use tandem::http::graphql::{Access, AccessError, EndReason, Limits, router};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -139,7 +140,8 @@ pub(crate) async fn serve(file: &Path, address: SocketAddr) -> anyhow::Result<()
     let access = Anybody::default();
     let stop = access.shutdown();
     let listener = tokio::net::TcpListener::bind(address).await?;
-    tandem::http::serve(listener, router(schema, access, Limits::default()), stop, Duration::from_secs(30))
-        .await?;
+    let patience = Duration::from_secs(30);
+    let bounds = Connections { most: 10_000, head: patience, slow_reader: patience };
+    tandem::http::serve(listener, router(schema, access, Limits::default()), stop, bounds).await;
     Ok(())
 }

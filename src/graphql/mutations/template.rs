@@ -170,7 +170,7 @@ pub async fn create(ctx: &Context<'_>, input: CreateTemplateInput) -> Result<Tem
     let outcome = async {
         let client = input.client_id.of("clientId")?;
         let draft = input.read()?;
-        Box::pin(create::create(ctx.app(), ctx.scope(), client, &draft)).await
+        Box::pin(create::create(ctx.app(), ctx.scope(), client, draft)).await
     };
     after(ctx, outcome.await)
 }

@@ -81,6 +81,14 @@ impl Message {
         Ok(contact.and_then(|contact| contact.phone_number.clone()).map(PhoneNumber))
     }
 
+    /// A key without READ sees what this API sent; what others wrote is not shown to it by a mutation either.
+    fn readable(&self, ctx: &Context<'_>) -> Result<()> {
+        if self.0.origin != entity::MessageOrigin::Api {
+            ctx.reader()?;
+        }
+        Ok(())
+    }
+
     fn is_inbound(&self) -> bool {
         self.0.direction == entity::MessageDirection::Inbound
     }
@@ -129,6 +137,9 @@ impl Message {
 
     /// The number that it was sent from. Null: WhatsApp hides it.
     async fn from(&self, ctx: &Context<'_>) -> Option<Result<PhoneNumber>> {
+        if let Err(error) = self.readable(ctx) {
+            return Some(Err(error));
+        }
         self.number(ctx, !self.is_inbound()).await.transpose()
     }
 
@@ -139,6 +150,7 @@ impl Message {
 
     /// What it says.
     async fn content(&self, ctx: &Context<'_>) -> Result<Box<MessageContent>> {
+        self.readable(ctx)?;
         let file = match FileOf::read(&self.0) {
             Some(FileOf::Message) => ctx.load(FilesOf(self.0.id)).await?.map(Arc::new),
             Some(FileOf::Upload(id)) => ctx.load(id).await?,
@@ -148,8 +160,9 @@ impl Message {
     }
 
     /// The words, whatever the content: body, caption, title of a button. Null: there are none.
-    fn text(&self) -> Option<&str> {
-        self.0.text.as_deref()
+    fn text(&self, ctx: &Context<'_>) -> Result<Option<&str>> {
+        self.readable(ctx)?;
+        Ok(self.0.text.as_deref())
     }
 
     /// What became of it.

@@ -80,6 +80,7 @@ impl Onboarding {
             message: self.0.failure_message.clone().unwrap_or_else(|| code.word().to_owned()),
             remedy: code.remedy(),
             upstream_code: self.0.failure_upstream_code.clone(),
+            session_id: self.0.failure_session_id.clone(),
         })
     }
 
@@ -113,6 +114,8 @@ pub struct OnboardingFailure {
     remedy: &'static str,
     /// WhatsApp's own code. Null: it gave none.
     upstream_code: Option<String>,
+    /// The browser's session at WhatsApp, which its support asks for. Null: it gave none.
+    session_id: Option<String>,
 }
 
 /// A step of an onboarding.

@@ -19,13 +19,13 @@ pub struct SyncProgress {
     requested_at: Option<DateTime>,
     /// After this instant (24 hours after connection) WhatsApp accepts no request. Null: there is nothing to ask for.
     deadline_at: Option<DateTime>,
-    /// Messages, or contacts, that have come so far.
+    /// Messages, or contacts, that have come so far and were not known before: of a client that came back, what is new.
     items: i32,
     /// When the first ones came. Null: none came yet.
     started_at: Option<DateTime>,
     /// When it ended. Null: it has not.
     finished_at: Option<DateTime>,
-    /// WhatsApp's own words, when it refused for good. Null: it did not.
+    /// WhatsApp's own words, when it refused for good, or did not take the request yet. Null: it did not.
     refusal: Option<String>,
     /// What to do next, in words, when a person is needed. Null: nothing.
     remedy: Option<&'static str>,

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -12,7 +13,7 @@ use async_graphql::{
     parser::{
         self, parse_query,
         types::{
-            DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
+            DocumentOperations, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
             SelectionSet,
         },
     },
@@ -21,6 +22,9 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{error::Code, limits::Limits};
+
+/// The most that may be asked of the schema at once. What tools ask for comes to some 300,000.
+const MOST_INTROSPECTION: usize = 1_000_000;
 
 /// The parameters of a GraphQL request, typed as the protocols want them.
 #[derive(Debug, Default, Deserialize)]
@@ -122,6 +126,23 @@ impl Checked {
     }
 }
 
+/// Postgres keeps no text with it, and nobody means it: refused once here instead of in every field.
+fn nul(what: &str) -> GuardError {
+    GuardError::new(
+        Code::BadUserInput,
+        format!("{what} holds a NUL character (U+0000), which no text may hold."),
+    )
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::List(items) => items.iter().any(holds_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        _ => false,
+    }
+}
+
 fn no_introspection() -> GuardError {
     GuardError::new(Code::ValidationFailed, "Introspection is switched off on this server.")
 }
@@ -169,6 +190,9 @@ impl Guard {
         let operation = operation(&document.parsed, operation_name.as_deref())?;
         let mut variables = variables.unwrap_or_default();
         required_variables(operation, &variables)?;
+        if let Some((name, _)) = variables.iter().find(|(_, value)| holds_nul(value)) {
+            return Err(nul(&format!("The variable \"${name}\"")));
+        }
         sizes_left_out(operation, &document.sizes, &mut variables);
         if operation.ty == OperationType::Subscription {
             single_root(&document.parsed, operation)?;
@@ -212,7 +236,7 @@ impl Guard {
                 format!("The document has more than {} fragments.", self.limits.fragments),
             ));
         }
-        let Expanded { introspects, sizes } = expand(&parsed, self.limits.expanded_fields)?;
+        let Expanded { introspects, sizes } = expand(&parsed, &self.limits)?;
         let document = Arc::new(Document { parsed, introspects, sizes });
         let bytes = query.len() + tokens.saturating_mul(Documents::BYTES_PER_TOKEN);
         self.documents.put(hash, &document, bytes);
@@ -292,46 +316,95 @@ fn scan(query: &str, max: usize) -> Option<usize> {
     Some(tokens)
 }
 
-/// Counts the selections of all operations after expanding fragments, walking each fragment once, and says whether
-/// any of them introspects, and which variables are sizes of lists. Recurses along chains of fragments, whose number must be bounded before.
-fn expand(document: &ExecutableDocument, max: usize) -> Result<Expanded, GuardError> {
+/// What a selection comes to.
+#[derive(Clone, Copy, Default)]
+struct Amount {
+    /// Selections, with every fragment spread replaced by what it stands for.
+    selections: usize,
+    /// What there is to write should it be a selection of the schema itself: see [`introspected`].
+    introspection: usize,
+}
+
+impl Amount {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            selections: self.selections.saturating_add(other.selections),
+            introspection: self.introspection.saturating_add(other.introspection),
+        }
+    }
+}
+
+/// How long a list of the schema's own types is, roughly. The engine counts each of them as one, so that a query of 200
+/// bytes which goes back and forth between types and their interfaces made it write until memory ended.
+fn introspected(field: &str) -> usize {
+    match field {
+        "types" => 250,
+        "possibleTypes" => 25,
+        "fields" | "inputFields" | "enumValues" | "directives" => 10,
+        "args" | "interfaces" => 3,
+        _ => 1,
+    }
+}
+
+/// Measures the selections of all operations after expanding fragments, walking each fragment once, and says whether any of
+/// them introspects, and which variables are sizes of lists. Recurses along chains of fragments, whose number must be bounded
+/// before.
+fn expand(document: &ExecutableDocument, limits: &Limits) -> Result<Expanded, GuardError> {
     struct Walk<'a> {
         document: &'a ExecutableDocument,
         /// `None` while its fragment is being walked: to meet it again is a cycle.
-        seen: HashMap<&'a str, Option<usize>>,
+        seen: HashMap<&'a str, Option<Amount>>,
+        /// Of the schema, in the whole document.
+        introspection: usize,
         found: Expanded,
     }
 
     impl<'a> Walk<'a> {
-        fn set(&mut self, set: &'a SelectionSet) -> Result<usize, GuardError> {
-            set.items.iter().try_fold(0_usize, |total, item| {
+        fn set(&mut self, set: &'a SelectionSet) -> Result<Amount, GuardError> {
+            set.items.iter().try_fold(Amount::default(), |total, item| {
                 let inner = match &item.node {
-                    Selection::Field(field) => {
-                        self.found.introspects |=
-                            matches!(field.node.name.node.as_str(), "__schema" | "__type");
-                        let sizes =
-                            ["first", "last"].into_iter().filter_map(|size| field.node.get_argument(size));
-                        for size in sizes {
-                            let _: Result<Value, ()> = size.node.clone().into_const_with(|variable| {
-                                self.found.sizes.insert(variable);
-                                Err(())
-                            });
-                        }
-                        self.set(&field.node.selection_set.node)?
-                    }
+                    Selection::Field(field) => self.field(&field.node, field.pos)?,
                     Selection::InlineFragment(inline) => self.set(&inline.node.selection_set.node)?,
                     Selection::FragmentSpread(spread) => {
                         self.fragment(spread.node.fragment_name.node.as_str(), item.pos)?
                     }
                 };
                 // Spreads count themselves too: an unknown fragment must not expand to nothing.
-                Ok(total.saturating_add(inner).saturating_add(1))
+                Ok(total.plus(inner).plus(Amount { selections: 1, introspection: 1 }))
             })
         }
 
-        fn fragment(&mut self, name: &'a str, pos: Pos) -> Result<usize, GuardError> {
+        fn field(&mut self, field: &'a Field, pos: Pos) -> Result<Amount, GuardError> {
+            for (name, value) in &field.arguments {
+                let is_size = matches!(name.node.as_str(), "first" | "last");
+                // What is no variable stands there as it is; variables are looked at with their values.
+                let written = value.node.clone().into_const_with(|variable| {
+                    if is_size {
+                        self.found.sizes.insert(variable);
+                    }
+                    Ok::<_, Infallible>(Value::Null)
+                });
+                if written.is_ok_and(|value| holds_nul(&value)) {
+                    return Err(nul(&format!("The argument \"{}\"", name.node)).at(name.pos));
+                }
+            }
+            let name = field.name.node.as_str();
+            let inner = self.set(&field.selection_set.node)?;
+            if matches!(name, "__schema" | "__type") {
+                self.found.introspects = true;
+                self.introspection = self.introspection.saturating_add(inner.introspection);
+                if self.introspection > MOST_INTROSPECTION {
+                    let why = "The document asks for too much of the schema at once.";
+                    return Err(GuardError::new(Code::QueryTooComplex, why).at(pos));
+                }
+            }
+            let introspection = inner.introspection.saturating_mul(introspected(name));
+            Ok(Amount { selections: inner.selections, introspection })
+        }
+
+        fn fragment(&mut self, name: &'a str, pos: Pos) -> Result<Amount, GuardError> {
             match self.seen.get(name) {
-                Some(Some(count)) => Ok(*count),
+                Some(Some(amount)) => Ok(*amount),
                 Some(None) => Err(GuardError::new(
                     Code::ValidationFailed,
                     format!("The fragment \"{name}\" contains itself."),
@@ -339,30 +412,37 @@ fn expand(document: &ExecutableDocument, max: usize) -> Result<Expanded, GuardEr
                 .at(pos)),
                 None => {
                     self.seen.insert(name, None);
-                    let count = match self.document.fragments.get(name) {
+                    let amount = match self.document.fragments.get(name) {
                         Some(fragment) => self.set(&fragment.node.selection_set.node)?,
-                        None => 0,
+                        None => Amount::default(),
                     };
-                    self.seen.insert(name, Some(count));
-                    Ok(count)
+                    self.seen.insert(name, Some(amount));
+                    Ok(amount)
                 }
             }
         }
     }
 
     let found = Expanded { introspects: false, sizes: BTreeSet::new() };
-    let mut walk = Walk { document, seen: HashMap::new(), found };
-    let mut total = 0_usize;
+    let mut walk = Walk { document, seen: HashMap::new(), introspection: 0, found };
+    let mut total = Amount::default();
     for (_, operation) in document.operations.iter() {
-        total = total.saturating_add(walk.set(&operation.node.selection_set.node)?);
+        for definition in &operation.node.variable_definitions {
+            if definition.node.default_value.as_ref().is_some_and(|value| holds_nul(&value.node)) {
+                let name = &definition.node.name.node;
+                return Err(nul(&format!("The variable \"${name}\"")).at(definition.pos));
+            }
+        }
+        total = total.plus(walk.set(&operation.node.selection_set.node)?);
     }
     for (name, fragment) in &document.fragments {
         // Those that no operation reaches count as well, once: nobody walks them more often before they are refused.
         if !walk.seen.contains_key(name.as_str()) {
-            total = total.saturating_add(walk.fragment(name.as_str(), fragment.pos)?);
+            total = total.plus(walk.fragment(name.as_str(), fragment.pos)?);
         }
     }
-    if total > max {
+    if total.selections > limits.expanded_fields {
+        let max = limits.expanded_fields;
         return Err(GuardError::new(
             Code::QueryTooComplex,
             format!("The document selects more than {max} fields once its fragments are expanded."),
@@ -546,6 +626,59 @@ mod tests {
 
     fn code(query: &str) -> Code {
         check(query).unwrap_err().code
+    }
+
+    /// The engine counts a list of types as one field: six levels of these made it write until memory ended.
+    #[test]
+    fn introspection_is_bounded_whichever_way_it_multiplies() {
+        let nested = |levels| {
+            let open = "possibleTypes{interfaces{".repeat(levels);
+            format!("{{__type(name:\"Node\"){{{open}name{}}}}}", "}".repeat(2 * levels))
+        };
+        // What tools ask for, nine wrappers of a type deep.
+        let of_type = format!("kind name {}{}", "ofType{kind name ".repeat(9), "}".repeat(9));
+        let input = format!("name description type{{{of_type}}} defaultValue isDeprecated deprecationReason");
+        let whole = format!(
+            "{{__schema{{description queryType{{name kind}} mutationType{{name kind}} subscriptionType{{name kind}} \
+             types{{kind name description specifiedByURL isOneOf fields(includeDeprecated:true){{name description \
+             args(includeDeprecated:true){{{input}}} type{{{of_type}}} isDeprecated deprecationReason}} \
+             inputFields(includeDeprecated:true){{{input}}} interfaces{{{of_type}}} \
+             enumValues(includeDeprecated:true){{name description isDeprecated deprecationReason}} \
+             possibleTypes{{{of_type}}}}} directives{{name description isRepeatable locations \
+             args(includeDeprecated:true){{{input}}}}}}}}}"
+        );
+        check(&whole).unwrap();
+        assert!(check(&nested(2)).is_ok());
+        for levels in [4, 5, 6, 12] {
+            assert_eq!(code(&nested(levels)), Code::QueryTooComplex, "{levels}");
+        }
+        let aliases: String =
+            (0..200).map(|n| format!("a{n}:__schema{{types{{fields{{args{{type{{name}}}}}}}}}}")).collect();
+        assert_eq!(code(&format!("{{{aliases}}}")), Code::QueryTooComplex);
+        let aliases: String =
+            (0..200).map(|n| format!("a{n}:types{{fields{{args{{type{{name}}}}}}}}")).collect();
+        assert_eq!(code(&format!("{{__schema{{{aliases}}}}}")), Code::QueryTooComplex);
+        let spread = "{__schema{...a}} fragment a on __Schema{types{...b ...b}} fragment b on __Type{possibleTypes{...c} fields{type{...c}}} \
+                      fragment c on __Type{interfaces{...d} possibleTypes{...d}} fragment d on __Type{possibleTypes{fields{name args{name}}}}";
+        assert_eq!(code(spread), Code::QueryTooComplex);
+    }
+
+    #[test]
+    fn no_text_holds_nul() {
+        for query in [
+            r#"{ a(x: "\u0000") }"#,
+            r#"{ a(x: {b: [{c: "x\u0000y"}]}) }"#,
+            r#"{ a { ...f } } fragment f on B { b(c: "\u0000") }"#,
+            r#"query($x: String = "\u0000") { a(x: $x) }"#,
+        ] {
+            assert_eq!(code(query), Code::BadUserInput, "{query}");
+        }
+        let variables = Variables::from_json(serde_json::json!({ "x": { "y": ["a\u{0}"] } }));
+        let query = Some("query($x: In) { a(x: $x) }".to_owned());
+        let params = Params { query, variables: Some(variables), ..Params::default() };
+        let error = Guard::new(&Limits::default()).check(params).unwrap_err();
+        assert_eq!(error.code, Code::BadUserInput);
+        assert!(error.message.contains("$x"), "{error}");
     }
 
     /// 2000 levels overflow a worker's stack in the parser, which ends the process.

@@ -560,6 +560,10 @@ impl ClientMessage {
             authorization: Option<String>,
         }
 
+        // Structs are read from lists as well, which are no messages.
+        if !text.trim_start().starts_with('{') {
+            return Err("Invalid message: it is not an object".to_owned());
+        }
         let Envelope { kind, id, payload } =
             serde_json::from_str(text).map_err(|error| format!("Invalid message: {error}"))?;
         if payload.is_some_and(|payload| !payload.get().starts_with('{')) {

@@ -92,9 +92,9 @@ impl Reader {
                 ChangeKind::Reaction(ReactionSeen { target, at, by: author, customer, emoji, via })
             }),
             Some("revoke") => target("revoke")
-                .map(|target| ChangeKind::Delete(DeleteSeen { target, at, by: author, customer })),
+                .map(|target| ChangeKind::Delete(DeleteSeen { target, at, by: author, customer, via })),
             Some("edit") => target("edit").zip(self.edited(list, map)).map(|(target, content)| {
-                ChangeKind::Edit(Box::new(EditSeen { target, at, by: author, customer, content }))
+                ChangeKind::Edit(Box::new(EditSeen { target, at, by: author, customer, content, via }))
             }),
             _ => return self.words(scene, Said { list, map, via, author, customer, status }, at),
         };

@@ -537,7 +537,13 @@ fn edits_deletions_and_reactions_of_both_sides() {
         let (target, at) = ("wamid.old".to_owned(), at(1_801_000_100));
         assert_eq!(
             send(json!({ "type": "revoke", "revoke": { "original_message_id": "wamid.old" } })),
-            ChangeKind::Delete(DeleteSeen { target: target.clone(), at, by, customer: customer.clone() })
+            ChangeKind::Delete(DeleteSeen {
+                target: target.clone(),
+                at,
+                by,
+                customer: customer.clone(),
+                via: Via::Live,
+            })
         );
         assert_eq!(
             send(json!({ "type": "edit", "edit": { "original_message_id": "wamid.old", "message": {
@@ -549,6 +555,7 @@ fn edits_deletions_and_reactions_of_both_sides() {
                 by,
                 customer: customer.clone(),
                 content: text("neu"),
+                via: Via::Live,
             }))
         );
         let caption = Media { caption: Some("neu".into()), ..Media::default() };
@@ -562,6 +569,7 @@ fn edits_deletions_and_reactions_of_both_sides() {
                 by,
                 customer: customer.clone(),
                 content: Content::Media(caption),
+                via: Via::Live,
             }))
         );
         for (sent, emoji) in [
@@ -958,7 +966,7 @@ fn reactions_edits_and_deletions_in_the_history() {
     );
     assert_eq!(
         action(json!({ "type": "revoke", "revoke": { "original_message_id": "wamid.t" } })),
-        ChangeKind::Delete(DeleteSeen { target, at, by, customer })
+        ChangeKind::Delete(DeleteSeen { target, at, by, customer, via: Via::History })
     );
     assert!(matches!(
         action(json!({ "type": "edit", "edit": { "original_message_id": "wamid.t", "message": {
