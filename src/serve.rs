@@ -142,6 +142,16 @@ impl Running {
         if tokio::time::timeout(END, tasks.finish()).await.is_err() {
             tracing::warn!("not everything ended in {} s", END.as_secs());
         }
+        // Last: what the engines did at their end is on the disk, and nobody writes any more.
+        let (rows, bodies) = (self.app.db.clone(), self.app.inbound_db.clone());
+        drop(self.app);
+        for database in [rows, bodies] {
+            match tokio::time::timeout(END, database.close()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "a database could not be closed in order"),
+                Err(_) => tracing::warn!("a database is still in use after {} s", END.as_secs()),
+            }
+        }
         if let Some(simulator) = self.simulator {
             simulator.stop().await;
         }

@@ -565,7 +565,8 @@ mod tests {
     #[test]
     fn a_recipient_is_a_number_or_a_user_id_and_never_a_group() {
         assert_eq!(recipient(" +49 (1512) 000-0001").unwrap(), Named::Phone("+4915120000001".into()));
-        assert_eq!(recipient("0491512-0000001").unwrap(), Named::Phone("+04915120000001".into()));
+        assert_eq!(recipient("0049 1512-0000001").unwrap(), Named::Phone("+4915120000001".into()));
+        assert_eq!(code(recipient("01512-0000001")), RefusalCode::Invalid, "no country's code begins with 0");
         for id in ["DE.10000000000000000042", "DE.ENT.77"] {
             assert_eq!(recipient(id).unwrap(), Named::UserId(id.into()));
         }

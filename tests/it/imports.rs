@@ -513,7 +513,7 @@ async fn r03_edits_and_deletions_of_the_past_are_told_to_nobody() {
     let (client, ids) = silent(&t).await;
     let at = t.clock().await - 3 * DAY;
     let before = t.cursor().await;
-    let mut chunk = ids.chunk(1, 1, 100, &[(ANNA, "Alt", at), (BEN, "Weg", at)]);
+    let mut chunk = ids.chunk(1, 1, 100, &[(ANNA, "Alt", at), (BEN, "Weg", at + 1)]);
     let threads = &mut chunk["entry"][0]["changes"][0]["value"]["history"][0]["threads"];
     for (thread, later) in [
         (0, json!({ "type": "edit", "edit": { "message": { "type": "text", "text": { "body": "Neu" } } } })),

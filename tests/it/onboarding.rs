@@ -595,6 +595,7 @@ async fn r14_the_same_signup_handed_over_at_once_several_times_succeeds_once_and
 async fn a_signup_goes_on_when_its_caller_does_not_wait_for_it() {
     let t = Tandem::new().await;
     t.phone(NUMBER, 2, 10).await;
+    let before = t.cursor().await;
     let onboarding = t.onboarding(json!({})).await;
     let signup = t.signup(NUMBER, true).await;
     let mut told = t.subscribe(PROGRESS, json!({ "id": onboarding })).await;
@@ -608,19 +609,21 @@ async fn a_signup_goes_on_when_its_caller_does_not_wait_for_it() {
     }
     drop(waiting);
     // Before the number is known here: it waits, and is told live once it is.
-    t.customer_writes(NUMBER, CUSTOMER, "Schon da?").await;
+    let ids = t.wire_ids(NUMBER).await;
+    let body = ids.incoming(CUSTOMER, "wamid.early", t.clock().await, "Schon da?");
+    assert_eq!(t.post(body.to_string().into_bytes()).await, 200);
     told.until(|data| data["onboardingProgress"]["status"] == "CONNECTED").await;
     assert_eq!(incoming.next().await["incomingMessages"]["message"]["text"], "Schon da?");
-    t.act("trouble", json!({})).await;
-    let client =
-        t.onboarding_now(&onboarding, "client { id }").await["client"]["id"].as_str().unwrap().to_owned();
+    let client = t.onboarding_now(&onboarding, "client { id }").await["client"]["id"].clone();
+    let mut imports = t.imports(client.as_str().unwrap(), Some(&before)).await;
+    let history = |state: &'static str| {
+        move |data: &Value| {
+            data["syncProgress"]["kind"] == "HISTORY" && data["syncProgress"]["state"] == state
+        }
+    };
+    imports.until(history("REQUESTED")).await;
     t.open_app(NUMBER).await;
-    t.settle().await;
-    assert_eq!(
-        t.client(&client, "historySync { state }").await["historySync"]["state"],
-        "DONE",
-        "and was asked for"
-    );
+    imports.until(history("DONE")).await;
 }
 
 /// What a browser reports is bounded, and what WhatsApp's support asks for is kept.

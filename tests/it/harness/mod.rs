@@ -594,7 +594,8 @@ fn copy_files(from: &Path, to: &Path) {
         name.contains("sqlite") && !name.ends_with(".told") && !name.ends_with(".lock")
     };
     for name in names(to).into_iter().filter(|name| is_kept(name)) {
-        if name.to_str().unwrap().ends_with("-wal") || name.to_str().unwrap().ends_with("-shm") {
+        let beside = ["-wal", "-shm"].iter().any(|end| name.to_str().unwrap().ends_with(end));
+        if beside {
             std::fs::remove_file(to.join(name)).unwrap();
         }
     }
