@@ -97,6 +97,8 @@ pub struct App {
     pub signups: crate::onboarding::Signups,
     /// Where messages to be sent are handed in.
     pub acceptor: crate::messages::accept::Acceptor,
+    /// What became of sends.
+    pub sends: crate::lanes::Counters,
     /// Wakes the lanes: something was queued, or a client may send again.
     pub lanes_wake: crate::lanes::Wake,
     /// Tells who delivers webhooks that an endpoint came or changed.
@@ -141,6 +143,7 @@ impl App {
             inbox,
             signups: crate::onboarding::Signups::default(),
             acceptor: crate::messages::accept::Acceptor::default(),
+            sends: crate::lanes::Counters::default(),
             lanes_wake: crate::lanes::Wake::default(),
             webhooks_wake: tokio::sync::Notify::new(),
             media,

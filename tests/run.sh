@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-postgres_dir=$(mktemp -d /tmp/tandem-postgres.XXXXXX)
+postgres_dir=$(mktemp -d "${TMPDIR:-/tmp}/tandem-postgres.XXXXXX")
 stop() { ./tests/postgres.sh stop "$postgres_dir" 2>/dev/null || true; }
 trap stop EXIT
 

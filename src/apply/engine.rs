@@ -513,11 +513,15 @@ pub(super) async fn take_up(
 
 /// Changes that were applied wait no longer.
 async fn forget(app: &App, rows: Vec<pending::Model>) -> Result<(), ApplyError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let tx = app.db.begin_write().await?;
     for row in rows {
         #[expect(clippy::disallowed_methods, reason = "the row that was just applied, by its key")]
-        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).put(app.db.write()).await?;
+        pending::Entity::delete_by_id((row.client_id, row.target, row.hash)).put(&tx).await?;
     }
-    Ok(())
+    Ok(tx.commit().await?)
 }
 
 /// By how much the count of what waits may be off: what is on its way while it is counted.

@@ -4,6 +4,9 @@
 
 pub mod about;
 pub mod stream;
+mod tap;
+
+pub use tap::CursorTap;
 
 use crate::db::{Db, SelectExt};
 use std::collections::{HashMap, VecDeque};

@@ -11,7 +11,7 @@ use super::error::{ApiError, Result};
 use super::loaders::Rows;
 use crate::app::App;
 use crate::auth::{Permission, Scope};
-use crate::http::graphql::CursorTap;
+use crate::feed::CursorTap;
 
 /// Who is asking, and whom.
 #[derive(Clone)]

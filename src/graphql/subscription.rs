@@ -22,8 +22,8 @@ use crate::auth::Scope;
 use crate::db::Columns;
 use crate::events::filter::Filter;
 use crate::events::queries::CursorError;
+use crate::feed::CursorTap;
 use crate::feed::stream::{Item, Joined};
-use crate::http::graphql::CursorTap;
 
 /// Events of a replay that are made together. Live, each is told at once.
 const TOGETHER: usize = 64;

@@ -52,6 +52,18 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
             "Results of subscriptions that were told to a subscriber.",
             now(&app.hub.told),
         ),
+        ("tandem_sends_accepted_total", "Sends that WhatsApp took.", now(&app.sends.accepted)),
+        ("tandem_sends_failed_total", "Sends that failed for good.", now(&app.sends.failed)),
+        (
+            "tandem_sends_unknown_total",
+            "Sends of which nobody knows whether they left.",
+            now(&app.sends.unknown),
+        ),
+        (
+            "tandem_sends_put_back_total",
+            "Tries to send in vain, after which the message went back into the queue.",
+            now(&app.sends.put_back),
+        ),
         (
             "tandem_deliveries_taken_total",
             "Webhooks to partners that were answered 2xx.",

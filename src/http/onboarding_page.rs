@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use entity::OnboardingStatus;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::onboarding;
+use crate::onboarding::{self, failure::OnboardingFailureCode};
 
 pub(super) fn router(app: Arc<App>) -> Router {
     Router::new().route("/onboarding/{token}", get(page)).with_state(app)
 }
 
-async fn page(State(app): State<Arc<App>>, Path(token): Path<String>) -> Response {
+async fn page(State(app): State<Arc<App>>, Path(token): Path<String>, method: Method) -> Response {
     let found = match onboarding::by_link(&app, &token).await {
         Ok(found) => found,
         Err(error) => {
@@ -36,8 +36,10 @@ async fn page(State(app): State<Arc<App>>, Path(token): Path<String>) -> Respons
             "Please ask whoever gave you this link for a new one.",
         );
     };
-    if let Err(Failure::Internal(error) | Failure::Unavailable(error)) =
-        onboarding::opened(&app, &found).await
+    // Whoever only asks whether it is there (previews of links do) has not opened it.
+    if method == Method::GET
+        && let Err(Failure::Internal(error) | Failure::Unavailable(error)) =
+            onboarding::opened(&app, &found).await
     {
         tracing::error!(%error, "an opened link cannot be recorded");
     }
@@ -50,7 +52,10 @@ async fn page(State(app): State<Arc<App>>, Path(token): Path<String>) -> Respons
         _ if onboarding::is_closed(&found, app.now()) => {
             ("Too late", "This link has expired. Please ask for a new one.")
         }
-        OnboardingStatus::Failed => ("Not connected yet", "The last try did not succeed. You can try again."),
+        OnboardingStatus::Failed => {
+            let code = OnboardingFailureCode::parse(found.failure_code.as_deref().unwrap_or_default());
+            ("Not connected yet", code.remedy())
+        }
         OnboardingStatus::SignedIn | OnboardingStatus::NumberConfirmed => {
             ("Almost there", "The number is being connected.")
         }

@@ -26,10 +26,11 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::graphql::{CursorTap, Item, written};
+use super::graphql::{Item, written};
 use crate::app::App;
 use crate::auth::Scope;
 use crate::events::cursor::Cursor;
+use crate::feed::CursorTap;
 
 /// Results that a group keeps for members that are a little late.
 const LATE: usize = 256;

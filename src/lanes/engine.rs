@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use entity::{ClientId, ClientMode, ClientStatus, LaneEntryId, Timestamp, client, lane_entry};
@@ -26,6 +27,7 @@ use crate::clients::Access;
 use crate::conversations::window;
 use crate::db::{HeldClients, Reader};
 use crate::events;
+use crate::ids::PublicId;
 use crate::upstream::meta::client::CallError;
 
 /// How often the queue is looked at without a hint.
@@ -330,6 +332,14 @@ impl Engine {
 
     /// Takes a verdict in, and what it means for its lane.
     fn judge(&mut self, judged: Judged, at: Instant) {
+        let counters = &self.app.sends;
+        let counter = match &judged.verdict {
+            Verdict::Accepted(_) => &counters.accepted,
+            Verdict::Failed { .. } => &counters.failed,
+            Verdict::Unknown { .. } => &counters.unknown,
+            Verdict::Again { .. } | Verdict::Pause { .. } => &counters.put_back,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
         if let Some(lane) = self.lanes.get_mut(&judged.entry.client_id) {
             lane.due = true;
             match &judged.verdict {
@@ -338,6 +348,11 @@ impl Engine {
                     lane.wake_by(at + Duration::from_secs(u64::try_from(*after).unwrap_or(0)));
                     // All that was on the wire fails together: that is one pause.
                     if *slows_lane && at >= lane.paused_until {
+                        // Once: what follows is the same trouble until something is accepted again.
+                        if lane.pauses == 0 {
+                            let client = judged.entry.client_id.public();
+                            tracing::warn!(%client, "WhatsApp cannot be reached, or takes less: the client's lane waits");
+                        }
                         lane.paused_until = at + backoff::of_lane(lane.pauses);
                         lane.pauses = lane.pauses.saturating_add(1);
                     }
@@ -697,7 +712,6 @@ fn is_late(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::PublicId;
 
     #[test]
     fn who_was_passed_over_for_too_long_is_waited_for() {

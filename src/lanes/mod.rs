@@ -28,7 +28,22 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::AtomicU64;
+
 pub use engine::run;
 pub use lease::inherit;
 pub use queue::{Canceled, cancel_all, cancel_one, doubt, fail_waiting_for, pause, queue};
 pub use wake::Wake;
+
+/// What became of sends since the process began.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// WhatsApp took them.
+    pub accepted: AtomicU64,
+    /// They failed for good.
+    pub failed: AtomicU64,
+    /// Nobody knows whether they left.
+    pub unknown: AtomicU64,
+    /// Tries in vain, after which they went back into the queue.
+    pub put_back: AtomicU64,
+}

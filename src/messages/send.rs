@@ -151,7 +151,7 @@ async fn answer_again(app: &App, scope: &Scope, first: &send_key::Model, hash: &
         .row(&app.db.reads())
         .await?
         .ok_or_else(|| {
-            refuse(RefusalCode::NotFound, "idempotencyKey", "The message of this key was erased.")
+            refuse(RefusalCode::NotFound, "idempotencyKey", "The message of this key is not there any more.")
         })?;
     Ok(Sent { message, position: first.position })
 }

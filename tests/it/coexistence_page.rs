@@ -23,6 +23,34 @@ fn paragraphs() -> Vec<(&'static str, Vec<&'static str>)> {
     found
 }
 
+/// A rule is proven by a test that names it: `r08_…`, or `s03_s04_…` for two.
+#[test]
+fn every_remark_and_every_step_has_its_test() {
+    let mut files: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort();
+    let tests: Vec<String> = files
+        .iter()
+        .flat_map(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let names = text.lines().filter_map(|line| line.strip_prefix("async fn ")?.split('(').next());
+            names.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    let unproven: Vec<String> = paragraphs()
+        .iter()
+        .map(|(title, _)| {
+            let (kind, number) = title.split(':').next().unwrap().split_at(1);
+            format!("{}{:02}_", kind.to_lowercase(), number.parse::<u8>().unwrap())
+        })
+        .filter(|rule| !tests.iter().any(|test| test.starts_with(rule) || test.contains(&format!("_{rule}"))))
+        .collect();
+    assert_eq!(unproven, [] as [String; 0]);
+}
+
 #[test]
 fn every_remark_and_every_step_has_its_paragraph() {
     let paragraphs = paragraphs();

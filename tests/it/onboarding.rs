@@ -1,4 +1,4 @@
-//! From a link to a connected number: R1, R2, R13, R14, S1, S4, S5, S8.
+//! From a link to a connected number: R1, R2, R13, R14, S1 to S5, S8.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ async fn r01_a_number_of_the_regular_app_is_moved_and_the_same_link_then_succeed
     let remedy = failure["remedy"].as_str().unwrap();
     assert!(remedy.contains("WhatsApp Business app") && remedy.contains("same number"), "{remedy}");
     assert_eq!(payload["onboarding"]["client"]["status"], "ONBOARDING");
-    assert!(page(&t, &onboarding).await.1.contains("try again"));
+    assert!(page(&t, &onboarding).await.1.contains(remedy), "it is on the page, too");
 
     t.act("setApp", json!({ "phoneNumber": NUMBER, "app": "BUSINESS" })).await;
     let client = payload["onboarding"]["client"]["id"].clone();
@@ -288,7 +288,7 @@ async fn s01_a_temporary_number_is_no_recipient_and_matches_no_webhook() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s04_every_step_is_told_when_there_is_evidence_for_it() {
+async fn s03_s04_every_step_is_told_when_there_is_evidence_for_it() {
     let t = Tandem::new().await;
     let after = t.cursor().await;
     t.phone(NUMBER, 2, 12).await;
@@ -419,7 +419,7 @@ async fn s08_nobody_is_onboarded_while_whatsapp_does_not_tell_what_is_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_was_called_back_leads_nowhere() {
+async fn s02_a_link_that_was_called_back_leads_nowhere() {
     let t = Tandem::new().await;
     t.phone(NUMBER, 2, 0).await;
     let onboarding = t.onboarding(json!({})).await;
@@ -453,7 +453,7 @@ async fn a_link_that_was_called_back_leads_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_ends_when_its_time_is_over() {
+async fn s02_a_link_ends_when_its_time_is_over() {
     let t = Tandem::new().await;
     let create = async |seconds: i64| {
         let input = json!({ "businessName": "Shop", "expiresInSeconds": seconds });

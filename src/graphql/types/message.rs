@@ -336,7 +336,7 @@ pub struct Reaction {
 pub struct Sender {
     /// What kind of credential.
     kind: CredentialKind,
-    /// Whom a frontend token was made for. Null: none was named, or it was a key.
+    /// Whom the credential was made for. Null: nobody was named, as with every API key.
     subject: Option<String>,
 }
 

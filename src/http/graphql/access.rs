@@ -25,7 +25,7 @@ pub trait Access: Clone + Send + Sync + 'static {
     /// Puts what the resolvers need (the caller's scope, loaders) into a request.
     fn prepare(&self, caller: &Self::Caller, request: Request) -> Request;
 
-    /// Starts a subscription. The request is checked, parsed, and carries a [`CursorTap`](super::CursorTap); it is not
+    /// Starts a subscription. The request is checked, parsed, and carries a [`CursorTap`](crate::feed::CursorTap); it is not
     /// prepared yet. A service that executes once for many who ask the same hands out results that are ready; it says
     /// through the tap how far they go.
     fn subscribe<E: Executor>(

@@ -75,9 +75,8 @@ impl AccessError {
     /// As a client sees it.
     pub(super) fn to_error(&self) -> ServerError {
         match self {
-            Self::Unauthenticated => Code::Unauthenticated.error(
-                "A valid credential is needed: `Authorization: Bearer` and an API key or a frontend token.",
-            ),
+            Self::Unauthenticated => Code::Unauthenticated
+                .error("A valid credential is needed: `Authorization: Bearer` and an API key."),
             Self::RateLimited { retry_after } => {
                 Code::RateLimited.error_after("Too many requests with this credential.", *retry_after)
             }

@@ -9,7 +9,6 @@ mod limits;
 mod operation;
 mod socket;
 mod sse;
-mod tap;
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +31,6 @@ pub use self::{
     guard::{Checked, Guard, GuardError, Params},
     limits::Limits,
     operation::written,
-    tap::CursorTap,
 };
 
 /// `GET` and `POST /graphql`: queries and mutations over HTTP, everything over a WebSocket or as server-sent events, and

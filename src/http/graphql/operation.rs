@@ -18,12 +18,13 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use tokio::time::{self, Interval, MissedTickBehavior};
 
+use crate::feed::CursorTap;
+
 use super::{
     Door,
     access::{Access, Item},
     error::{Answer, panicked},
     guard::{Checked, GuardError},
-    tap::CursorTap,
 };
 
 /// What an operation has to say.

@@ -23,7 +23,9 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Access, AccessError, CursorTap, EndReason, Item, Limits, router};
+use crate::feed::CursorTap;
+
+use super::{Access, AccessError, EndReason, Item, Limits, router};
 
 /// Who `Access::prepare` says that is asking.
 struct Name(String);

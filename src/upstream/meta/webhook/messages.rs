@@ -126,6 +126,19 @@ impl Reader {
             self.push(&scene.account, ChangeKind::Notice(notice));
         }
         let context = map.map("context");
+        // What led the customer here: nothing rests on it yet, so that it is kept with the body and can be seen.
+        for (topic, detail) in [
+            ("referral", map.value("referral")),
+            (
+                "referred_product",
+                context.map(|context| context.value("referred_product")).unwrap_or_default(),
+            ),
+        ] {
+            if !detail.is_null() {
+                let notice = Notice { topic: format!("{list}.{topic}"), at, detail };
+                self.push(&scene.account, ChangeKind::Notice(notice));
+            }
+        }
         let marked = |mark| context.and_then(|context| context.flag(mark)).unwrap_or(false);
         let message = MessageSeen {
             whatsapp_id,

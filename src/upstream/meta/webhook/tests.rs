@@ -1447,6 +1447,26 @@ fn a_misplaced_field_is_found() {
 }
 
 #[test]
+fn what_led_a_customer_here_is_kept_beside_the_message() {
+    let message = |more: Value| {
+        let message = merged(
+            json!({ "from": CUSTOMER, "id": "wamid.ad", "timestamp": "1801000100", "type": "text" }),
+            more,
+        );
+        body("messages", json!({ "messages": [merged(message, json!({ "text": { "body": "Hallo" } }))] }))
+    };
+    for (more, topic) in [
+        (json!({ "referral": { "source_type": "ad", "source_id": "7" } }), "messages.referral"),
+        (json!({ "context": { "referred_product": { "catalog_id": "7" } } }), "messages.referred_product"),
+    ] {
+        let kinds = kinds(&message(more));
+        assert!(matches!(&kinds[0], ChangeKind::Notice(notice) if notice.topic == topic), "{kinds:?}");
+        assert!(matches!(&kinds[1], ChangeKind::Message(_)), "{kinds:?}");
+    }
+    assert_eq!(kinds(&message(json!({}))).len(), 1);
+}
+
+#[test]
 fn nothing_to_act_on_is_said_to_be_so() {
     let empty = ChangeKind::Ignored(Ignored { whatsapp_id: None, reason: IgnoreReason::Empty });
     for value in

@@ -27,7 +27,8 @@ struct Places {
 
 impl CursorTap {
     /// For a subscription that goes on after the place that the transport was told (`Last-Event-ID`), if it was.
-    pub(super) fn new(resumes_after: Option<String>) -> Self {
+    #[must_use]
+    pub fn new(resumes_after: Option<String>) -> Self {
         Self(Arc::new(Tap { resumes_after, ..Tap::default() }))
     }
 
