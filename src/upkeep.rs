@@ -31,7 +31,7 @@ pub async fn run(app: Arc<App>) {
         round("old deliveries", webhooks::keep::prune(&app)).await;
         round("old events", prune_events(&app, &mut marked)).await;
         round("old idempotency keys", prune_keys(&app)).await;
-        round("changes whose message never came", apply::engine::give_up(&app)).await;
+        round("changes whose message never came", apply::waiting::give_up(&app)).await;
         if let Err(error) = epoch::settle(&app).await {
             tracing::warn!(
                 error = format!("{error:#}"),

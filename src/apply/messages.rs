@@ -7,7 +7,7 @@ use entity::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::engine::Named;
+use super::waiting::Named;
 use super::work::{Row, Work};
 use super::{Halt, Interrupt, Span, account, contacts, sync, templates};
 use crate::clock::Clock;

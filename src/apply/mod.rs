@@ -23,6 +23,7 @@ mod messages;
 mod route;
 mod sync;
 mod templates;
+pub mod waiting;
 pub mod work;
 
 use std::borrow::Cow;
@@ -37,8 +38,8 @@ use crate::db::{HeldClients, Tx};
 use crate::events::{self, NewEvent};
 use crate::upstream::change::{Change, ChangeKind};
 
-use engine::Named;
 pub(crate) use sync::{progress, settles};
+use waiting::Named;
 use work::Work;
 
 /// A change and whom it concerns.
@@ -215,7 +216,7 @@ async fn written(
             None | Some(Halt::Interrupt(Interrupt::Transaction) | Halt::Failed(_)) => {}
         }
         for (client, conversation) in grown {
-            left.extend(engine::take_up(tx, client, conversation).await?);
+            left.extend(waiting::take_up(tx, client, conversation).await?);
         }
         rest = Cow::Owned(left);
         opened = begun.or(opened);

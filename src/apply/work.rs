@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::engine::{Named, as_change};
+use super::waiting::{Named, as_change};
 use super::{ApplyError, Halt, Interrupt, Routed};
 use crate::app::App;
 use crate::db::{self, Reader, SelectExt, Sql, Tx, WriteExt};

@@ -22,7 +22,7 @@ use super::turns::{Head, Turns};
 use super::verdict::{Outcome, Verdict};
 use super::{backoff, claim, lease};
 use crate::app::App;
-use crate::apply::engine::{Named, settle_named};
+use crate::apply::waiting::{Named, settle_named};
 use crate::clients::Access;
 use crate::conversations::window;
 use crate::db::{HeldClients, Reader};
