@@ -29,8 +29,10 @@ use crate::{
 const DEVELOPMENT_KEY: &str = "development.key";
 /// How long the simulator is waited for at the start.
 const SIMULATOR_WAIT: Duration = Duration::from_secs(30);
-/// How long a connection may be silent before a request's head is there.
-const HEAD: Duration = Duration::from_secs(30);
+/// How long a connection may be silent before its first request.
+const FIRST: Duration = Duration::from_secs(30);
+/// How long it may be silent between requests. Load balancers reuse connections for 60 s, HTTP clients for 90.
+const NEXT: Duration = Duration::from_secs(120);
 /// How long an orderly end may take.
 const END: Duration = Duration::from_secs(20);
 
@@ -125,7 +127,8 @@ impl Running {
         let stop = tasks.stopping().clone();
         let bounds = Connections {
             most: config.connections,
-            head: HEAD,
+            first: FIRST,
+            next: NEXT,
             slow_reader: Duration::from_secs(config.graphql.slow_reader_seconds),
         };
         tasks.engine("http", http::serve(listener, router, stop, bounds));

@@ -24,8 +24,11 @@ pub struct Connections {
     /// Most at once: more wait until one of them ends. Those that became WebSockets count no longer, they have limits of their
     /// own.
     pub most: usize,
-    /// How long one may take until its request's head is there: the first one's, and each later one's.
-    pub head: Duration,
+    /// How long one may take until its first request is there.
+    pub first: Duration,
+    /// How long it may take until the head of the next one is there. Longer than proxies and clients keep a connection for later,
+    /// or they would send requests to one that ends this very moment.
+    pub next: Duration,
     /// How long one may take nothing of what was sent (on Linux).
     pub slow_reader: Duration,
 }
@@ -50,7 +53,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         match accepted {
             (Ok((stream, _)), place) => {
                 ready(&stream, bounds.slow_reader);
-                let connection = connection(stream, router.clone(), stop.clone(), bounds.head);
+                let connection = connection(stream, router.clone(), stop.clone(), bounds);
                 connections.spawn(async move {
                     connection.await;
                     drop(place);
@@ -88,12 +91,12 @@ fn is_of_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, head: Duration) {
+async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, bounds: Connections) {
     let asked = Arc::new(AtomicBool::new(false));
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(bounds.next);
     // CONNECT is how WebSockets come over HTTP/2. Pings find out whose other side is gone.
-    builder.http2().timer(TokioTimer::new()).enable_connect_protocol().keep_alive_interval(head);
+    builder.http2().timer(TokioTimer::new()).enable_connect_protocol().keep_alive_interval(bounds.first);
     let was_asked = asked.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         was_asked.store(true, Ordering::Relaxed);
@@ -101,7 +104,7 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, 
     });
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     // Which version of HTTP it speaks is found out without a time limit of the library's.
-    let mut first = pin!(tokio::time::sleep(head));
+    let mut first = pin!(tokio::time::sleep(bounds.first));
     let (mut waits, mut stopping) = (true, false);
     loop {
         tokio::select! {
@@ -139,7 +142,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let second = Duration::from_secs(1);
-        let bounds = Connections { most: 8, head: second / 4, slow_reader: second };
+        let bounds = Connections { most: 8, first: second / 4, next: second / 2, slow_reader: second };
         let router = Router::new().route("/", get(|| async { "here" }));
         let serving = serve(listener, router, stop.clone(), bounds);
         let clients = async {
@@ -168,7 +171,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let minute = Duration::from_secs(60);
-        let bounds = Connections { most: 1, head: minute, slow_reader: minute };
+        let bounds = Connections { most: 1, first: minute, next: minute, slow_reader: minute };
         let router = Router::new().route("/", get(|| async { "here" }));
         let serving = serve(listener, router, stop.clone(), bounds);
         let clients = async {

@@ -141,7 +141,7 @@ pub(crate) async fn serve(file: &Path, address: SocketAddr) -> anyhow::Result<()
     let stop = access.shutdown();
     let listener = tokio::net::TcpListener::bind(address).await?;
     let patience = Duration::from_secs(30);
-    let bounds = Connections { most: 10_000, head: patience, slow_reader: patience };
+    let bounds = Connections { most: 10_000, first: patience, next: 10 * patience, slow_reader: patience };
     tandem::http::serve(listener, router(schema, access, Limits::default()), stop, bounds).await;
     Ok(())
 }

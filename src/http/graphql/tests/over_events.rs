@@ -235,7 +235,7 @@ async fn a_connection_whose_other_side_takes_nothing_is_ended() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let minute = Duration::from_secs(60);
-    let bounds = Connections { most: 100, head: minute, slow_reader: limits.slow_reader };
+    let bounds = Connections { most: 100, first: minute, next: minute, slow_reader: limits.slow_reader };
     let serving = crate::http::serve(listener, app(&house, limits), stop.clone(), bounds);
     let client = async {
         let mut client = TcpStream::connect(address).await.unwrap();
