@@ -18,6 +18,8 @@ use crate::app::Installation;
 use crate::auth::{Permission, Scope};
 use crate::clock::{Clock, from_datetime, to_datetime};
 use crate::config::{Config, DEFAULTS};
+use crate::db::Alone;
+use crate::events::epoch;
 use crate::events::queries::CursorError;
 use crate::failure::Failure;
 use crate::ids::PublicId;
@@ -56,6 +58,9 @@ enum Command {
     },
     /// Bring the databases up to date, and make what is missing.
     Migrate,
+    /// Say that the database was restored from what brings back the whole disk, such as a snapshot: cursors from before are
+    /// refused from then on, and what is queued is not sent again. Not beside a service that serves.
+    Restored,
     /// Print the GraphQL schema.
     Schema,
     /// Say whether the settings can be used.
@@ -288,6 +293,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => {
             Installation::open(config).await?;
             say("The databases are up to date.");
+        }
+        Command::Restored => {
+            let installation = Installation::open(config).await?;
+            let _alone = installation.config.database_file().map(|file| Alone::claim(&file)).transpose()?;
+            epoch::restored(&installation).await?;
+            say("A new epoch of the log has begun; start the service.");
         }
         Command::Partner(PartnerCommand::Create { name, json }) => {
             if name.trim().is_empty() || name.chars().count() > LONGEST_NAME {

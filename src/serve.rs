@@ -35,6 +35,8 @@ const FIRST: Duration = Duration::from_secs(30);
 const NEXT: Duration = Duration::from_secs(120);
 /// How long an orderly end may take.
 const END: Duration = Duration::from_secs(20);
+/// And closing the databases after it.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// A service that serves, with everything behind it.
 pub struct Running {
@@ -82,7 +84,7 @@ impl Running {
         let installation = Installation::open(config).await?;
         let config = installation.config.clone();
         let alone = config.database_file().map(|file| Alone::claim(&file)).transpose()?;
-        let is_another = epoch::settle(&installation).await?;
+        epoch::settle(&installation).await?;
         let (settings, simulator) = upstream_settings(&config).await?;
         let upstream = Meta::new(settings, installation.clock.clone())?;
         let key = if config.is_development() && welcome {
@@ -109,9 +111,6 @@ impl Running {
         tasks.engine("applier", apply::engine::run(app.clone()));
         if alone.is_some() {
             lanes::inherit(&app.db).await?;
-        }
-        if is_another {
-            lanes::doubt(&app.db, app.now()).await?;
         }
         tasks.engine("sends", messages::accept::run(app.clone()));
         tasks.engine("lanes", lanes::run(app.clone()));
@@ -142,17 +141,18 @@ impl Running {
     /// Ends everything in order. Says whether all went well until then.
     pub async fn stop(self) -> bool {
         let tasks = self.app.tasks.clone();
-        if tokio::time::timeout(END, tasks.finish()).await.is_err() {
+        let end = tokio::time::Instant::now() + END;
+        if tokio::time::timeout_at(end, tasks.finish()).await.is_err() {
             tracing::warn!("not everything ended in {} s", END.as_secs());
         }
         // Last: what the engines did at their end is on the disk, and nobody writes any more.
         let (rows, bodies) = (self.app.db.clone(), self.app.inbound_db.clone());
         drop(self.app);
         for database in [rows, bodies] {
-            match tokio::time::timeout(END, database.close()).await {
+            match tokio::time::timeout_at(end + CLOSE, database.close()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "a database could not be closed in order"),
-                Err(_) => tracing::warn!("a database is still in use after {} s", END.as_secs()),
+                Err(_) => tracing::warn!("a database is still in use"),
             }
         }
         if let Some(simulator) = self.simulator {

@@ -32,11 +32,19 @@ pub async fn run(app: Arc<App>) {
         round("old events", prune_events(&app, &mut marked)).await;
         round("old idempotency keys", prune_keys(&app)).await;
         round("changes whose message never came", apply::waiting::give_up(&app)).await;
-        if let Err(error) = epoch::settle(&app).await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "the epoch of the log cannot be looked after right now"
-            );
+        match epoch::settle(&app).await {
+            Ok(false) => {}
+            Ok(true) => {
+                // A failover: what this process remembers of queues and of readers may be of another life. It begins anew.
+                tracing::error!(
+                    "the database is another one than before; the process ends, to begin with it anew"
+                );
+                return;
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "the epoch of the log cannot be looked after right now");
+            }
         }
         app.tasks.rest(every).await;
     }

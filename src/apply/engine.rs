@@ -80,7 +80,9 @@ pub async fn run(app: Arc<App>) {
             looked = tokio::time::Instant::now();
             // What other processes accepted, or an operator wants tried again, is on the disk alone.
             app.inbox.look_again();
-            recount(&app).await;
+            if under_way.is_empty() {
+                recount(&app).await;
+            }
         }
         match Box::pin(turn(&app, looks, &mut import, &mut under_way)).await {
             Ok(true) => {}

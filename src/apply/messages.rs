@@ -559,8 +559,8 @@ pub(super) fn edit(
     if row.model != before {
         row.dirty = true;
         work.tell_content(id);
-        // Imports are quiet (invariant 10).
-        if before.deleted_at.is_none() && seen.via == Via::Live {
+        // Imports are quiet (invariant 10), but who was told of the message hears what became of it.
+        if before.deleted_at.is_none() && (seen.via == Via::Live || !before.imported) {
             work.tell(client, EventType::MessageEdited, at, Some(id.uuid()), None);
         }
     }
@@ -593,7 +593,7 @@ pub(super) fn delete(
     row.dirty |= row.model != before;
     if first {
         work.forget_content(id);
-        if seen.via == Via::Live {
+        if seen.via == Via::Live || !before.imported {
             work.tell(client, EventType::MessageDeleted, at, Some(id.uuid()), None);
         }
     }

@@ -530,10 +530,13 @@ struct Key {
     number: bool,
 }
 
-/// Numbers of which 0 says: without a limit.
-const MAY_BE_ZERO: [&str; 2] = ["media.keep_days", "media.partner_bytes"];
+/// Numbers of which 0 says something: without a limit, or at once.
+const MAY_BE_ZERO: [&str; 4] =
+    ["media.keep_days", "media.partner_bytes", "inbound.keep_applied_days", "inbound.unmatched_hours"];
 /// A hundred years: more than anybody waits, and far from where instants overflow.
 const MOST_DAYS: i64 = 36_500;
+/// More than a system has ports for one address.
+const MOST_CONNECTIONS: i64 = 1_000_000;
 /// What WhatsApp raises large numbers to.
 const MOST_PER_SECOND: i64 = 1_000;
 
@@ -543,6 +546,8 @@ fn check_number(key: &str, value: i64) -> Result<(), Invalid> {
     let most = match key.rsplit('_').next() {
         // The parser recurses on them: some 500 levels fill a thread's stack.
         _ if matches!(key, "graphql.nesting" | "graphql.depth") => 200,
+        _ if key == "connections" => MOST_CONNECTIONS,
+        _ if key == "meta.app_visit_days_meta" => MOST_DAYS,
         Some("second") => MOST_PER_SECOND,
         Some("days") => MOST_DAYS,
         Some("hours") => MOST_DAYS * 24,
@@ -553,7 +558,7 @@ fn check_number(key: &str, value: i64) -> Result<(), Invalid> {
         return Ok(());
     }
     let needs = match (value < least, least) {
-        (true, 0) => "0 (no limit) or more".to_owned(),
+        (true, 0) => "0 or more".to_owned(),
         (true, _) => "a number above 0".to_owned(),
         (false, _) => format!("{most} at most"),
     };

@@ -311,11 +311,11 @@ pub fn is_away(error: &DbErr) -> bool {
     };
     let Some(code) = refused.code() else { return false };
     match (code.len(), code.parse::<i32>()) {
-        // Postgres: a connection that broke, resources that ran out, an operator who intervened; transactions in each other's
-        // way, locks that took too long, and a server that became a standby.
+        // Postgres: a connection that broke, resources that ran out, an operator who intervened, a disk that fails; a server
+        // that became a standby, transactions that were idle too long or in each other's way, locks that took too long.
         (5, _) => {
-            ["08", "53", "57"].iter().any(|class| code.starts_with(class))
-                || ["25006", "40001", "40P01", "55P03"].contains(&&*code)
+            ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+                || ["25006", "25P03", "25P04", "40001", "40P01", "55P03"].contains(&&*code)
         }
         // SQLite's extended codes have the primary one in their lowest byte: BUSY, LOCKED, NOMEM, IOERR, FULL, CANTOPEN.
         (_, Ok(code)) => [5, 6, 7, 10, 13, 14].contains(&(code & 0xff)),
@@ -401,7 +401,6 @@ impl Locks {
     }
 }
 
-/// The same between processes that share a Postgres database, until the transaction ends.
 /// Waits until no other transaction has this name: for what no row stands for yet. On SQLite only one writes anyway.
 ///
 /// # Errors
@@ -414,6 +413,7 @@ pub async fn lock_name(tx: &Tx, name: &str) -> Result<(), DbErr> {
     tx.put(Statement::from_sql_and_values(DatabaseBackend::Postgres, sql, [name.into()])).await
 }
 
+/// The same between processes that share a Postgres database, until the transaction ends.
 async fn lock_clients(tx: &Tx, clients: &BTreeSet<ClientId>) -> Result<(), DbErr> {
     if tx.backend() == DatabaseBackend::Sqlite {
         return Ok(());

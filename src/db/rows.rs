@@ -71,7 +71,7 @@ impl Rows {
             drop(turn);
             read
         });
-        read.await.map_err(closed)?.map_err(failed)
+        read.await.map_err(|error| DbErr::Query(RuntimeErr::Internal(error.to_string())))?.map_err(failed)
     }
 
     /// Runs a statement, for so long at most.

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -92,20 +92,20 @@ fn is_of_connection(error: &io::Error) -> bool {
 }
 
 async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, bounds: Connections) {
-    let asked = Arc::new(AtomicBool::new(false));
+    let requests = Arc::new(AtomicU64::new(0));
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(bounds.next);
     // CONNECT is how WebSockets come over HTTP/2. Pings find out whose other side is gone.
     builder.http2().timer(TokioTimer::new()).enable_connect_protocol().keep_alive_interval(bounds.first);
-    let was_asked = asked.clone();
+    let counted = requests.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        was_asked.store(true, Ordering::Relaxed);
+        counted.fetch_add(1, Ordering::Relaxed);
         router.clone().call(request)
     });
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    // Which version of HTTP it speaks is found out without a time limit of the library's.
-    let mut first = pin!(tokio::time::sleep(bounds.first));
-    let (mut waits, mut stopping) = (true, false);
+    // Which version of HTTP it speaks is found out without a time limit of the library's, and HTTP/2 knows no silence.
+    let mut silence = pin!(tokio::time::sleep(bounds.first));
+    let (mut before, mut ending) = (0, false);
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -114,15 +114,22 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, 
                 }
                 return;
             }
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
+            () = stop.cancelled(), if !ending => {
+                ending = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = first.as_mut(), if waits => {
-                waits = false;
-                if !asked.load(Ordering::Relaxed) {
+            () = silence.as_mut(), if !ending => {
+                let now = requests.load(Ordering::Relaxed);
+                if now == 0 {
                     return;
                 }
+                if now == before {
+                    // What is under way goes to its end, a stream of events too.
+                    ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                before = now;
+                silence.as_mut().reset(tokio::time::Instant::now() + bounds.next);
             }
         }
     }

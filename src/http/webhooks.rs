@@ -136,7 +136,9 @@ async fn read(
         if held + piece.len() > most {
             return Err(NotRead::TooLarge);
         }
-        let more = app.inbox.room(piece.len()).ok_or(NotRead::NoRoom)?;
+        // By the whole, not by pieces: a body of small ones takes no more room than its bytes do.
+        let taken = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = app.inbox.room(held + piece.len(), taken).ok_or(NotRead::NoRoom)?;
         match &mut room {
             Some(room) => room.merge(more),
             None => room = Some(more),

@@ -105,9 +105,10 @@ impl Inbox {
         Ok((inbox, Committer { queue: receiver, batch: config.batch, batch_bytes: config.batch_bytes }))
     }
 
-    /// Room for so many bytes of a body that is being read, until it is on the disk; none if others take it all.
-    pub fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let kilobytes = u32::try_from(bytes.div_ceil(KILOBYTE)).ok()?;
+    /// Room for so many bytes of a body that is being read, beyond what it has taken, until it is on the disk; none if others
+    /// take it all.
+    pub fn room(&self, bytes: usize, taken: usize) -> Option<OwnedSemaphorePermit> {
+        let kilobytes = u32::try_from(bytes.div_ceil(KILOBYTE).saturating_sub(taken)).ok()?;
         self.room.clone().try_acquire_many_owned(kilobytes).ok()
     }
 

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::claim::IN_LIST;
 use super::record::{disconnected, insert_rungs};
-use crate::db::{self, Db, Sql, UpdateExt, WriteExt};
+use crate::db::{self, Sql, Tx, UpdateExt, WriteExt};
 use crate::events::NewEvent;
 use crate::ids::PublicId;
 use crate::upstream::change::ReportedError;
@@ -66,26 +66,19 @@ pub async fn pause<C: Sql>(
 
 /// Calls all that was due before now sent, perhaps: for a database that is a copy, or was restored from a backup. In its
 /// other life the queue went on, and nobody sends what may have left (invariant 7): its status becomes UNKNOWN. What is for
-/// later has not left in any life.
+/// later has not left in any life. Says how many.
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn doubt(db: &Db, now: Timestamp) -> Result<(), DbErr> {
-    #[expect(clippy::disallowed_methods, reason = "the queues of all clients, before anybody sends")]
-    let doubted = lane_entry::Entity::update_many()
+pub async fn doubt(tx: &Tx, now: Timestamp) -> Result<u64, DbErr> {
+    #[expect(clippy::disallowed_methods, reason = "the queues of all clients, of which none is sent from")]
+    lane_entry::Entity::update_many()
         .col_expr(lane_entry::Column::Sending, Expr::value(true))
         .col_expr(lane_entry::Column::Fence, Expr::value(NOBODY))
         .filter(lane_entry::Column::Sending.eq(false))
         .filter(lane_entry::Column::DueAt.lte(now))
-        .write(db.write())
-        .await?;
-    if doubted > 0 {
-        tracing::warn!(
-            messages = doubted,
-            "{doubted} messages were queued here and may have been sent from elsewhere"
-        );
-    }
-    Ok(())
+        .write(tx)
+        .await
 }
 
 /// Gives up all that waits for a file that WhatsApp does not take.

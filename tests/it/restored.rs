@@ -81,6 +81,21 @@ async fn a_restored_copy_on_postgres(mut t: Tandem) {
     assert_eq!(refusal(&t, &place).await.as_deref(), Some("CURSOR_EXPIRED"));
 }
 
+/// A snapshot of a whole disk brings back every sign: then somebody has to say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_can_say_that_a_database_was_restored() {
+    let (mut t, _) = Tandem::shop().await;
+    let place = t.place().await;
+    if !on_postgres() {
+        let beside = t.command(&["restored"]).await;
+        assert!(!beside.status.success(), "not while a service works on it");
+    }
+    t.stop().await;
+    assert!(t.command(&["restored"]).await.status.success());
+    t.start().await;
+    assert_eq!(refusal(&t, &place).await.as_deref(), Some("CURSOR_EXPIRED"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_restored_queue_may_have_sent_is_not_sent_again() {
     let (mut t, client) = Tandem::shop().await;

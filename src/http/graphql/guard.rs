@@ -323,6 +323,8 @@ struct Amount {
     selections: usize,
     /// What there is to write should it be a selection of the schema itself: see [`introspected`].
     introspection: usize,
+    /// What there is to write of the schema.
+    of_schema: usize,
 }
 
 impl Amount {
@@ -330,6 +332,7 @@ impl Amount {
         Self {
             selections: self.selections.saturating_add(other.selections),
             introspection: self.introspection.saturating_add(other.introspection),
+            of_schema: self.of_schema.saturating_add(other.of_schema),
         }
     }
 }
@@ -354,8 +357,6 @@ fn expand(document: &ExecutableDocument, limits: &Limits) -> Result<Expanded, Gu
         document: &'a ExecutableDocument,
         /// `None` while its fragment is being walked: to meet it again is a cycle.
         seen: HashMap<&'a str, Option<Amount>>,
-        /// Of the schema, in the whole document.
-        introspection: usize,
         found: Expanded,
     }
 
@@ -363,18 +364,18 @@ fn expand(document: &ExecutableDocument, limits: &Limits) -> Result<Expanded, Gu
         fn set(&mut self, set: &'a SelectionSet) -> Result<Amount, GuardError> {
             set.items.iter().try_fold(Amount::default(), |total, item| {
                 let inner = match &item.node {
-                    Selection::Field(field) => self.field(&field.node, field.pos)?,
+                    Selection::Field(field) => self.field(&field.node)?,
                     Selection::InlineFragment(inline) => self.set(&inline.node.selection_set.node)?,
                     Selection::FragmentSpread(spread) => {
                         self.fragment(spread.node.fragment_name.node.as_str(), item.pos)?
                     }
                 };
                 // Spreads count themselves too: an unknown fragment must not expand to nothing.
-                Ok(total.plus(inner).plus(Amount { selections: 1, introspection: 1 }))
+                Ok(total.plus(inner).plus(Amount { selections: 1, introspection: 1, of_schema: 0 }))
             })
         }
 
-        fn field(&mut self, field: &'a Field, pos: Pos) -> Result<Amount, GuardError> {
+        fn field(&mut self, field: &'a Field) -> Result<Amount, GuardError> {
             for (name, value) in &field.arguments {
                 let is_size = matches!(name.node.as_str(), "first" | "last");
                 // What is no variable stands there as it is; variables are looked at with their values.
@@ -390,16 +391,14 @@ fn expand(document: &ExecutableDocument, limits: &Limits) -> Result<Expanded, Gu
             }
             let name = field.name.node.as_str();
             let inner = self.set(&field.selection_set.node)?;
-            if matches!(name, "__schema" | "__type") {
+            let of_schema = if matches!(name, "__schema" | "__type") {
                 self.found.introspects = true;
-                self.introspection = self.introspection.saturating_add(inner.introspection);
-                if self.introspection > MOST_INTROSPECTION {
-                    let why = "The document asks for too much of the schema at once.";
-                    return Err(GuardError::new(Code::QueryTooComplex, why).at(pos));
-                }
-            }
+                inner.introspection
+            } else {
+                inner.of_schema
+            };
             let introspection = inner.introspection.saturating_mul(introspected(name));
-            Ok(Amount { selections: inner.selections, introspection })
+            Ok(Amount { selections: inner.selections, introspection, of_schema })
         }
 
         fn fragment(&mut self, name: &'a str, pos: Pos) -> Result<Amount, GuardError> {
@@ -424,7 +423,7 @@ fn expand(document: &ExecutableDocument, limits: &Limits) -> Result<Expanded, Gu
     }
 
     let found = Expanded { introspects: false, sizes: BTreeSet::new() };
-    let mut walk = Walk { document, seen: HashMap::new(), introspection: 0, found };
+    let mut walk = Walk { document, seen: HashMap::new(), found };
     let mut total = Amount::default();
     for (_, operation) in document.operations.iter() {
         for definition in &operation.node.variable_definitions {
@@ -440,6 +439,10 @@ fn expand(document: &ExecutableDocument, limits: &Limits) -> Result<Expanded, Gu
         if !walk.seen.contains_key(name.as_str()) {
             total = total.plus(walk.fragment(name.as_str(), fragment.pos)?);
         }
+    }
+    if total.of_schema > MOST_INTROSPECTION {
+        let why = "The document asks for too much of the schema at once.";
+        return Err(GuardError::new(Code::QueryTooComplex, why));
     }
     if total.selections > limits.expanded_fields {
         let max = limits.expanded_fields;
@@ -661,6 +664,12 @@ mod tests {
         let spread = "{__schema{...a}} fragment a on __Schema{types{...b ...b}} fragment b on __Type{possibleTypes{...c} fields{type{...c}}} \
                       fragment c on __Type{interfaces{...d} possibleTypes{...d}} fragment d on __Type{possibleTypes{fields{name args{name}}}}";
         assert_eq!(code(spread), Code::QueryTooComplex);
+        // A fragment is walked once, and written as often as it is spread.
+        let spreads = "...f ".repeat(1000);
+        let whole = format!(
+            "{{{spreads}}} fragment f on Query{{__schema{{types{{fields{{args{{type{{name}}}}}}}}}}}}"
+        );
+        assert_eq!(code(&whole), Code::QueryTooComplex);
     }
 
     #[test]
