@@ -487,7 +487,7 @@ async fn s07_a_request_that_whatsapp_refuses_is_seen_and_asked_again_until_it_is
     let mut imports = t.imports(&client, None).await;
     let payload = t.mutate("requestHistorySync", json!({ "clientId": client }), "sync { state }").await;
     assert_eq!(payload["userErrors"], json!([]), "{payload:#}");
-    assert_eq!(imports.next().await["syncProgress"]["kind"], "HISTORY");
+    imports.until(|data| data["syncProgress"]["kind"] == "HISTORY").await;
     let told = t.client(&client, fields).await["historySync"].clone();
     assert_eq!((&told["state"], &told["requestedAt"]), (&json!("NOT_REQUESTED"), &Value::Null));
     assert!(told["refusal"].as_str().unwrap().contains("10"), "{told:#}");
@@ -500,7 +500,10 @@ async fn s07_a_request_that_whatsapp_refuses_is_seen_and_asked_again_until_it_is
     );
 
     t.advance_clock(DAY + 60).await;
-    imports.until(|data| data["syncProgress"]["state"] == "STALLED").await;
+    let late = |data: &Value| {
+        data["syncProgress"]["kind"] == "HISTORY" && data["syncProgress"]["state"] == "STALLED"
+    };
+    imports.until(late).await;
     let told = t.client(&client, fields).await["historySync"].clone();
     let remedy = told["remedy"].as_str().unwrap();
     assert!(remedy.contains("connects anew") && !remedy.contains("goes on by itself"), "{remedy}");
