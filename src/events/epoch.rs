@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use anyhow::Context;
-use sea_orm::sea_query::{Expr, Query};
+use entity::installation;
+use sea_orm::sea_query::{Expr, OnConflict, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, Statement};
 
 use crate::app::Installation;
@@ -23,7 +24,6 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{self, Db, Sql, WriteExt};
 use crate::lanes;
-use entity::installation;
 
 /// Where a Postgres database lives; then the same for servers that do not tell of themselves.
 const POSTGRES: [&str; 2] = [
@@ -37,7 +37,7 @@ const POSTGRES: [&str; 2] = [
 /// What the database says of itself.
 struct Found {
     epoch: i64,
-    /// Where it lived when the epoch began; none before the first.
+    /// Where it lived when the epoch began.
     place: String,
     /// Where it lives.
     here: String,
@@ -61,7 +61,7 @@ pub async fn read(db: &Db, config: &Config) -> anyhow::Result<i64> {
             installation::Column::CreatedAt,
         ])
         .values_panic([Expr::val(1), Expr::val(draw()), Expr::val(here), Expr::val(Clock::real_now().0)])
-        .on_conflict(sea_orm::sea_query::OnConflict::column(installation::Column::Id).do_nothing().to_owned())
+        .on_conflict(OnConflict::column(installation::Column::Id).do_nothing().to_owned())
         .to_owned();
     db.write().put(db::built(db.write(), &first)).await?;
     Ok(look(db, file.as_deref()).await?.epoch)
